@@ -1,0 +1,35 @@
+//! The vocabulary of Bayeux 1.0: channel names and patterns, messages in, replies and events out, error strings.
+//!
+//! Owns what the bytes of one batch mean and how a batch is written. Pure: text in, values or text out. Must not know
+//! sessions, subscriptions, connections or wire framings, must not touch a clock or do I/O, and never acts on a
+//! message. No input may make it panic, recurse deeply, or allocate more than a small multiple of the input.
+//!
+//! - [`channel`]: names, patterns, and which kind of channel a message is addressed to;
+//! - [`message`]: one decoded message, borrowed from the request body;
+//! - [`decode`](mod@decode): a request body into messages, or the reason why not;
+//! - [`check`]: the pass over a text before it is decoded;
+//! - [`encode`]: events and replies, appended to a buffer;
+//! - [`error`]: the `code:args:message` strings of failed replies;
+//! - [`raw`]: looking into a JSON value that is kept as text.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+pub mod channel;
+pub mod check;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod message;
+pub mod raw;
+
+pub use channel::{Channel, InvalidChannel, Kind, Meta, Pattern};
+pub use decode::{DecodeError, DecodeErrorKind, decode, decode_into};
+pub use encode::{Handshake, Reconnect, Reply, ReplyAdvice};
+pub use error::Error;
+pub use message::{Advice, Field, FieldError, Id, Message, Subscription};

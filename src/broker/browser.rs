@@ -1,0 +1,149 @@
+//! Which browser a session belongs to, and how many of a browser's sessions hold a connect.
+//!
+//! Owns the browser table. A browser is known by its `BAYEUX_BROWSER` cookie; the table has an entry for as long as one of
+//! its sessions lives.
+
+use std::collections::HashMap;
+
+use crate::limits;
+
+use super::token::{self, SECRET_BYTES};
+
+/// The name of the cookie.
+pub const COOKIE: &str = "BAYEUX_BROWSER";
+
+/// A browser, by the value of its cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BrowserId {
+    /// A value that this server made.
+    Issued([u8; SECRET_BYTES]),
+    /// A well-formed value from somewhere else: another node, another server before this one.
+    Adopted(Box<str>),
+}
+
+impl BrowserId {
+    /// The browser of a cookie value; `None` if the value is not well formed.
+    pub fn from_cookie(value: &str) -> Option<Self> {
+        if let Some(secret) = token::browser_secret(value) {
+            return Some(Self::Issued(secret));
+        }
+        let formed = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        let fits = (1..=limits::BROWSER_COOKIE_BYTES).contains(&value.len());
+        (formed && fits).then(|| Self::Adopted(value.into()))
+    }
+}
+
+/// What a request says of its browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// There was no cookie.
+    Nothing,
+    /// There was a cookie that is not well formed: nobody's browser.
+    Malformed,
+    /// There was a well-formed cookie.
+    Browser(BrowserId),
+}
+
+impl Presented {
+    /// What a request presents whose cookie has this value.
+    pub fn from_cookie(value: Option<&str>) -> Self {
+        match value.map(BrowserId::from_cookie) {
+            None => Self::Nothing,
+            Some(None) => Self::Malformed,
+            Some(Some(browser)) => Self::Browser(browser),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Browser {
+    sessions: u32,
+    holding: u32,
+}
+
+/// The browsers that have a session. Never iterated, so its order never shows.
+#[derive(Debug, Default)]
+pub struct Browsers {
+    table: HashMap<BrowserId, Browser>,
+}
+
+impl Browsers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// A session of the browser begins.
+    pub fn join(&mut self, browser: &BrowserId) {
+        if let Some(entry) = self.table.get_mut(browser) {
+            entry.sessions += 1;
+        } else {
+            self.table.insert(browser.clone(), Browser { sessions: 1, holding: 0 });
+        }
+    }
+
+    /// A session of the browser ends; it must not hold a connect any more.
+    pub fn leave(&mut self, browser: &BrowserId) {
+        let Some(entry) = self.table.get_mut(browser) else { return };
+        entry.sessions = entry.sessions.saturating_sub(1);
+        if entry.sessions == 0 {
+            self.table.remove(browser);
+        }
+    }
+
+    /// A session of the browser wants to hold a connect; whether fewer than `most` do, and if so it is counted.
+    pub fn try_hold(&mut self, browser: &BrowserId, most: u32) -> bool {
+        let Some(entry) = self.table.get_mut(browser) else { return true };
+        if entry.holding >= most {
+            return false;
+        }
+        entry.holding += 1;
+        true
+    }
+
+    /// A session of the browser holds its connect no more.
+    pub fn release(&mut self, browser: &BrowserId) {
+        if let Some(entry) = self.table.get_mut(browser) {
+            entry.holding = entry.holding.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_browser_cookie_bytes() {
+        for (len, good) in [(0, false), (1, true), (63, true), (64, true), (65, false)] {
+            assert_eq!(BrowserId::from_cookie(&"A".repeat(len)).is_some(), good, "{len}");
+        }
+        assert_eq!(BrowserId::from_cookie("a b"), None);
+        assert_eq!(Presented::from_cookie(Some("a;b")), Presented::Malformed);
+        assert_eq!(Presented::from_cookie(None), Presented::Nothing);
+    }
+
+    #[test]
+    fn an_issued_value_takes_no_heap() {
+        let text = token::browser_text(&[7; 16]);
+        assert_eq!(BrowserId::from_cookie(&text), Some(BrowserId::Issued([7; 16])));
+        assert!(size_of::<Option<BrowserId>>() <= 24);
+    }
+
+    #[test]
+    fn holds_are_counted_per_browser_and_forgotten_with_the_last_session() {
+        let mut browsers = Browsers::default();
+        let id = BrowserId::Adopted("x".into());
+        browsers.join(&id);
+        browsers.join(&id);
+        assert!(browsers.try_hold(&id, 1));
+        assert!(!browsers.try_hold(&id, 1));
+        browsers.release(&id);
+        assert!(browsers.try_hold(&id, 1));
+        browsers.release(&id);
+        browsers.leave(&id);
+        assert_eq!(browsers.len(), 1);
+        browsers.leave(&id);
+        assert_eq!(browsers.len(), 0);
+    }
+}

@@ -1,0 +1,223 @@
+//! From a publish to the answers that carry it.
+//!
+//! Owns the way of an event: encoded once, pushed into each outbox, drained into the answers of held connects. Also what
+//! timers mean to a session.
+
+use crate::bayeux::{Channel, Error, Message, encode};
+use crate::clock::Now;
+use crate::reply::{Answer, Link, Ticket};
+
+use super::meta::write_connect_reply;
+use super::outbox::Event;
+use super::policy::Verdict;
+use super::session::{Reach, SessionKey};
+use super::{Broker, Ending, Removal, Request, fail, reply_to};
+
+/// Why a publish from within the server did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Not a channel that can be published to.
+    Channel,
+    /// As many bytes as allowed are waiting for clients already.
+    Full,
+}
+
+impl Broker {
+    /// A publish of a client: checked, acknowledged, and delivered unless it is for a service.
+    pub(super) fn publish_from(
+        &mut self,
+        request: &Request<'_>,
+        message: &Message<'_>,
+        channel: Channel<'_>,
+        now: Now,
+        answer: &mut Answer,
+    ) {
+        if self.authenticate(request, message, now).is_none() {
+            return fail(message, Error::SessionUnknown, answer);
+        }
+        if message.data.is_none() {
+            return fail(message, Error::DataMissing, answer);
+        }
+        if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, message, channel.as_str()) {
+            return fail(message, Error::PublishDenied(&reason), answer);
+        }
+        if !channel.is_service()
+            && self.publish(channel, |out| encode::event(out, channel, message)) == Err(PublishError::Full)
+        {
+            return fail(message, Error::QueueLimit, answer);
+        }
+        let reply = reply_to(message, true);
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    /// A publish from within the server. `data` is JSON, checked by the caller.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing has been delivered then.
+    pub fn publish_json(&mut self, channel: &str, data: &str) -> Result<(), PublishError> {
+        let channel = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
+        if channel.is_meta() || channel.is_service() {
+            return Err(PublishError::Channel);
+        }
+        self.publish(channel, |out| encode::event_from_parts(out, channel, data))
+    }
+
+    fn publish(&mut self, channel: Channel<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), PublishError> {
+        if self.held.bytes() >= self.limits.queued_bytes {
+            self.counters.publishes_refused += 1;
+            return Err(PublishError::Full);
+        }
+        self.counters.published += 1;
+        self.serial += 1;
+        if self.topics.matching(channel).next().is_none() {
+            return Ok(());
+        }
+        self.encoded.clear();
+        write(&mut self.encoded);
+        self.counters.encoded += 1;
+        let event = Event::new(&self.encoded);
+        for subscriber in self.topics.matching(channel) {
+            let key = subscriber.session;
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            if session.stamp == self.serial {
+                continue;
+            }
+            session.stamp = self.serial;
+            session.outbox.push(&event, &mut self.held);
+            self.counters.queued += 1;
+            if session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes {
+                self.overflowed.push(key);
+            }
+            if matches!(session.reach, Reach::Held(_)) && !session.listed {
+                session.listed = true;
+                self.ready.push_back(key);
+            }
+        }
+        drop(event);
+        self.end_overflowed();
+        Ok(())
+    }
+
+    /// Ends the sessions whose outbox is too full; after the fan-out, so that it is never disturbed.
+    fn end_overflowed(&mut self) {
+        while let Some(key) = self.overflowed.pop() {
+            self.counters.overflows += 1;
+            self.close(key, Removal::Overflow);
+        }
+    }
+
+    /// Moves what waits for the session into an answer, up to a connection's worth of bytes.
+    pub(super) fn drain(&mut self, key: SessionKey, answer: &mut Answer) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let before = answer.events.len();
+        session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+        self.counters.delivered += (answer.events.len() - before) as u64;
+        answer.answered.push(Ticket(key.to_bits()));
+    }
+
+    /// The session's connect is being answered there; it expires neither now nor until that is written.
+    pub(super) fn answering(&mut self, key: SessionKey, link: Link) {
+        self.disarm(key);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.reach = Reach::Answering(link);
+        }
+    }
+
+    /// The next held connect that has something to say: where it is held, what waits there, and the answer, which is
+    /// appended to `answer`. `None` when all have been asked.
+    pub fn pull(&mut self, answer: &mut Answer) -> Option<(Link, Ticket)> {
+        while let Some(key) = self.ready.pop_front() {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.listed = false;
+            if let Some(link) = session.held_by() {
+                let ticket = Ticket(key.to_bits());
+                if self.answer_hold(ticket, link, answer) {
+                    return Some((link, ticket));
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the connect that is held there with whatever waits for it, be it nothing; whether it was held.
+    pub fn answer_hold(&mut self, ticket: Ticket, link: Link, answer: &mut Answer) -> bool {
+        let Some(key) = SessionKey::from_bits(ticket.0) else { return false };
+        if self.sessions.get(key).and_then(super::session::Session::held_by) != Some(link) {
+            return false;
+        }
+        let Some(hold) = self.release_hold(key) else { return false };
+        self.answering(key, link);
+        let advice = self.news(key, false, hold.advised);
+        answer.replies.push(|out| write_connect_reply(&hold, advice, out));
+        self.drain(key, answer);
+        true
+    }
+
+    /// All bytes of an answer to the session's connect are written there, or never will be.
+    pub fn answered(&mut self, ticket: Ticket, link: Link, now: Now) {
+        let Some(key) = SessionKey::from_bits(ticket.0) else { return };
+        if matches!(self.sessions.get(key).map(|session| &session.reach), Some(Reach::Answering(at)) if *at == link) {
+            self.away(key, now);
+        }
+    }
+
+    /// The connection that held the session's connect is gone.
+    pub fn detached(&mut self, ticket: Ticket, link: Link, now: Now) {
+        let Some(key) = SessionKey::from_bits(ticket.0) else { return };
+        if self.sessions.get(key).and_then(super::session::Session::held_by) == Some(link) {
+            self.release_hold(key);
+            self.away(key, now);
+        }
+    }
+
+    /// The held connects that end for another reason than an event. Empty after the call.
+    pub fn take_endings(&mut self) -> Option<Ending> {
+        self.endings.pop()
+    }
+
+    /// Fires timers that are due, at most `most`; how many.
+    pub fn fire(&mut self, now: Now, most: usize) -> usize {
+        let mut fired = 0;
+        while fired < most {
+            let Some(key) = self.wheel.expire(now.mono_ms) else { break };
+            fired += 1;
+            self.due(key, now);
+        }
+        fired
+    }
+
+    fn due(&mut self, key: SessionKey, now: Now) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.timer = None;
+        match session.reach {
+            Reach::Held(_) => {
+                if !session.listed {
+                    session.listed = true;
+                    self.ready.push_back(key);
+                }
+            }
+            Reach::New | Reach::Away if session.expires_ms > now.mono_ms => {
+                let deadline = session.expires_ms;
+                self.arm(key, deadline);
+            }
+            Reach::New | Reach::Away => {
+                let grace = super::expiry_ms(&self.config, session);
+                let sent_on = matches!(session.reach, Reach::Away) && session.expires_ms > session.answered_ms + grace;
+                self.remove(key, if sent_on { Removal::NoConnect } else { Removal::Expired });
+            }
+            Reach::Answering(_) => {}
+        }
+    }
+
+    /// Whether nothing is kept for anyone: what must hold once all sessions have ended.
+    pub fn is_at_rest(&self) -> bool {
+        self.sessions.is_empty()
+            && self.topics.len() == 0
+            && self.browsers.len() == 0
+            && self.wheel.is_empty()
+            && self.held.bytes() == 0
+            && self.ready.is_empty()
+            && self.endings.is_empty()
+    }
+}

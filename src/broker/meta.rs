@@ -1,0 +1,330 @@
+//! The meta channels: handshake, connect, subscribe, unsubscribe, disconnect (Bayeux 1.0, "Meta Messages").
+//!
+//! Owns what each of them checks and changes. Delivery of events is next door.
+
+use crate::bayeux::{
+    Error, Handshake, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names,
+};
+use crate::clock::Now;
+use crate::reply::{Answer, Ticket};
+
+use super::browser::{BrowserId, Presented};
+use super::policy::Verdict;
+use super::session::{HeldId, Hold, Reach, Session, SessionKey, Subscription, Subscriptions, Told};
+use super::token::{self, ClientId};
+use super::topics::Subscriber;
+use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
+
+impl Broker {
+    /// Makes a session, unless there is a reason not to.
+    pub(super) fn handshake(
+        &mut self,
+        request: &Request<'_>,
+        message: &Message<'_>,
+        now: Now,
+        answer: &mut Answer,
+    ) {
+        if let Err((error, advice)) = self.may_handshake(request, message) {
+            let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
+            return answer.replies.push(|out| reply.write(out));
+        }
+        let browser = match &request.browser {
+            Presented::Browser(browser) => browser.clone(),
+            Presented::Nothing | Presented::Malformed => {
+                let secret = self.entropy.secret();
+                answer.cookie = Some(token::browser_text(&secret));
+                BrowserId::Issued(secret)
+            }
+        };
+        self.browsers.join(&browser);
+        let secret = self.entropy.secret();
+        let expires_ms = now.mono_ms + u64::from(self.config.max_interval_ms);
+        let key = self.sessions.insert(Session {
+            secret,
+            reach: Reach::New,
+            listed: false,
+            told: None,
+            browser: Some(browser),
+            subscriptions: Subscriptions::None,
+            outbox: super::outbox::Outbox::default(),
+            stamp: 0,
+            timer: None,
+            answered_ms: now.mono_ms,
+            expires_ms,
+            interval_ms: None,
+        });
+        self.arm(key, expires_ms);
+        self.counters.sessions_added += 1;
+        log::debug!("session {key:?} added");
+        let client_id = ClientId { slot: key.slot(), secret }.to_text();
+        let reply = Reply {
+            client_id: Some(&client_id),
+            handshake: Some(Handshake { supported_connection_types: &self.config.transports }),
+            advice: Some(self.advice(Reconnect::Retry)),
+            ..reply_to(message, true)
+        };
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    fn may_handshake<'m>(
+        &mut self,
+        request: &Request<'_>,
+        message: &'m Message<'_>,
+    ) -> Result<(), (Error<'m>, ReplyAdvice)> {
+        if let Some(invalid) = message.invalid {
+            return Err((invalid.into(), self.advice(Reconnect::None)));
+        }
+        if let Some(types) = &message.supported_connection_types
+            && !types.iter().any(|offered| self.config.transports.iter().any(|ours| ours == offered))
+        {
+            // With any other advice cometd.js would try again for ever.
+            return Err((Error::NoCommonConnectionType(types), self.advice(Reconnect::None)));
+        }
+        if self.sessions.len() >= self.limits.sessions {
+            // Room may come: clients back off by themselves between handshakes.
+            return Err((Error::SessionLimit, self.advice(Reconnect::Retry)));
+        }
+        match self.policy.can_handshake(request.origin, message) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny { advice, .. } => {
+                Err((Error::HandshakeDenied, advice.unwrap_or_else(|| self.advice(Reconnect::None))))
+            }
+        }
+    }
+
+    /// Complete advice: several clients replace what they had by what comes.
+    pub(super) fn advice(&self, reconnect: Reconnect) -> ReplyAdvice {
+        let interval = if reconnect == Reconnect::Handshake { 0 } else { self.config.interval_ms };
+        ReplyAdvice {
+            reconnect,
+            interval: u64::from(interval),
+            timeout: u64::from(self.config.timeout_ms),
+            multiple_clients: false,
+        }
+    }
+
+    /// Holds the connect, or answers it now: the first one of a session, one that came with other messages, one for which
+    /// something waits, one that asks for no wait, and one too many of a browser.
+    pub(super) fn connect(
+        &mut self,
+        request: &Request<'_>,
+        message: &Message<'_>,
+        sole: bool,
+        now: Now,
+        answer: &mut Answer,
+    ) {
+        if let Some(invalid) = message.invalid {
+            return fail(message, invalid.into(), answer);
+        }
+        let Some(key) = self.authenticate(request, message, now) else {
+            let advice = Some(self.advice(Reconnect::Handshake));
+            let reply = Reply { error: Some(Error::SessionUnknown), advice, ..reply_to(message, false) };
+            return answer.replies.push(|out| reply.write(out));
+        };
+        self.supersede(key);
+        let most = self.limits.client_advice_ms;
+        let wish = message.advice.unwrap_or_default();
+        let timeout_ms = wish.timeout.map_or(u64::from(self.config.timeout_ms), |timeout| timeout.min(most));
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.interval_ms = wish.interval.and_then(|interval| u32::try_from(interval.min(most)).ok());
+        let first = matches!(session.reach, Reach::New);
+        let advised = message.advice.is_some();
+        let wants_hold = sole && !first && session.outbox.is_empty() && timeout_ms > 0;
+        let crowded = wants_hold && !self.try_hold(key);
+        if wants_hold && !crowded {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised });
+            self.arm(key, now.mono_ms + timeout_ms);
+            answer.replies.push_waiting(Ticket(key.to_bits()));
+            return;
+        }
+        self.answering(key, request.link);
+        let reply = Reply { advice: self.news(key, crowded, advised), ..reply_to(message, true) };
+        answer.replies.push(|out| reply.write(out));
+        self.drain(key, answer);
+    }
+
+    fn try_hold(&mut self, key: SessionKey) -> bool {
+        match (self.config.max_sessions_per_browser, self.sessions.get(key).and_then(|s| s.browser.as_ref())) {
+            (Some(most), Some(browser)) => self.browsers.try_hold(browser, most),
+            _ => true,
+        }
+    }
+
+    /// Takes a held connect back from the session, without an answer; whether there was one.
+    pub(super) fn release_hold(&mut self, key: SessionKey) -> Option<Hold> {
+        let session = self.sessions.get_mut(key)?;
+        let hold = session.take_hold(session.held_by()?)?;
+        if let (Some(browser), Some(_)) = (&session.browser, self.config.max_sessions_per_browser) {
+            self.browsers.release(browser);
+        }
+        Some(hold)
+    }
+
+    /// A newer connect has come: an earlier one that is still held ends.
+    fn supersede(&mut self, key: SessionKey) {
+        if let Some(hold) = self.release_hold(key) {
+            let ticket = Ticket(key.to_bits());
+            self.endings.push(Ending { link: hold.link, ticket, end: End::Superseded });
+        }
+    }
+
+    /// The advice for a reply to a connect: at first, when it has changed, and when the client sent some.
+    pub(super) fn news(&mut self, key: SessionKey, crowded: bool, advised: bool) -> Option<ReplyAdvice> {
+        let interval = if crowded { self.config.multi_session_interval_ms } else { self.config.interval_ms };
+        let told = Told { timeout: self.config.timeout_ms, interval, multiple_clients: crowded };
+        let session = self.sessions.get_mut(key)?;
+        let changed = session.told.replace(told) != Some(told);
+        (changed || advised).then(|| ReplyAdvice {
+            reconnect: Reconnect::Retry,
+            interval: u64::from(interval),
+            timeout: u64::from(told.timeout),
+            multiple_clients: crowded,
+        })
+    }
+
+    /// Subscribes to all that the message names, or to nothing.
+    pub(super) fn subscribe(
+        &mut self,
+        request: &Request<'_>,
+        key: SessionKey,
+        message: &Message<'_>,
+        answer: &mut Answer,
+    ) {
+        let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        match self.may_subscribe(request, key, message, names) {
+            Ok(wanted) => {
+                for pattern in wanted {
+                    self.add_subscription(key, pattern);
+                }
+                let reply = reply_to(message, true);
+                answer.replies.push(|out| reply.write(out));
+            }
+            Err(refusal) => fail(message, refusal.error(), answer),
+        }
+    }
+
+    /// The patterns that are to be added: those asked for, less those that the session has and those of services.
+    fn may_subscribe<'m>(
+        &mut self,
+        request: &Request<'_>,
+        key: SessionKey,
+        message: &Message<'_>,
+        names: &'m Names<'_>,
+    ) -> Result<Vec<Pattern<'m>>, Refusal<'m>> {
+        let mut wanted = Vec::with_capacity(names.names.len().min(self.limits.subscriptions));
+        let had = self.sessions.get(key).map_or(0, |session| session.subscriptions.as_slice().len());
+        for name in &names.names {
+            let pattern = Pattern::parse(name).map_err(|_| Refusal::Plain(Error::ChannelInvalid(name)))?;
+            if pattern.is_meta() {
+                return Err(Refusal::Plain(Error::SubscribeDenied(name)));
+            }
+            if self.topics.find(pattern).is_none()
+                && let Verdict::Deny { reason, .. } = self.policy.can_create(request.origin, message, name)
+            {
+                return Err(Refusal::Create(reason));
+            }
+            if let Verdict::Deny { reason, .. } = self.policy.can_subscribe(request.origin, message, name) {
+                return Err(Refusal::Subscribe(reason));
+            }
+            if pattern.is_service() || wanted.contains(&pattern) || self.place_of(key, pattern).is_some() {
+                continue;
+            }
+            wanted.push(pattern);
+            if had + wanted.len() > self.limits.subscriptions {
+                return Err(Refusal::Plain(Error::SubscriptionLimit(self.limits.subscriptions)));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The place of a pattern in the session's list.
+    fn place_of(&mut self, key: SessionKey, pattern: Pattern<'_>) -> Option<usize> {
+        let topic = self.topics.find(pattern)?;
+        let session = self.sessions.get(key)?;
+        session.subscriptions.as_slice().iter().position(|subscription| subscription.topic == topic)
+    }
+
+    fn add_subscription(&mut self, key: SessionKey, pattern: Pattern<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Ok(place) = u32::try_from(session.subscriptions.as_slice().len()) else { return };
+        let (topic, place) = self.topics.insert(pattern, Subscriber { session: key, place });
+        session.subscriptions.push(Subscription { topic, place });
+    }
+
+    /// Unsubscribes from all that the message names; what was not subscribed counts as done.
+    pub(super) fn unsubscribe(&mut self, key: SessionKey, message: &Message<'_>, answer: &mut Answer) {
+        let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        let mut patterns = Vec::with_capacity(names.names.len());
+        for name in &names.names {
+            match Pattern::parse(name) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(_) => return fail(message, Error::ChannelInvalid(name), answer),
+            }
+        }
+        for pattern in patterns {
+            if let Some(place) = self.place_of(key, pattern) {
+                self.drop_subscription(key, place);
+            }
+        }
+        let reply = reply_to(message, true);
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    /// Ends the session at its client's wish.
+    pub(super) fn disconnect(&mut self, key: SessionKey, message: &Message<'_>, answer: &mut Answer) {
+        self.close(key, Removal::Disconnected);
+        let reply = reply_to(message, true);
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    /// Ends a session; its held connect is answered that there is nothing to come back for.
+    pub(super) fn close(&mut self, key: SessionKey, removal: Removal) {
+        if let Some(hold) = self.release_hold(key) {
+            let mut last = Vec::new();
+            if removal != Removal::Disconnected {
+                let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
+                notice.write(&mut last);
+                last.push(b',');
+            }
+            write_connect_reply(&hold, Some(self.advice(Reconnect::None)), &mut last);
+            let ticket = Ticket(key.to_bits());
+            self.endings.push(Ending { link: hold.link, ticket, end: End::Closed(last) });
+        }
+        self.remove(key, removal);
+    }
+
+    /// Ends the session of a client id at the server's wish; whether there was one.
+    pub fn kick(&mut self, client_id: &str) -> bool {
+        let Some(id) = ClientId::from_text(client_id) else { return false };
+        let Some(key) = self.sessions.key_at(id.slot) else { return false };
+        let known = self.sessions.get(key).is_some_and(|session| token::same_secret(&session.secret, &id.secret));
+        if known {
+            self.close(key, Removal::Kicked);
+        }
+        known
+    }
+}
+
+/// Why a subscription is refused; the policy's reasons are its own texts.
+enum Refusal<'m> {
+    Plain(Error<'m>),
+    Create(String),
+    Subscribe(String),
+}
+
+impl Refusal<'_> {
+    fn error(&self) -> Error<'_> {
+        match self {
+            Self::Plain(error) => *error,
+            Self::Create(reason) => Error::CreateDenied(reason),
+            Self::Subscribe(reason) => Error::SubscribeDenied(reason),
+        }
+    }
+}
+
+/// Writes the reply to a connect that was held.
+pub(super) fn write_connect_reply(hold: &Hold, advice: Option<ReplyAdvice>, out: &mut Vec<u8>) {
+    let id = hold.id.as_json().map(Id::from_kept);
+    Reply { channel: Meta::Connect.as_str(), id, successful: true, advice, ..Reply::default() }.write(out);
+}

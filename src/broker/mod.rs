@@ -1,0 +1,390 @@
+//! Sessions and their events.
+//!
+//! Owns the sessions, the topic tree, the outboxes, the browser table and the sessions' timers. Knows links as opaque
+//! names: nothing here can tell a socket from a simulated client, or one transport from another. Pure: time and messages
+//! in, replies and deadlines out.
+//!
+//! The calling contract: [`Broker::receive`] for each batch; then [`Broker::take_endings`] until it is empty. Once a turn,
+//! [`Broker::fire`] for due timers and [`Broker::pull`] until it returns `None` or the turn's budget is spent.
+
+pub mod browser;
+pub mod outbox;
+pub mod policy;
+pub mod session;
+pub mod token;
+pub mod topics;
+
+mod delivery;
+mod meta;
+
+use std::collections::VecDeque;
+
+use crate::arena::Arena;
+use crate::bayeux::{Error, Kind, Message, Meta, Reply};
+use crate::clock::Now;
+use crate::limits::Limits;
+use crate::reply::{Answer, Link, Ticket};
+use crate::wheel::Wheel;
+
+use browser::{Browsers, Presented};
+use outbox::Held;
+use policy::{Origin, Policy};
+use session::{Reach, Session, SessionKey};
+use token::Entropy;
+use topics::Topics;
+
+/// What an operator sets. Times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long a connect is held without an event.
+    pub timeout_ms: u32,
+    /// How long clients are told to wait between connects.
+    pub interval_ms: u32,
+    /// How long a session outlives the answer to its connect, beyond `interval_ms`.
+    pub max_interval_ms: u32,
+    /// Sessions of one browser that may hold a connect at once; `None`: any number.
+    pub max_sessions_per_browser: Option<u32>,
+    /// The `interval` advised to the sessions of a browser beyond that number.
+    pub multi_session_interval_ms: u32,
+    /// Whether a request without the browser cookie of its session is refused.
+    pub require_browser_cookie: bool,
+    /// The connection types offered to clients, in order of preference.
+    pub transports: Vec<&'static str>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 30_000,
+            interval_ms: 0,
+            max_interval_ms: 10_000,
+            max_sessions_per_browser: Some(4),
+            multi_session_interval_ms: 2_000,
+            require_browser_cookie: false,
+            transports: vec!["long-polling"],
+        }
+    }
+}
+
+/// Where a batch came from.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Where the answer goes.
+    pub link: Link,
+    /// The browser cookie that came along.
+    pub browser: Presented,
+    /// For the policy.
+    pub origin: Origin<'a>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Removal {
+    /// Its client said so.
+    Disconnected,
+    /// The server said so.
+    Kicked,
+    /// It was not heard of in time.
+    Expired,
+    /// It kept sending but did not connect any more.
+    NoConnect,
+    /// More waited for it than its outbox may hold.
+    Overflow,
+}
+
+/// How a held connect ends other than by an event or its timeout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A newer connect of the same session took its place: no Bayeux answer, or the two would chase each other.
+    Superseded,
+    /// The session is over: these are the last replies, as JSON.
+    Closed(Vec<u8>),
+}
+
+/// A held connect that ends now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Where it is held.
+    pub link: Link,
+    /// What waits there.
+    pub ticket: Ticket,
+    /// How it ends.
+    pub end: End,
+}
+
+/// What has happened since the start, as counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Events published.
+    pub published: u64,
+    /// Events encoded: at most one for each publish.
+    pub encoded: u64,
+    /// Events put into an outbox.
+    pub queued: u64,
+    /// Events handed to a connection.
+    pub delivered: u64,
+    /// Sessions made.
+    pub sessions_added: u64,
+    /// Sessions ended, for whatever reason.
+    pub sessions_removed: u64,
+    /// Sessions ended because their outbox was full.
+    pub overflows: u64,
+    /// Publishes refused because too much was waiting.
+    pub publishes_refused: u64,
+}
+
+/// The broker. See the [module](self) for the order of calls.
+pub struct Broker {
+    config: Config,
+    limits: Limits,
+    sessions: Arena<Session>,
+    browsers: Browsers,
+    topics: Topics,
+    wheel: Wheel<SessionKey>,
+    held: Held,
+    /// Sessions with a held connect and something to say.
+    ready: VecDeque<SessionKey>,
+    endings: Vec<Ending>,
+    /// Sessions whose outbox overflowed in the publish under way.
+    overflowed: Vec<SessionKey>,
+    /// The number of the publish under way.
+    serial: u64,
+    counters: Counters,
+    entropy: Box<dyn Entropy>,
+    policy: Box<dyn Policy>,
+    /// Scratch for encoding one event.
+    encoded: Vec<u8>,
+}
+
+impl core::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Broker").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// A broker without sessions.
+    pub fn new(config: Config, limits: Limits, now: Now, entropy: Box<dyn Entropy>, policy: Box<dyn Policy>) -> Self {
+        Self {
+            config,
+            limits,
+            sessions: Arena::default(),
+            browsers: Browsers::default(),
+            topics: Topics::default(),
+            wheel: Wheel::new(now.mono_ms),
+            held: Held::default(),
+            ready: VecDeque::new(),
+            endings: Vec::new(),
+            overflowed: Vec::new(),
+            serial: 0,
+            counters: Counters::default(),
+            entropy,
+            policy,
+            encoded: Vec::new(),
+        }
+    }
+
+    /// What has happened.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many channels and patterns have a subscriber.
+    pub fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// How many browsers have a session.
+    pub fn browsers(&self) -> usize {
+        self.browsers.len()
+    }
+
+    /// Timers armed.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
+    }
+
+    /// Bytes of events waiting, each event counted once.
+    pub fn queued_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// When [`Broker::fire`] is wanted next, ms.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.wheel.next_deadline()
+    }
+
+    /// Whether [`Broker::pull`] has something.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Handles one batch and appends what it is answered now to `answer`.
+    ///
+    /// A handshake stands alone: what else is in its batch is ignored. Connects are handled last, so that their replies
+    /// come after all others and the events queued by the batch itself go with them (Bayeux 1.0, "Batching").
+    pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
+        let handshake = messages.iter().find(|message| message.kind() == Some(Kind::Meta(Meta::Handshake)));
+        if let Some(message) = handshake {
+            self.handshake(request, message, now, answer);
+            return;
+        }
+        let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
+        for message in messages.iter().filter(|message| !is_connect(message)) {
+            self.receive_one(request, message, now, answer);
+        }
+        let sole = messages.len() == 1;
+        for message in messages.iter().filter(is_connect) {
+            self.connect(request, message, sole, now, answer);
+        }
+    }
+
+    fn receive_one(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now, answer: &mut Answer) {
+        if let Some(invalid) = message.invalid {
+            return fail(message, invalid.into(), answer);
+        }
+        match message.kind() {
+            None => fail(message, Error::ChannelMissing, answer),
+            Some(Kind::Invalid) => {
+                fail(message, Error::ChannelInvalid(message.channel.as_deref().unwrap_or_default()), answer);
+            }
+            Some(Kind::UnknownMeta) => fail(message, Error::ChannelUnknown, answer),
+            Some(Kind::Meta(meta)) => {
+                let Some(session) = self.authenticate(request, message, now) else {
+                    return fail(message, Error::SessionUnknown, answer);
+                };
+                match meta {
+                    Meta::Subscribe => self.subscribe(request, session, message, answer),
+                    Meta::Unsubscribe => self.unsubscribe(session, message, answer),
+                    Meta::Disconnect => self.disconnect(session, message, answer),
+                    Meta::Handshake | Meta::Connect => {}
+                }
+            }
+            Some(Kind::Service(channel) | Kind::Broadcast(channel)) => {
+                self.publish_from(request, message, channel, now, answer);
+            }
+        }
+    }
+
+    /// The session that a message belongs to. A wrong, an unknown and a foreign client id look the same.
+    fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now) -> Option<SessionKey> {
+        let id = token::ClientId::from_text(message.client_id.as_deref()?)?;
+        let key = self.sessions.key_at(id.slot)?;
+        let session = self.sessions.get_mut(key)?;
+        if !token::same_secret(&session.secret, &id.secret) {
+            return None;
+        }
+        let foreign = match (&request.browser, &session.browser) {
+            (Presented::Browser(presented), Some(own)) => presented != own,
+            (Presented::Nothing, Some(_)) => self.config.require_browser_cookie,
+            (Presented::Malformed, Some(_)) => true,
+            (_, None) => false,
+        };
+        if foreign {
+            return None;
+        }
+        self.touch(key, now);
+        Some(key)
+    }
+
+    /// A message of the session has come: it expires later, but never for want of connects.
+    fn touch(&mut self, key: SessionKey, now: Now) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if matches!(session.reach, Reach::Away) {
+            let grace = expiry_ms(&self.config, session);
+            let latest = session.answered_ms + u64::from(self.config.timeout_ms) + grace;
+            session.expires_ms = session.expires_ms.max((now.mono_ms + grace).min(latest));
+        }
+    }
+
+    /// Arms the session's timer, in place of the one that may be armed.
+    fn arm(&mut self, key: SessionKey, deadline_ms: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(timer) = session.timer.replace(self.wheel.arm(deadline_ms, key)) {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    fn disarm(&mut self, key: SessionKey) {
+        if let Some(timer) = self.sessions.get_mut(key).and_then(|session| session.timer.take()) {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    /// No connect is with us from now on: the session's expiry begins.
+    fn away(&mut self, key: SessionKey, now: Now) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.reach = Reach::Away;
+        session.answered_ms = now.mono_ms;
+        session.expires_ms = now.mono_ms + expiry_ms(&self.config, session);
+        let deadline = session.expires_ms;
+        self.arm(key, deadline);
+    }
+
+    /// Ends a session and everything that belongs to it.
+    fn remove(&mut self, key: SessionKey, removal: Removal) {
+        self.release_hold(key);
+        self.disarm(key);
+        while let Some(last) =
+            self.sessions.get(key).and_then(|session| session.subscriptions.as_slice().len().checked_sub(1))
+        {
+            self.drop_subscription(key, last);
+        }
+        let Some(mut session) = self.sessions.remove(key) else { return };
+        while session.outbox.pop(&mut self.held).is_some() {}
+        if let Some(browser) = &session.browser {
+            self.browsers.leave(browser);
+        }
+        self.counters.sessions_removed += 1;
+        log::debug!("session {key:?} removed: {removal:?}");
+    }
+
+    /// Takes out the subscription at a place of a session's list and mends the places of those that move.
+    fn drop_subscription(&mut self, key: SessionKey, place: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(dropped) = session.subscriptions.swap_remove(place) else { return };
+        if let (Some(moved), Ok(place)) = (session.subscriptions.as_slice().get(place).copied(), u32::try_from(place)) {
+            self.topics.moved(moved.topic, moved.place, place);
+        }
+        let Some(moved) = self.topics.remove(dropped.topic, dropped.place) else { return };
+        let other = self.sessions.get_mut(moved.session);
+        if let Some(end) =
+            other.and_then(|other| other.subscriptions.as_mut_slice().get_mut(moved.place as usize))
+        {
+            end.place = dropped.place;
+        }
+    }
+}
+
+/// How long after the answer to its connect a session expires, ms.
+fn expiry_ms(config: &Config, session: &Session) -> u64 {
+    u64::from(session.interval_ms.unwrap_or(config.interval_ms)) + u64::from(config.max_interval_ms)
+}
+
+/// Appends a failed reply.
+fn fail(message: &Message<'_>, error: Error<'_>, answer: &mut Answer) {
+    let reply = Reply { error: Some(error), ..reply_to(message, false) };
+    answer.replies.push(|out| reply.write(out));
+}
+
+/// A reply with what every reply repeats.
+fn reply_to<'a>(message: &'a Message<'_>, successful: bool) -> Reply<'a> {
+    let subscription = message.subscription.as_ref().map(|subscription| subscription.raw.get());
+    Reply {
+        channel: message.channel.as_deref().unwrap_or_default(),
+        id: message.id,
+        successful,
+        subscription,
+        ..Reply::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

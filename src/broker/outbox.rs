@@ -1,0 +1,163 @@
+//! The events that wait for one session.
+//!
+//! Owns the queue and its counts. An event is encoded once and shared by all queues that hold it; the bytes that are held
+//! by anyone are counted once, in [`Held`]. Must not decide what happens when a limit is reached.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::chunk::Bytes;
+
+/// An encoded event, on its way to any number of sessions.
+#[derive(Debug)]
+pub struct Event {
+    /// How many outboxes hold it.
+    holders: Cell<u32>,
+    /// The JSON object, ready for every wire.
+    pub bytes: Bytes,
+}
+
+impl Event {
+    /// An event that nobody holds yet.
+    pub fn new(json: &[u8]) -> Rc<Self> {
+        Rc::new(Self { holders: Cell::new(0), bytes: Rc::from(json) })
+    }
+}
+
+/// Bytes of events that wait for anyone, each event counted once.
+#[derive(Debug, Default)]
+pub struct Held {
+    bytes: usize,
+}
+
+impl Held {
+    /// The bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn add(&mut self, event: &Event) {
+        let holders = event.holders.get();
+        if holders == 0 {
+            self.bytes += event.bytes.len();
+        }
+        event.holders.set(holders + 1);
+    }
+
+    fn remove(&mut self, event: &Event) {
+        let holders = event.holders.get() - 1;
+        event.holders.set(holders);
+        if holders == 0 {
+            self.bytes -= event.bytes.len();
+        }
+    }
+}
+
+/// Events in the order of publishing. The first one stands inline, since most queues never hold a second.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    first: Option<Rc<Event>>,
+    rest: Option<Box<VecDeque<Rc<Event>>>>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Events waiting.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// Whether no event waits.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends an event.
+    pub fn push(&mut self, event: &Rc<Event>, held: &mut Held) {
+        held.add(event);
+        self.bytes += event.bytes.len();
+        let event = Rc::clone(event);
+        if self.first.is_none() {
+            self.first = Some(event);
+        } else {
+            self.rest.get_or_insert_default().push_back(event);
+        }
+    }
+
+    /// Takes the oldest event out.
+    pub fn pop(&mut self, held: &mut Held) -> Option<Rc<Event>> {
+        let event = self.first.take()?;
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+        held.remove(&event);
+        self.bytes -= event.bytes.len();
+        Some(event)
+    }
+
+    /// Moves events to `out`, oldest first, for as long as they are at most `bytes` together; one goes in any case.
+    pub fn drain(&mut self, bytes: usize, held: &mut Held, out: &mut Vec<Bytes>) {
+        let mut sum = 0;
+        while let Some(next) = &self.first {
+            sum += next.bytes.len();
+            if sum > bytes && sum != next.bytes.len() {
+                return;
+            }
+            if let Some(event) = self.pop(held) {
+                out.push(Rc::clone(&event.bytes));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(bytes: &[Bytes]) -> Vec<&str> {
+        bytes.iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_shared_event_is_counted_once_and_until_the_last_holder_lets_go() {
+        let mut held = Held::default();
+        let event = Event::new(b"12345");
+        let (mut a, mut b) = (Outbox::default(), Outbox::default());
+        a.push(&event, &mut held);
+        b.push(&event, &mut held);
+        assert_eq!((held.bytes(), a.bytes(), b.bytes()), (5, 5, 5));
+        a.pop(&mut held);
+        assert_eq!(held.bytes(), 5);
+        b.pop(&mut held);
+        assert_eq!(held.bytes(), 0);
+        assert!(a.is_empty() && a.rest.is_none());
+    }
+
+    #[test]
+    fn draining_keeps_the_order_and_stops_at_the_bytes() {
+        let mut held = Held::default();
+        let mut outbox = Outbox::default();
+        for text in ["1", "22", "333", "4444"] {
+            outbox.push(&Event::new(text.as_bytes()), &mut held);
+        }
+        assert_eq!(outbox.len(), 4);
+        let mut out = Vec::new();
+        outbox.drain(3, &mut held, &mut out);
+        assert_eq!(texts(&out), ["1", "22"]);
+        out.clear();
+        outbox.drain(2, &mut held, &mut out);
+        assert_eq!(texts(&out), ["333"], "one event goes, however large");
+        outbox.drain(100, &mut held, &mut out);
+        assert_eq!(texts(&out), ["333", "4444"]);
+        assert_eq!((outbox.len(), outbox.bytes(), held.bytes()), (0, 0, 0));
+    }
+}

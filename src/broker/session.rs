@@ -1,0 +1,267 @@
+//! One session: the server's half of a client, which outlives connections.
+//!
+//! Owns a session's state and the rules of its lifetime. Knows links as names only, and never what is behind them.
+//!
+//! How a session is reached, and what may happen next:
+//!
+//! | state | next | by |
+//! |---|---|---|
+//! | `New` | `Answering` | its first connect, which is always answered at once |
+//! | `Answering` | `Away` | the answer is written, or its connection is gone |
+//! | | `Answering`, `Held` | a newer connect |
+//! | `Away` | `Answering`, `Held` | a connect |
+//! | `Held` | `Answering` | an event, the connect's timeout, a newer connect |
+//! | | `Away` | its connection is gone |
+//!
+//! Any state ends with a disconnect; `New` and `Away` also with expiry. A timer is armed in `New`, `Away` and `Held`, and
+//! what it means follows from the state.
+
+use crate::arena::Key;
+use crate::bayeux::Id;
+use crate::reply::Link;
+use crate::wheel::TimerKey;
+
+use super::browser::BrowserId;
+use super::outbox::Outbox;
+use super::token::SECRET_BYTES;
+use super::topics::TopicKey;
+
+/// Names one session.
+pub type SessionKey = Key<Session>;
+
+/// Where the session can be reached.
+#[derive(Debug)]
+pub enum Reach {
+    /// Handshaken; no connect yet.
+    New,
+    /// A connect has been answered there, and not all bytes are written.
+    Answering(Link),
+    /// No connect is with us; the session expires unless one comes.
+    Away,
+    /// A connect waits there for events.
+    Held(Hold),
+}
+
+/// A held connect.
+#[derive(Debug)]
+pub struct Hold {
+    /// Where.
+    pub link: Link,
+    /// The connect's id, for its reply.
+    pub id: HeldId,
+    /// Whether the client sent advice, and so gets ours.
+    pub advised: bool,
+}
+
+/// The id of a held connect, as JSON. Short ones stand inline, since a heap block for each waiting client adds up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HeldId {
+    /// The connect had none.
+    None,
+    /// Up to 22 bytes.
+    Short(u8, [u8; 22]),
+    /// More.
+    Long(Box<str>),
+}
+
+impl HeldId {
+    /// Keeps an id beyond its request.
+    pub fn keep(id: Option<Id<'_>>) -> Self {
+        let Some(id) = id else { return Self::None };
+        let json = id.as_json();
+        let mut short = [0; 22];
+        match (short.get_mut(..json.len()), u8::try_from(json.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(json.as_bytes());
+                Self::Short(len, short)
+            }
+            _ => Self::Long(json.into()),
+        }
+    }
+
+    /// The JSON text.
+    pub fn as_json(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Short(len, bytes) => std::str::from_utf8(bytes.get(..usize::from(*len))?).ok(),
+            Self::Long(json) => Some(json),
+        }
+    }
+}
+
+/// One end of a subscription, at the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// To what.
+    pub topic: TopicKey,
+    /// The place of the other end in the topic's list.
+    pub place: u32,
+}
+
+/// The subscriptions of a session. One stands inline, since most sessions never have a second.
+#[derive(Debug, Default)]
+pub enum Subscriptions {
+    /// None.
+    #[default]
+    None,
+    /// One.
+    One(Subscription),
+    /// Several, in no order.
+    Many(Box<Vec<Subscription>>),
+}
+
+impl Subscriptions {
+    /// All of them.
+    pub fn as_slice(&self) -> &[Subscription] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => core::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// All of them, to be told of a move.
+    pub fn as_mut_slice(&mut self) -> &mut [Subscription] {
+        match self {
+            Self::None => &mut [],
+            Self::One(one) => core::slice::from_mut(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// Appends one.
+    pub fn push(&mut self, new: Subscription) {
+        *self = match core::mem::take(self) {
+            Self::None => Self::One(new),
+            Self::One(old) => Self::Many(Box::new(vec![old, new])),
+            Self::Many(mut many) => {
+                many.push(new);
+                Self::Many(many)
+            }
+        };
+    }
+
+    /// Takes out the one at a place; the last one takes its place.
+    pub fn swap_remove(&mut self, place: usize) -> Option<Subscription> {
+        match self {
+            Self::None => None,
+            Self::One(one) => {
+                let one = *one;
+                (place == 0).then(|| {
+                    *self = Self::None;
+                    one
+                })
+            }
+            Self::Many(many) => {
+                let removed = (place < many.len()).then(|| many.swap_remove(place));
+                if let [last] = many.as_slice() {
+                    *self = Self::One(*last);
+                }
+                removed
+            }
+        }
+    }
+}
+
+/// The advice that a client has been given last, to know when it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// ms.
+    pub timeout: u32,
+    /// ms.
+    pub interval: u32,
+    /// Whether the client has been told that too many sessions of its browser are waiting.
+    pub multiple_clients: bool,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// What its client must know.
+    pub secret: [u8; SECRET_BYTES],
+    /// Where it can be reached.
+    pub reach: Reach,
+    /// Whether it stands in the broker's list of sessions to answer.
+    pub listed: bool,
+    /// The advice that its client has.
+    pub told: Option<Told>,
+    /// The browser that made it.
+    pub browser: Option<BrowserId>,
+    /// What it is subscribed to.
+    pub subscriptions: Subscriptions,
+    /// What waits for it.
+    pub outbox: Outbox,
+    /// The number of the last publish that reached it, so that overlapping patterns deliver once.
+    pub stamp: u64,
+    /// The armed timer, if any.
+    pub timer: Option<TimerKey<SessionKey>>,
+    /// When the last answer to a connect was written, ms; the handshake before the first.
+    pub answered_ms: u64,
+    /// When it expires, ms, while `New` or `Away`. Later than the armed timer if messages came meanwhile.
+    pub expires_ms: u64,
+    /// How long its client waits between connects, ms, if it said so with its last connect.
+    pub interval_ms: Option<u32>,
+}
+
+impl Session {
+    /// The link of the held connect.
+    pub fn held_by(&self) -> Option<Link> {
+        match &self.reach {
+            Reach::Held(hold) => Some(hold.link),
+            _ => None,
+        }
+    }
+
+    /// Takes the held connect out, if it is held there; the session is then `Away` until the caller says otherwise.
+    pub fn take_hold(&mut self, link: Link) -> Option<Hold> {
+        if self.held_by() != Some(link) {
+            return None;
+        }
+        match core::mem::replace(&mut self.reach, Reach::Away) {
+            Reach::Held(hold) => Some(hold),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        // A million of these are meant to fit; growth here is a decision.
+        assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
+        assert!(size_of::<Reach>() <= 40, "{}", size_of::<Reach>());
+    }
+
+    #[test]
+    fn an_id_is_kept_inline_up_to_22_bytes() {
+        let body = |id: &str| format!(r#"{{"channel":"/meta/connect","id":{id}}}"#);
+        for (id, inline) in [("1", true), (r#""12345678901234567890""#, true), (r#""123456789012345678901""#, false)] {
+            let body = body(id);
+            let messages = crate::bayeux::decode(body.as_bytes(), &crate::limits::Limits::default()).unwrap();
+            let held = HeldId::keep(messages[0].id);
+            assert_eq!(held.as_json(), Some(id));
+            assert_eq!(matches!(held, HeldId::Short(..)), inline, "{id}");
+        }
+        assert_eq!(HeldId::keep(None).as_json(), None);
+    }
+
+    #[test]
+    fn subscriptions_move_between_their_three_forms() {
+        let topic = TopicKey::from_bits(1 << 32).unwrap();
+        let mut subscriptions = Subscriptions::default();
+        for place in 0..3 {
+            subscriptions.push(Subscription { topic, place });
+        }
+        assert_eq!(subscriptions.swap_remove(0).unwrap().place, 0);
+        assert_eq!(subscriptions.as_slice().iter().map(|s| s.place).collect::<Vec<_>>(), [2, 1]);
+        assert!(subscriptions.swap_remove(7).is_none());
+        subscriptions.swap_remove(0);
+        assert!(matches!(subscriptions, Subscriptions::One(Subscription { place: 1, .. })));
+        assert!(subscriptions.swap_remove(1).is_none());
+        subscriptions.swap_remove(0);
+        assert!(subscriptions.as_slice().is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! Who is subscribed to what.
+//!
+//! Owns the patterns that have a subscriber and, for each, its subscribers. A channel of n segments can be matched by one
+//! exact name, one `*` pattern and at most n `**` patterns, so matching is that many look-ups, however many patterns there
+//! are. Subscribing and unsubscribing take constant time: either side of a subscription knows its place on the other.
+
+use std::collections::HashMap;
+
+use crate::arena::{Arena, Key};
+use crate::bayeux::{Channel, Pattern};
+
+use super::session::SessionKey;
+
+/// Names one pattern while it has a subscriber.
+pub type TopicKey = Key<Topic>;
+
+/// One end of a subscription, at the topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber {
+    /// Who.
+    pub session: SessionKey,
+    /// The place of the other end in the session's list.
+    pub place: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    Exact,
+    Children,
+    Descendants,
+}
+
+/// A pattern with its subscribers.
+#[derive(Debug)]
+pub struct Topic {
+    depth: Depth,
+    /// The exact channel, or what stands before `/*` or `/**`.
+    stem: Box<str>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// All topics.
+#[derive(Debug, Default)]
+pub struct Topics {
+    topics: Arena<Topic>,
+    exact: HashMap<Box<str>, TopicKey>,
+    children: HashMap<Box<str>, TopicKey>,
+    descendants: HashMap<Box<str>, TopicKey>,
+}
+
+fn split<'a>(pattern: Pattern<'a>) -> (Depth, &'a str) {
+    match pattern {
+        Pattern::Exact(channel) => (Depth::Exact, channel.as_str()),
+        Pattern::Children { parent } => (Depth::Children, parent),
+        Pattern::Descendants { parent } => (Depth::Descendants, parent),
+    }
+}
+
+impl Topics {
+    /// How many patterns have a subscriber.
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    fn table(&mut self, depth: Depth) -> &mut HashMap<Box<str>, TopicKey> {
+        match depth {
+            Depth::Exact => &mut self.exact,
+            Depth::Children => &mut self.children,
+            Depth::Descendants => &mut self.descendants,
+        }
+    }
+
+    /// The topic of a pattern, if it has a subscriber.
+    pub fn find(&mut self, pattern: Pattern<'_>) -> Option<TopicKey> {
+        let (depth, stem) = split(pattern);
+        self.table(depth).get(stem).copied()
+    }
+
+    /// Adds a subscriber who is not yet there; returns the topic and the subscriber's place in it.
+    ///
+    /// # Panics
+    /// With 2^32 subscribers of one pattern; the limit of sessions stands in front.
+    pub fn insert(&mut self, pattern: Pattern<'_>, subscriber: Subscriber) -> (TopicKey, u32) {
+        let key = self.find(pattern).unwrap_or_else(|| {
+            let (depth, stem) = split(pattern);
+            let key = self.topics.insert(Topic { depth, stem: stem.into(), subscribers: Vec::new() });
+            self.table(depth).insert(stem.into(), key);
+            key
+        });
+        let subscribers = &mut self.topics.get_mut(key).expect("found or made above").subscribers;
+        let place = u32::try_from(subscribers.len()).expect("fewer subscribers than sessions");
+        subscribers.push(subscriber);
+        (key, place)
+    }
+
+    /// Removes the subscriber at a place. Another one may have moved to that place: it is returned, to be told.
+    pub fn remove(&mut self, topic: TopicKey, place: u32) -> Option<Subscriber> {
+        let entry = self.topics.get_mut(topic)?;
+        let place = place as usize;
+        if place >= entry.subscribers.len() {
+            return None;
+        }
+        entry.subscribers.swap_remove(place);
+        let moved = entry.subscribers.get(place).copied();
+        if entry.subscribers.is_empty()
+            && let Some(Topic { depth, stem, .. }) = self.topics.remove(topic)
+        {
+            self.table(depth).remove(&stem);
+        }
+        moved
+    }
+
+    /// Tells a topic that the other end of the subscription at `at` is now at `place` of its session's list.
+    pub fn moved(&mut self, topic: TopicKey, at: u32, place: u32) {
+        if let Some(subscriber) = self.topics.get_mut(topic).and_then(|topic| topic.subscribers.get_mut(at as usize)) {
+            subscriber.place = place;
+        }
+    }
+
+    /// The subscribers of every pattern that matches the channel; a session comes once for each of its patterns.
+    pub fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = &Subscriber> {
+        let exact = self.exact.get(channel.as_str());
+        let children = self.children.get(channel.parent());
+        // Most servers have no `**` pattern: then the ancestors are not even looked at.
+        let ancestors = (!self.descendants.is_empty()).then(|| channel.ancestors()).into_iter().flatten();
+        let descendants = ancestors.filter_map(|ancestor| self.descendants.get(ancestor));
+        let keys = exact.into_iter().chain(children).chain(descendants);
+        keys.filter_map(|key| self.topics.get(*key)).flat_map(|topic| &topic.subscribers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn session(n: u64) -> SessionKey {
+        SessionKey::from_bits(1 << 32 | n).unwrap()
+    }
+
+    fn pattern(text: &str) -> Pattern<'_> {
+        Pattern::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_topic_lives_as_long_as_it_has_a_subscriber() {
+        let mut topics = Topics::default();
+        let (key, first) = topics.insert(pattern("/a/*"), Subscriber { session: session(1), place: 0 });
+        let (same, second) = topics.insert(pattern("/a/*"), Subscriber { session: session(2), place: 5 });
+        assert_eq!((key, first, second), (same, 0, 1));
+        let moved = topics.remove(key, first).unwrap();
+        assert_eq!((moved.session, moved.place), (session(2), 5));
+        assert!(topics.remove(key, first).is_none());
+        assert_eq!(topics.len(), 0);
+        assert!(topics.find(pattern("/a/*")).is_none());
+        let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 });
+        assert_eq!(new.slot(), key.slot());
+        assert!(topics.remove(key, 0).is_none(), "a stale key touches nothing");
+        assert_eq!(topics.matching(Channel::parse("/b").unwrap()).count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_asking_every_pattern(
+            patterns in prop::collection::btree_set("(/[ab]){0,3}(/[ab]|/\\*|/\\*\\*)", 0..12),
+            channel in "(/[ab]){1,4}",
+        ) {
+            let mut topics = Topics::default();
+            for (n, text) in patterns.iter().enumerate() {
+                topics.insert(pattern(text), Subscriber { session: session(n as u64), place: 0 });
+            }
+            let channel = Channel::parse(&channel).unwrap();
+            let mut found: Vec<u32> = topics.matching(channel).map(|subscriber| subscriber.session.slot()).collect();
+            found.sort_unstable();
+            let expected: Vec<u32> =
+                (0u32..).zip(&patterns).filter(|(_, text)| pattern(text).matches(channel)).map(|(n, _)| n).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Reading cookies (RFC 6265 section 5.4 as a server sees it).
+//!
+//! Owns finding one cookie among those a browser sends. What a value must look like is the caller's matter; cookies are
+//! set by `response`.
+
+use super::head::Head;
+
+/// The value of the first cookie of this name over all `Cookie` fields of a request, as sent, but without quotation marks
+/// around it. None if there is no such cookie, or if the first one is not UTF-8. Names are compared with case.
+pub fn find<'b>(head: &Head<'b>, name: &str) -> Option<&'b str> {
+    let value = head.values("cookie").find_map(|field| find_in(field, name))?;
+    core::str::from_utf8(value).ok()
+}
+
+/// The value of the first cookie of this name in one `Cookie` field.
+fn find_in<'b>(field: &'b [u8], name: &str) -> Option<&'b [u8]> {
+    for pair in field.split(|&byte| byte == b';') {
+        let mut halves = pair.splitn(2, |&byte| byte == b'=');
+        let (Some(found), Some(value)) = (halves.next(), halves.next()) else { continue };
+        if found.trim_ascii() == name.as_bytes() {
+            return Some(unquoted(value.trim_ascii()));
+        }
+    }
+    None
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inside @ .., b'"'] => inside,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::limits::Limits;
+
+    fn find_b(fields: &[&[u8]]) -> Option<String> {
+        let mut raw = b"GET / HTTP/1.0\r\n".to_vec();
+        for field in fields {
+            raw.extend_from_slice(b"Cookie: ");
+            raw.extend_from_slice(field);
+            raw.extend_from_slice(b"\r\n");
+        }
+        raw.extend_from_slice(b"\r\n");
+        let head = Head::parse(&raw, &Limits::default()).unwrap();
+        find(&head, "B").map(str::to_owned)
+    }
+
+    #[test]
+    fn one_field() {
+        for (field, value) in [
+            ("B=1", Some("1")),
+            ("a=0; B=1; c=2", Some("1")),
+            ("a=0;B=1;c=2", Some("1")),
+            (" ;; B = 1 ;", Some("1")),
+            ("B=1; B=2", Some("1")),
+            ("B=", Some("")),
+            ("B=x=y", Some("x=y")),
+            ("B=\"q\"", Some("q")),
+            ("B=\"\"", Some("")),
+            ("B=\"", Some("\"")),
+            ("B=\"q", Some("\"q")),
+            ("B=\u{e4}", Some("\u{e4}")),
+            ("B=1,B=2", Some("1,B=2")),
+            ("B; B=2", Some("2")),
+            ("b=1", None),
+            ("AB=1", None),
+            ("BA=1", None),
+            ("a=B=1", None),
+            ("B", None),
+            ("", None),
+            ("=1", None),
+        ] {
+            assert_eq!(find_b(&[field.as_bytes()]).as_deref(), value, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn several_fields() {
+        assert_eq!(find_b(&[b"a=1", b"B=2", b"B=3"]).as_deref(), Some("2"));
+        assert_eq!(find_b(&[]), None);
+    }
+
+    #[test]
+    fn the_first_one_counts_even_if_it_cannot_be_read() {
+        assert_eq!(find_b(&[b"B=\xff; B=1", b"B=2"]), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! encke: a Comet server.
+
+pub mod arena;
+pub mod bayeux;
+pub mod broker;
+pub mod chunk;
+pub mod clock;
+pub mod framing;
+pub mod http;
+pub mod limits;
+pub mod reply;
+pub mod wheel;

@@ -1,0 +1,110 @@
+//! Every bound of the server, with its name, its unit and its default.
+//!
+//! Owns the numbers and nothing else: the rooms that work within a bound take it from here, so that a reader finds all of
+//! them on one page. Fields of [`Limits`] can be set by the embedder or the operator; constants are fixed because they
+//! size an array or because a protocol fixes them.
+
+/// Header fields in one request head, count. Fixed: it sizes the parser's array.
+pub const HEADERS: usize = 64;
+/// Bytes of one chunk's extensions, between its size and its line end (RFC 9112 section 7.1.1).
+pub const CHUNK_EXTENSION_BYTES: usize = 256;
+/// Bytes of the trailer section of a chunked body, ignored but counted (RFC 9112 section 7.1.2).
+pub const TRAILER_BYTES: usize = 2 * 1024;
+/// Empty lines before a request line that are forgiven (RFC 9112 section 2.2), count.
+pub const LEADING_EMPTY_LINES: usize = 2;
+/// Bytes of a channel name or pattern.
+pub const CHANNEL_BYTES: usize = 256;
+/// Segments of a channel name or pattern, count.
+pub const CHANNEL_SEGMENTS: usize = 16;
+/// Bytes of a message `id` as it stands in the JSON text; longer ones are refused.
+pub const MESSAGE_ID_BYTES: usize = 256;
+/// Bytes of text that a peer sent and that is repeated in an error or a log line; the rest is cut.
+pub const ECHO_BYTES: usize = 256;
+/// Bytes of a browser cookie's value that is adopted; a longer one is not well formed.
+pub const BROWSER_COOKIE_BYTES: usize = 64;
+/// Bytes discarded after an error response before the connection is closed, so that the response is not lost to a reset.
+pub const LINGER_BYTES: usize = 64 * 1024;
+
+/// The bounds that can be set. Times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of the request line or of one header line, without its line end. Default 8 KiB.
+    pub line_bytes: usize,
+    /// Bytes of a whole request head, line ends included. Default 16 KiB.
+    pub head_bytes: usize,
+    /// Bytes of a request body after chunked decoding; the `max-message-size` of the command line. Default 256 KiB.
+    pub body_bytes: usize,
+    /// Answered but unwritten requests on one connection before it is read no further, count. Default 16.
+    pub pipelined_requests: usize,
+    /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
+    pub output_bytes: usize,
+    /// From the first byte of a request head to its end, ms. Default 5 s.
+    pub head_ms: u64,
+    /// From the end of a request head to the end of its body, ms. Default 15 s.
+    pub body_ms: u64,
+    /// A keep-alive connection without a request, ms. Default 75 s, above what proxies use themselves.
+    pub idle_ms: u64,
+    /// Without any progress in writing a response, ms. Default 10 s.
+    pub write_ms: u64,
+    /// Reading and discarding after an error response, ms. Default 1 s.
+    pub linger_ms: u64,
+    /// Open connections, count. The daemon lowers it to fit under the limit of open files. Default 1,000,000.
+    pub connections: usize,
+    /// Messages in one batch, count. Default 1,024.
+    pub batch_messages: usize,
+    /// Nesting of JSON arrays and objects in a body, the batch's own array included, count. Default 32.
+    pub json_depth: usize,
+    /// Sessions, count. Default 1,000,000.
+    pub sessions: usize,
+    /// Subscriptions of one session, count. Default 256.
+    pub subscriptions: usize,
+    /// Events waiting for one session, count; `max-queue` of the command line. Default 10,000.
+    pub outbox_events: usize,
+    /// Bytes of events waiting for one session. Default 1 MiB.
+    pub outbox_bytes: usize,
+    /// Bytes of events waiting for anyone, each event counted once. Default 256 MiB.
+    pub queued_bytes: usize,
+    /// The longest `timeout` or `interval` that a client's advice may ask for, ms. Default 10 minutes.
+    pub client_advice_ms: u64,
+    /// Sessions answered in one turn of the loop, count; the others follow in the next turn. Default 512.
+    pub deliveries_per_turn: usize,
+    /// Timers fired in one turn of the loop, count; the others follow in the next turn. Default 1,024.
+    pub timers_per_turn: usize,
+    /// Connections accepted in one turn of the loop, count. Default 256.
+    pub accepts_per_turn: usize,
+    /// Bytes read from one connection in one turn of the loop. Default 64 KiB.
+    pub read_bytes_per_turn: usize,
+    /// Commands from other threads waiting in the mailbox, count. Default 4,096.
+    pub mailbox_commands: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 8 * 1024,
+            head_bytes: 16 * 1024,
+            body_bytes: 256 * 1024,
+            pipelined_requests: 16,
+            output_bytes: 256 * 1024,
+            head_ms: 5_000,
+            body_ms: 15_000,
+            idle_ms: 75_000,
+            write_ms: 10_000,
+            linger_ms: 1_000,
+            connections: 1_000_000,
+            batch_messages: 1_024,
+            json_depth: 32,
+            sessions: 1_000_000,
+            subscriptions: 256,
+            outbox_events: 10_000,
+            outbox_bytes: 1024 * 1024,
+            queued_bytes: 256 * 1024 * 1024,
+            client_advice_ms: 600_000,
+            deliveries_per_turn: 512,
+            timers_per_turn: 1_024,
+            accepts_per_turn: 256,
+            read_bytes_per_turn: 64 * 1024,
+            mailbox_commands: 4_096,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes back for one request: reply slots, and the names by which the two sides of the engine call each other.
+//!
+//! Owns the vocabulary that `conn` and `broker` share, so that neither imports the other: a [`Link`] is where a session is
+//! reached and means nothing to the broker; a [`Ticket`] is what a request waits for and means nothing to a connection.
+
+use crate::chunk::Bytes;
+
+/// Where replies and events go: a connection, in the engine's own numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link(pub u64);
+
+/// What a reply slot waits for: today the end of a held connect, in the broker's own numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(pub u64);
+
+/// One reply of a request: its place in the order is kept from the start, its bytes may come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Ready { start: usize, end: usize },
+    Waiting(Ticket),
+}
+
+/// The replies to one request, in request order.
+#[derive(Clone, Debug, Default)]
+pub struct Replies {
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+impl Replies {
+    /// Forgets everything and keeps the memory, for the next request.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.slots.clear();
+    }
+
+    /// Appends a reply that `write` writes as JSON.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.slots.push(Slot::Ready { start, end: self.bytes.len() });
+    }
+
+    /// Appends a reply whose bytes come with [`Replies::fill`].
+    pub fn push_waiting(&mut self, ticket: Ticket) {
+        self.slots.push(Slot::Waiting(ticket));
+    }
+
+    /// Fills the slots that wait for the ticket with one reply; whether there was such a slot.
+    pub fn fill(&mut self, ticket: Ticket, json: &[u8]) -> bool {
+        let start = self.bytes.len();
+        let ready = Slot::Ready { start, end: start + json.len() };
+        let mut filled = false;
+        for slot in self.slots.iter_mut().filter(|slot| **slot == Slot::Waiting(ticket)) {
+            *slot = ready;
+            filled = true;
+        }
+        if filled {
+            self.bytes.extend_from_slice(json);
+        }
+        filled
+    }
+
+    /// Whether every slot has its bytes.
+    pub fn is_ready(&self) -> bool {
+        self.slots.iter().all(|slot| matches!(slot, Slot::Ready { .. }))
+    }
+
+    /// The ticket, if the request has one slot and that waits.
+    pub fn sole_ticket(&self) -> Option<Ticket> {
+        match self.slots.as_slice() {
+            [Slot::Waiting(ticket)] => Some(*ticket),
+            _ => None,
+        }
+    }
+
+    /// Whether a slot waits for the ticket.
+    pub fn waits_for(&self, ticket: Ticket) -> bool {
+        self.slots.contains(&Slot::Waiting(ticket))
+    }
+
+    /// The replies that are ready, in order, each as JSON.
+    pub fn ready(&self) -> impl Iterator<Item = &[u8]> {
+        self.slots.iter().filter_map(|slot| match *slot {
+            Slot::Ready { start, end } => self.bytes.get(start..end),
+            Slot::Waiting(_) => None,
+        })
+    }
+}
+
+/// What the broker says to one request, or to one held connect.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Events to go before the replies.
+    pub events: Vec<Bytes>,
+    /// The replies.
+    pub replies: Replies,
+    /// The sessions whose connect this answers: the broker wants to hear when the bytes are written.
+    pub answered: Vec<Ticket>,
+    /// The value of a browser cookie to set.
+    pub cookie: Option<String>,
+}
+
+impl Answer {
+    /// Forgets everything and keeps the memory, for the next request.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.replies.clear();
+        self.answered.clear();
+        self.cookie = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(replies: &Replies) -> Vec<&str> {
+        replies.ready().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_slot_keeps_its_place_while_it_waits() {
+        let mut replies = Replies::default();
+        replies.push(|out| out.extend_from_slice(b"1"));
+        replies.push_waiting(Ticket(7));
+        replies.push(|out| out.extend_from_slice(b"3"));
+        assert!(!replies.is_ready());
+        assert!(replies.waits_for(Ticket(7)));
+        assert_eq!(replies.sole_ticket(), None);
+        assert!(!replies.fill(Ticket(8), b"x"), "a ticket of someone else fills nothing");
+        assert!(replies.fill(Ticket(7), b"2"));
+        assert!(!replies.fill(Ticket(7), b"2"), "a ticket is good once");
+        assert!(replies.is_ready());
+        assert_eq!(text(&replies), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_sole_waiting_slot_is_recognised() {
+        let mut replies = Replies::default();
+        replies.push_waiting(Ticket(1));
+        assert_eq!(replies.sole_ticket(), Some(Ticket(1)));
+        replies.clear();
+        assert!(replies.is_ready());
+    }
+}
