@@ -1,0 +1,151 @@
+//! The client on recorded replies.
+
+use super::*;
+
+const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","id":"1","successful":true,"version":"1.0","clientId":"c1",
+    "supportedConnectionTypes":["long-polling"],"advice":{"reconnect":"retry","interval":0,"timeout":30000}}]"#;
+const SUBSCRIBED: &str = r#"[{"channel":"/meta/subscribe","id":"2","successful":true,"subscription":"/load"}]"#;
+const CONNECTED: &str = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
+
+fn script() -> Script {
+    Script { target: Target { host: "h".into(), path: "/cometd".into() }, channel: "/load".into() }
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    let cookie = if body.contains("handshake") { "Set-Cookie: BAYEUX_BROWSER=b1; Path=/; HttpOnly\r\n" } else { "" };
+    format!("HTTP/1.1 200 OK\r\n{cookie}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// Takes one response and gives the step with the request that follows.
+fn take(client: &mut Client, bytes: &[u8]) -> Result<(Step, String, Output), Fault> {
+    let mut output = Output::default();
+    let step = client.receive(bytes, &script(), &mut output)?;
+    Ok((step, String::from_utf8(output.request.clone()).unwrap(), output))
+}
+
+fn parked() -> Client {
+    let mut client = Client::new(true);
+    client.begin(&script(), &mut Output::default());
+    for body in [HANDSHAKE, SUBSCRIBED, CONNECTED] {
+        assert_eq!(take(&mut client, &ok(body)).unwrap().0, Step::Send);
+    }
+    assert_eq!(client.state(), State::Holding);
+    client
+}
+
+#[test]
+fn from_the_handshake_to_a_held_connect() {
+    let mut client = Client::new(true);
+    let mut output = Output::default();
+    client.begin(&script(), &mut output);
+    assert!(output.request.ends_with(br#""supportedConnectionTypes":["long-polling"],"id":"1"}]"#));
+    let (_, request, _) = take(&mut client, &ok(HANDSHAKE)).unwrap();
+    assert!(request.contains("Cookie: BAYEUX_BROWSER=b1\r\n"), "{request}");
+    assert!(request.ends_with(r#""clientId":"c1","id":"2","subscription":"/load"}]"#), "{request}");
+    let (_, request, _) = take(&mut client, &ok(SUBSCRIBED)).unwrap();
+    assert!(request.ends_with(r#""connectionType":"long-polling","advice":{"timeout":0}}]"#), "{request}");
+    let (step, request, output) = take(&mut client, &ok(CONNECTED)).unwrap();
+    assert!(request.ends_with(r#""id":"3","connectionType":"long-polling"}]"#), "{request}");
+    assert_eq!((step, output.empty_polls, client.state()), (Step::Send, 0, State::Holding));
+}
+
+#[test]
+fn a_publisher_does_not_subscribe() {
+    let mut client = Client::new(false);
+    client.begin(&script(), &mut Output::default());
+    let (_, request, _) = take(&mut client, &ok(HANDSHAKE)).unwrap();
+    assert!(request.contains("/meta/connect") && client.state() == State::Joining, "{request}");
+}
+
+#[test]
+fn events_come_before_or_after_the_reply_at_every_split_point() {
+    let event = |seq| format!(r#"{{"channel":"/load","data":{{"run":9,"seq":{seq},"sent":5,"pad":"xx"}}}}"#);
+    let reply = &CONNECTED[1..CONNECTED.len() - 1];
+    let before = ok(&format!("[{},{},{reply}]", event(0), event(1)));
+    // Faye puts the reply first, and the publisher's id on the event.
+    let after = ok(&format!(r#"[{reply},{},{}]"#, event(0).replace(r#","data""#, r#","id":"4","data""#), event(1)));
+    for bytes in [before, after] {
+        for split in 0..=bytes.len() {
+            let mut client = parked();
+            let mut output = Output::default();
+            let first = client.receive(&bytes[..split], &script(), &mut output).unwrap();
+            let second = if split < bytes.len() {
+                assert_eq!(first, Step::Wait);
+                client.receive(&bytes[split..], &script(), &mut output).unwrap()
+            } else {
+                first
+            };
+            assert_eq!(second, Step::Send, "split at {split}");
+            let seqs: Vec<u32> = output.events.iter().map(|event| event.seq).collect();
+            assert_eq!((seqs, output.empty_polls), (vec![0, 1], 0), "split at {split}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_poll_is_counted_and_repeated() {
+    let (step, request, output) = take(&mut parked(), &ok(CONNECTED)).unwrap();
+    assert_eq!((step, output.empty_polls), (Step::Send, 1));
+    assert!(request.contains("/meta/connect"));
+}
+
+#[test]
+fn events_of_others_are_strangers() {
+    let body = r#"[{"channel":"/load","data":"hello"},{"channel":"/meta/connect","id":"3","successful":true}]"#;
+    let (_, _, output) = take(&mut parked(), &ok(body)).unwrap();
+    assert_eq!((output.strangers, output.events.len(), output.empty_polls), (1, 0, 0));
+}
+
+#[test]
+fn the_advised_interval_is_waited() {
+    let mut client = parked();
+    let body = r#"[{"channel":"/meta/connect","id":"3","successful":true,
+        "advice":{"reconnect":"retry","interval":250,"timeout":1}}]"#;
+    let (step, request, _) = take(&mut client, &ok(body)).unwrap();
+    assert_eq!((step, request.as_str(), client.state()), (Step::Pause(250), "", State::Pausing));
+    let mut output = Output::default();
+    client.resume(&script(), &mut output);
+    assert!(!output.request.is_empty() && client.state() == State::Holding);
+    // It stays until another advice comes.
+    assert_eq!(take(&mut client, &ok(CONNECTED)).unwrap().0, Step::Pause(250));
+}
+
+#[test]
+fn each_fault_has_its_kind() {
+    let connect = |fields: &str| format!(r#"[{{"channel":"/meta/connect","id":"3",{fields}}}]"#);
+    let cases = [
+        (
+            connect(
+                r#""successful":false,"error":"402::session_unknown","advice":{"reconnect":"handshake","interval":0}"#,
+            ),
+            FaultKind::SessionUnknown,
+        ),
+        (connect(r#""successful":false,"error":"429::too_many""#), FaultKind::Refused),
+        (connect(r#""successful":true,"advice":{"reconnect":"none"}"#), FaultKind::Advice),
+        (connect(r#""successful":true,"advice":{"reconnect":"handshake"}"#), FaultKind::Advice),
+        (connect(r#""successful":true"#).replace(r#""3""#, "3"), FaultKind::Protocol),
+        (connect(r#""successful":true"#).replace("connect", "disconnect"), FaultKind::Protocol),
+        ("[]".into(), FaultKind::Protocol),
+        ("{".into(), FaultKind::Protocol),
+    ];
+    for (body, kind) in cases {
+        assert_eq!(take(&mut parked(), &ok(&body)).unwrap_err().kind, kind, "{body}");
+    }
+    let status = b"HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nsuperseded";
+    let fault = take(&mut parked(), status).unwrap_err();
+    assert_eq!((fault.kind, fault.text.as_str()), (FaultKind::Status, "HTTP 500 while polling: superseded"));
+    assert_eq!(take(&mut parked(), b"nonsense\r\n").unwrap_err().kind, FaultKind::Http);
+}
+
+#[test]
+fn a_second_response_is_a_fault() {
+    let twice = [ok(CONNECTED), ok(CONNECTED)].concat();
+    assert_eq!(take(&mut parked(), &twice).unwrap_err().kind, FaultKind::Protocol);
+}
+
+#[test]
+fn connection_close_is_passed_on() {
+    let response = ok(CONNECTED);
+    let text = String::from_utf8(response).unwrap().replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    assert!(take(&mut parked(), text.as_bytes()).unwrap().2.close);
+}

@@ -1,0 +1,431 @@
+//! Owns the figures of a run, as a table for people and as JSON with stable names for programs, and the judgement on
+//! them.
+
+use crate::proc::{Sockets, Usage};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write as _};
+
+/// All figures of a run. A name ends in its unit; what was not measured is absent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// The version of the generator.
+    pub(crate) version: &'static str,
+    /// `fanout` or `idle`.
+    pub(crate) scenario: &'static str,
+    /// The endpoint.
+    pub(crate) url: String,
+    /// How many clients.
+    pub(crate) clients: u64,
+    /// Whether all was as expected.
+    pub(crate) ok: bool,
+    /// What was not, in words.
+    pub(crate) complaints: Vec<String>,
+    /// How the clients were parked.
+    pub(crate) parking: Parking,
+    /// What was published and delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivery: Option<Delivery>,
+    /// How long deliveries took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<Latency>,
+    /// The time in which nothing was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<Watch>,
+    /// What the server used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<Server>,
+    /// What the kernel holds for TCP, of both ends where both are on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel: Option<Kernel>,
+    /// What the generator itself used while it was publishing or watching.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generator: Option<Generator>,
+    /// Held connects that were answered without an event.
+    pub(crate) empty_polls: u64,
+    /// Connections that had to be opened again.
+    pub(crate) reopened_connections: u64,
+    /// Failures of clients by kind.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// The first of them in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_fault: Option<String>,
+}
+
+/// How the clients were parked.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Parking {
+    /// From the first handshake until the last client polled.
+    pub(crate) seconds: f64,
+    /// Clients in a second.
+    pub(crate) clients_per_second: f64,
+    /// Whether both sides fell quiet afterwards.
+    pub(crate) settled: bool,
+}
+
+/// What was published and delivered.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Delivery {
+    /// Messages asked for.
+    pub(crate) messages: u64,
+    /// Messages a second asked for; 0 is one after the other.
+    pub(crate) rate: f64,
+    /// Bytes of each one's data.
+    pub(crate) size_bytes: u64,
+    /// Messages that were sent.
+    pub(crate) published: u64,
+    /// Messages that the server took.
+    pub(crate) acknowledged: u64,
+    /// Messages that the server refused.
+    pub(crate) refused: u64,
+    /// Messages sent times clients.
+    pub(crate) expected: u64,
+    /// Of those, how many came.
+    pub(crate) delivered: u64,
+    /// How many did not.
+    pub(crate) lost: u64,
+    /// How many came again.
+    pub(crate) duplicated: u64,
+    /// How many came after a later one.
+    pub(crate) out_of_order: u64,
+    /// Events that this run did not publish.
+    pub(crate) strangers: u64,
+    /// From the first publish to the last delivery.
+    pub(crate) seconds: f64,
+    /// Deliveries in a second of that.
+    pub(crate) deliveries_per_second: f64,
+}
+
+/// From the intended time of sending to the delivery, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Latency {
+    /// Half are faster.
+    pub(crate) p50: f64,
+    /// 90 % are faster.
+    pub(crate) p90: f64,
+    /// 99 % are faster.
+    pub(crate) p99: f64,
+    /// 99.9 % are faster.
+    pub(crate) p99_9: f64,
+    /// The slowest.
+    pub(crate) max: f64,
+}
+
+impl Latency {
+    /// The percentiles of a histogram of nanoseconds, unless it is empty.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+        let max = histogram.max() as f64 / 1000.0;
+        (!histogram.is_empty()).then(|| Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max })
+    }
+}
+
+/// The time in which nothing was published.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Watch {
+    /// How long it was.
+    pub(crate) seconds: f64,
+    /// Held connects that the server ended in it, which were sent again.
+    pub(crate) polls_ended: u64,
+}
+
+/// What the server's process used.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Server {
+    /// Its number.
+    pub(crate) pid: u32,
+    /// Resident memory before the first handshake.
+    pub(crate) rss_before_kib: u64,
+    /// Resident memory with all clients parked.
+    pub(crate) rss_parked_kib: u64,
+    /// The growth for each client.
+    pub(crate) rss_bytes_per_client: f64,
+    /// Resident memory at the end.
+    pub(crate) rss_end_kib: u64,
+    /// CPU in its own code while publishing or watching.
+    pub(crate) cpu_user_s: f64,
+    /// CPU in the kernel while publishing or watching.
+    pub(crate) cpu_system_s: f64,
+    /// Both for each delivery. The system counts in ticks, mostly of 10 ms: trust it from a second of CPU on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_delivery: Option<f64>,
+    /// Times that its first thread slept and woke while publishing or watching.
+    pub(crate) wakeups: u64,
+}
+
+impl Server {
+    /// From samples before the first handshake, with all parked, at the start and at the end of the phase that counts.
+    pub(crate) fn of(pid: u32, clients: u64, [before, parked, start, end]: [Usage; 4]) -> Self {
+        Self {
+            pid,
+            rss_before_kib: before.rss_kib,
+            rss_parked_kib: parked.rss_kib,
+            rss_bytes_per_client: (parked.rss_kib as f64 - before.rss_kib as f64) * 1024.0 / clients as f64,
+            rss_end_kib: end.rss_kib,
+            cpu_user_s: ticked(end.user_s - start.user_s),
+            cpu_system_s: ticked(end.system_s - start.system_s),
+            cpu_us_per_delivery: None,
+            wakeups: end.wakeups.saturating_sub(start.wakeups),
+        }
+    }
+
+    fn cpu_s(&self) -> f64 {
+        self.cpu_user_s + self.cpu_system_s
+    }
+}
+
+/// What the kernel holds for TCP.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Kernel {
+    /// Open sockets before the first handshake.
+    pub(crate) sockets_before: u64,
+    /// Open sockets with all clients parked.
+    pub(crate) sockets_parked: u64,
+    /// Memory of their queues before the first handshake.
+    pub(crate) memory_before_kib: u64,
+    /// Memory of their queues with all clients parked.
+    pub(crate) memory_parked_kib: u64,
+}
+
+impl Kernel {
+    /// From what was held before the first handshake and with all parked.
+    pub(crate) fn of(before: Option<Sockets>, parked: Option<Sockets>) -> Option<Self> {
+        let (before, parked) = (before?, parked?);
+        Some(Self {
+            sockets_before: before.count,
+            sockets_parked: parked.count,
+            memory_before_kib: before.memory_kib,
+            memory_parked_kib: parked.memory_kib,
+        })
+    }
+}
+
+/// What the generator itself used.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Generator {
+    /// CPU while publishing or watching.
+    pub(crate) cpu_s: f64,
+    /// Resident memory at the end.
+    pub(crate) rss_kib: u64,
+}
+
+impl Generator {
+    /// From samples at the start and at the end of the phase that counts.
+    pub(crate) fn of(start: Usage, end: Usage) -> Self {
+        Self { cpu_s: ticked(end.cpu_s() - start.cpu_s()), rss_kib: end.rss_kib }
+    }
+}
+
+/// A difference of ticks without the dust of its subtraction.
+fn ticked(seconds: f64) -> f64 {
+    (seconds * 1e4).round() / 1e4
+}
+
+impl Report {
+    /// Fills in what follows from the other figures: the complaints and whether all was as expected.
+    pub(crate) fn judge(mut self) -> Self {
+        if let (Some(server), Some(delivery)) = (&mut self.server, &self.delivery) {
+            let each = server.cpu_s() * 1e6 / delivery.delivered as f64;
+            server.cpu_us_per_delivery = each.is_finite().then_some(each);
+        }
+        if let Some(Delivery {
+            messages,
+            published,
+            acknowledged,
+            refused,
+            lost,
+            duplicated,
+            out_of_order,
+            strangers,
+            ..
+        }) = self.delivery
+        {
+            let counts = [
+                (messages - published, "messages were not published"),
+                (refused, "publishes were refused"),
+                (published - acknowledged - refused, "publishes were not answered"),
+                (lost, "deliveries were lost"),
+                (duplicated, "deliveries came twice"),
+                (out_of_order, "deliveries came out of order"),
+                (strangers, "events came that this run did not publish"),
+            ];
+            let wrong = counts.iter().filter(|(count, _)| *count > 0);
+            self.complaints.extend(wrong.map(|(count, what)| format!("{count} {what}")));
+        }
+        let failed: u64 = self.faults.values().sum();
+        if failed > 0 {
+            let first = self.first_fault.as_deref().unwrap_or_default();
+            self.complaints.push(format!("{failed} failures, first {first}"));
+        }
+        self.ok = self.complaints.is_empty();
+        self
+    }
+
+    /// As JSON, with a line end.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// The figures in lines of name and value.
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![
+            ("clients", format!("{} on {}", self.clients, self.url)),
+            ("parked in", format!("{:.2} s, {:.0} clients/s", self.parking.seconds, self.parking.clients_per_second)),
+        ];
+        if !self.parking.settled {
+            rows.push(("note", "the server did not fall quiet before the measurement".into()));
+        }
+        if let Some(delivery) = &self.delivery {
+            delivery.rows(&mut rows);
+        }
+        if let Some(latency) = &self.latency_us {
+            let Latency { p50, p90, p99, p99_9, max } = latency;
+            let ms = |us: &f64| Millis(*us);
+            rows.push((
+                "latency ms",
+                format!("p50 {}  p90 {}  p99 {}  p99.9 {}  max {}", ms(p50), ms(p90), ms(p99), ms(p99_9), ms(max)),
+            ));
+        }
+        if let Some(Watch { seconds, polls_ended }) = self.idle {
+            rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
+        }
+        if let Some(server) = &self.server {
+            server.rows(&mut rows);
+        }
+        if let Some(Kernel { sockets_before, sockets_parked, memory_before_kib, memory_parked_kib }) = self.kernel {
+            rows.push(("kernel TCP sockets", format!("{sockets_before} → {sockets_parked} (both ends)")));
+            rows.push(("kernel TCP memory", format!("{memory_before_kib} → {memory_parked_kib} KiB (both ends)")));
+        }
+        if let Some(Generator { cpu_s, rss_kib }) = self.generator {
+            rows.push(("generator", format!("CPU {cpu_s:.2} s, RSS {rss_kib} KiB")));
+        }
+        if self.reopened_connections > 0 {
+            rows.push(("reopened", format!("{} connections", self.reopened_connections)));
+        }
+        rows
+    }
+}
+
+impl Delivery {
+    fn rows(&self, rows: &mut Vec<(&'static str, String)>) {
+        let Self { messages, rate, size_bytes, published, acknowledged, expected, delivered, lost, .. } = self;
+        let pace = if *rate > 0.0 { format!("{rate} a second") } else { "one after the other".into() };
+        rows.push((
+            "messages",
+            format!("{published} of {messages} published, {acknowledged} acknowledged; {size_bytes} bytes, {pace}"),
+        ));
+        rows.push(("expected", expected.to_string()));
+        rows.push(("delivered", delivered.to_string()));
+        rows.push(("lost", lost.to_string()));
+        rows.push(("duplicated", self.duplicated.to_string()));
+        rows.push(("out of order", self.out_of_order.to_string()));
+        if self.strangers > 0 {
+            rows.push(("not ours", self.strangers.to_string()));
+        }
+        rows.push(("deliveries/s", format!("{:.0} over {:.2} s", self.deliveries_per_second, self.seconds)));
+    }
+}
+
+impl Server {
+    fn rows(&self, rows: &mut Vec<(&'static str, String)>) {
+        let Self {
+            pid, rss_before_kib, rss_parked_kib, rss_bytes_per_client, cpu_user_s, cpu_system_s, wakeups, ..
+        } = self;
+        rows.push(("server", format!("process {pid}")));
+        rows.push((
+            "server RSS",
+            format!("{rss_before_kib} → {rss_parked_kib} KiB, {rss_bytes_per_client:.0} bytes per client"),
+        ));
+        let total = self.cpu_s();
+        rows.push((
+            "server CPU",
+            format!("{total:.2} s (user {cpu_user_s:.2}, system {cpu_system_s:.2}), {wakeups} wake-ups"),
+        ));
+        if let Some(each) = self.cpu_us_per_delivery {
+            rows.push(("server CPU/delivery", format!("{each:.2} µs")));
+        }
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = format!("{}\n", self.scenario);
+        for (name, value) in self.rows() {
+            let _ = writeln!(text, "  {name:<21}{value}");
+        }
+        for complaint in &self.complaints {
+            let _ = writeln!(text, "  NOT AS EXPECTED      {complaint}");
+        }
+        if self.ok {
+            text.push_str("  all as expected\n");
+        }
+        f.write_str(&text)
+    }
+}
+
+/// Microseconds shown as milliseconds, with three digits that matter.
+struct Millis(f64);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0 / 1000.0;
+        let places = if ms < 10.0 { 2 } else { usize::from(ms < 100.0) };
+        write!(f, "{ms:.places$}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact() -> Report {
+        let delivery =
+            Delivery { messages: 5, published: 5, acknowledged: 5, expected: 50, delivered: 50, ..Delivery::default() };
+        Report { scenario: "fanout", clients: 10, delivery: Some(delivery), ..Report::default() }
+    }
+
+    #[test]
+    fn exact_counts_are_as_expected() {
+        let report = exact().judge();
+        assert!(report.ok && report.to_string().ends_with("all as expected\n"), "{report}");
+    }
+
+    #[test]
+    fn anything_else_is_not() {
+        let changes: [fn(&mut Report); 8] = [
+            |report| report.delivery.as_mut().unwrap().lost = 1,
+            |report| report.delivery.as_mut().unwrap().duplicated = 1,
+            |report| report.delivery.as_mut().unwrap().out_of_order = 1,
+            |report| report.delivery.as_mut().unwrap().strangers = 1,
+            |report| report.delivery.as_mut().unwrap().messages = 6,
+            |report| report.delivery.as_mut().unwrap().acknowledged = 4,
+            |report| report.faults = BTreeMap::from([("closed", 1)]),
+            |report| report.complaints.push("too late".into()),
+        ];
+        for change in changes {
+            let mut report = exact();
+            change(&mut report);
+            let report = report.judge();
+            assert!(!report.ok && report.to_string().contains("NOT AS EXPECTED"), "{report}");
+        }
+    }
+
+    #[test]
+    fn json_has_stable_names() {
+        let usage = |user_s, rss_kib, wakeups| Usage { user_s, rss_kib, wakeups, ..Usage::default() };
+        let samples = [usage(0.0, 100, 0), usage(0.5, 200, 7), usage(0.5, 201, 8), usage(0.75, 210, 20)];
+        let mut report = exact();
+        report.server = Some(Server::of(7, 10, samples));
+        let mut histogram = Histogram::new(3).unwrap();
+        histogram.record(5000).unwrap();
+        report.latency_us = Latency::of(&histogram);
+        let json: serde_json::Value = serde_json::from_str(&report.judge().to_json().unwrap()).unwrap();
+        assert_eq!(json["server"]["rss_bytes_per_client"], 10240.0);
+        assert_eq!(json["server"]["cpu_us_per_delivery"], 5000.0);
+        assert_eq!(json["server"]["wakeups"], 12);
+        assert_eq!(json["delivery"]["delivered"], 50);
+        assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));
+        assert!(json.get("idle").is_none());
+    }
+}

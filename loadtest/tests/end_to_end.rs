@@ -1,0 +1,126 @@
+//! The program against its own `floor`, both as processes: exact counts, and that a loss does not go unseen.
+
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_encke-loadtest");
+
+/// A floor that ends with the test.
+struct Floor {
+    child: Child,
+    url: String,
+}
+
+impl Floor {
+    fn start(options: &[&str]) -> Self {
+        let mut child =
+            Command::new(PROGRAM).arg("floor").args(options).stdout(Stdio::piped()).spawn().expect("floor starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        let url = line.trim().strip_prefix("floor listening on ").expect("the line says where").to_owned();
+        Self { child, url }
+    }
+
+    /// Runs a scenario against it; gives what it printed and the figures.
+    fn run(&self, scenario: &str, name: &str, options: &str) -> (Output, Value) {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut command = Command::new(PROGRAM);
+        command.args([scenario, "--url", &self.url, "--json"]).arg(&file).args(options.split_ascii_whitespace());
+        if cfg!(target_os = "linux") {
+            command.args(["--pid", &self.child.id().to_string()]);
+        }
+        let output = command.output().expect("it runs");
+        let json = std::fs::read(&file).expect("it wrote the figures");
+        (output, serde_json::from_slice(&json).unwrap_or_default())
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn two_hundred_clients_are_counted_exactly() {
+    let floor = Floor::start(&[]);
+    // The same server again, as a run must not see the events of another; the second with a rate, other sizes, two
+    // sources.
+    for (name, options) in [
+        ("exact-1.json", "--clients 200 --messages 5"),
+        (
+            "exact-2.json",
+            "--clients 200 --messages 5 --rate 100 --size 3000 --ramp 7 --source-addrs 127.0.0.1,127.0.0.1",
+        ),
+    ] {
+        let (output, json) = floor.run("fanout", name, options);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("all as expected"), "{text}");
+        let delivery = &json["delivery"];
+        for (figure, value) in [
+            ("expected", 1000),
+            ("delivered", 1000),
+            ("lost", 0),
+            ("duplicated", 0),
+            ("out_of_order", 0),
+            ("published", 5),
+            ("acknowledged", 5),
+        ] {
+            assert_eq!(delivery[figure], value, "{figure} in {delivery}");
+        }
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["faults"], serde_json::json!({}));
+        assert!(json["latency_us"]["p50"].is_number());
+        assert_eq!(json["server"]["cpu_us_per_delivery"].is_number(), cfg!(target_os = "linux"));
+    }
+}
+
+#[test]
+fn a_loss_is_seen() {
+    let floor = Floor::start(&["--drop-every", "7"]);
+    let (output, json) = floor.run("fanout", "loss.json", "--clients 200 --messages 5 --rate 200 --drain 1");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("142 deliveries were lost"), "{text}");
+    let delivery = &json["delivery"];
+    assert_eq!(
+        (&delivery["expected"], &delivery["delivered"], &delivery["lost"]),
+        (&1000.into(), &858.into(), &142.into())
+    );
+    assert_eq!(json["ok"], false);
+    // One after the other, the first loss ends it.
+    let (output, json) = floor.run("fanout", "loss-2.json", "--clients 10 --messages 5 --drain 1");
+    assert_eq!((output.status.code(), &json["delivery"]["published"]), (Some(1), &1.into()));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn idle_watches_a_quiet_server() {
+    let floor = Floor::start(&[]);
+    let (output, json) = floor.run("idle", "idle.json", "--clients 50 --seconds 1");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(json["idle"]["polls_ended"], 0);
+    assert_eq!(json["server"]["wakeups"], 0);
+}
+
+#[test]
+fn the_exit_code_tells_usage_from_failure() {
+    let run = |options: &str| Command::new(PROGRAM).args(options.split_ascii_whitespace()).output().expect("it runs");
+    let output = run("fanout --url http://127.0.0.1:1/ --clients 1 --colour red");
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("unknown option --colour; fanout accepts --url, --clients"), "{text}");
+    // Nobody listens on port 1.
+    let output = run("fanout --url http://127.0.0.1:1/ --clients 3");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("client 1: cannot connect to 127.0.0.1:1"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let output = run("fanout --url http://127.0.0.1:1/ --clients 500000");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(run("--help").status.code(), Some(0));
+}

@@ -1,0 +1,192 @@
+//! What a request wants, judged by its head.
+//!
+//! Owns the paths, methods and content types that the server answers, and the cross-site rule. Must not read a message or
+//! know a session.
+
+use core::fmt::Write;
+use core::net::IpAddr;
+
+use crate::framing::Wire;
+use crate::http::form::{self, MediaType};
+use crate::http::forwarded::{Forwarded, TrustedProxies};
+use crate::http::head::{Head, Method};
+use crate::http::origin::{Grant, OriginRule, Verdict};
+use crate::http::response::Status;
+use crate::limits;
+
+/// What an operator sets.
+#[derive(Debug)]
+pub struct Site {
+    /// The path of the Bayeux endpoint, such as `/cometd`; everything below it is the endpoint too.
+    pub mount: String,
+    /// Which other sites' pages may use this server.
+    pub origins: OriginRule,
+    /// Whose `X-Forwarded-*` header fields are believed.
+    pub proxies: TrustedProxies,
+}
+
+/// How the JSON texts of a batch stand in a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    /// The body is the text.
+    Json,
+    /// Each `message` field of a form is one.
+    Form,
+}
+
+/// How an answer goes back; kept while a connect is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// In which form.
+    pub wire: Wire,
+    /// What the cross-site rule said.
+    pub grant: Grant,
+    /// Whether a cookie must be kept to https.
+    pub secure: bool,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+pub enum Route {
+    /// A batch of messages.
+    Bayeux(ReplyTo, BodyForm),
+    /// A browser asks before it sends a cross-site request.
+    Preflight(Grant),
+    /// A health check: answered without content.
+    NoContent,
+    /// Not to be had.
+    Refuse(Refusal),
+}
+
+/// A refusal of one request; the connection may go on.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: Status,
+    /// One line for the body.
+    pub text: String,
+    /// For the `Allow` header field of a 405.
+    pub allow: Option<&'static str>,
+    /// What is refused, for the log: one line per kind, not per request.
+    pub kind: RefusalKind,
+}
+
+/// The kinds of refusals that an operator wants to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A page of a site that is not allowed.
+    Origin,
+    /// A path, method or content type that is not served.
+    Request,
+    /// Bytes that are not a proper request.
+    Framing,
+    /// A body that is not a proper batch.
+    Batch,
+    /// A request that did not arrive in time.
+    Timeout,
+}
+
+impl RefusalKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 5;
+
+    /// What the log calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "cross-site request",
+            Self::Request => "unknown request",
+            Self::Framing => "malformed HTTP",
+            Self::Batch => "malformed batch",
+            Self::Timeout => "slow request",
+        }
+    }
+}
+
+impl Refusal {
+    fn new(status: Status, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), allow: None, kind: RefusalKind::Request }
+    }
+}
+
+impl Site {
+    /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket.
+    pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Route {
+        if !self.is_mounted(head.path) {
+            return match head.method {
+                Method::Options => Route::NoContent,
+                _ => Route::Refuse(Refusal::new(
+                    Status::NotFound,
+                    format!("Nothing here. The Bayeux endpoint is {}", self.mount),
+                )),
+            };
+        }
+        let forwarded = Forwarded::from_head(head, peer, &self.proxies);
+        let (grant, cross) = match self.origins.check_head(head, forwarded.host) {
+            Verdict::NoOrigin => (Grant::SameOrigin, false),
+            Verdict::Granted(grant) => (grant, grant != Grant::SameOrigin),
+            Verdict::Refused => return Route::Refuse(refused_origin(head)),
+        };
+        match head.method {
+            Method::Options => Route::Preflight(grant),
+            Method::Post => match body_form(head, cross) {
+                Ok(form) => {
+                    let secure = forwarded.https.unwrap_or(false);
+                    Route::Bayeux(ReplyTo { wire: Wire::Json, grant, secure }, form)
+                }
+                Err(refusal) => Route::Refuse(refusal),
+            },
+            Method::Get if head.header("upgrade").is_some() => {
+                Route::Refuse(Refusal::new(Status::BadRequest, "WebSocket is not served here; use long-polling"))
+            }
+            Method::Get | Method::Head | Method::Other => {
+                let text = "The Bayeux endpoint takes POST with a JSON array of messages";
+                let mut refusal = Refusal::new(Status::MethodNotAllowed, text);
+                refusal.allow = Some("POST, OPTIONS");
+                Route::Refuse(refusal)
+            }
+        }
+    }
+
+    /// The mount itself or anything below it.
+    fn is_mounted(&self, path: &str) -> bool {
+        let mount = self.mount.trim_end_matches('/');
+        path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// How the body is to be read. Faye's browser client sends a cross-site form without a type of its own, which the browser
+/// labels `text/plain`; that is taken only from another site that is allowed.
+fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
+    let Some(value) = head.header("content-type") else { return Ok(BodyForm::Json) };
+    match form::media_type(value) {
+        MediaType::Json | MediaType::TextJson => Ok(BodyForm::Json),
+        MediaType::Form => Ok(BodyForm::Form),
+        MediaType::TextPlain if cross => Ok(BodyForm::Form),
+        MediaType::TextPlain | MediaType::Other => Err(Refusal::new(
+            Status::UnsupportedMediaType,
+            "Content-Type must be application/json in UTF-8, or application/x-www-form-urlencoded with message=",
+        )),
+    }
+}
+
+/// The refusal names the setting that would lift it.
+fn refused_origin(head: &Head<'_>) -> Refusal {
+    let origin = printable(head.header("origin").unwrap_or_default());
+    let host = head.host.unwrap_or("none");
+    let text = format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}");
+    Refusal { kind: RefusalKind::Origin, ..Refusal::new(Status::Forbidden, text) }
+}
+
+/// A peer's bytes as one line of bounded length for bodies and logs.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes.iter().take(limits::ECHO_BYTES) {
+        if byte.is_ascii_graphic() || *byte == b' ' {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::framing::Wire;
+
+const NOW: u64 = 1_000;
+
+struct Bench {
+    origins: OriginRule,
+    date: HttpDate,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { origins: OriginRule::default(), date: HttpDate::from_unix_ms(0) }
+    }
+    fn at(&self, now_ms: u64) -> Env<'_> {
+        Env { date: &self.date, origins: &self.origins, now_ms }
+    }
+}
+
+const TO: ReplyTo = ReplyTo { wire: Wire::Json, grant: Grant::SameOrigin, secure: false };
+
+fn body(conn: &Conn) -> String {
+    let mut slices = [IoSlice::new(&[]); 8];
+    let used = conn.slices(&mut slices);
+    let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+    let text = String::from_utf8(bytes).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn reply(json: &str) -> Answer {
+    let mut answer = Answer::default();
+    answer.replies.push(|out| out.extend_from_slice(json.as_bytes()));
+    answer
+}
+
+#[test]
+fn a_connection_stays_small() {
+    // Tens of thousands of these are idle at any time; growth here is a decision.
+    assert!(size_of::<Conn>() <= 168, "{}", size_of::<Conn>());
+}
+
+#[test]
+fn a_request_with_some_replies_missing_waits_for_all_and_keeps_their_order() {
+    let bench = Bench::new();
+    let mut conn = Conn::new(None, NOW);
+    let mut answer = reply("1");
+    answer.replies.push_waiting(Ticket(7));
+    answer.replies.push(|out| out.extend_from_slice(b"3"));
+    answer.replies.push_waiting(Ticket(8));
+    conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
+    assert!(conn.open_replies().is_some());
+    assert!(!conn.may_parse(&Limits::default()), "the next request waits");
+    assert!(!conn.fill(Ticket(9), &reply("x"), bench.at(NOW)), "a stale ticket fills nothing");
+    assert!(conn.fill(Ticket(8), &reply("4"), bench.at(NOW)));
+    assert_eq!(conn.pending(), 0);
+    assert!(conn.fill(Ticket(7), &reply("2"), bench.at(NOW)));
+    assert_eq!(body(&conn), "[1,2,3,4]");
+    assert!(!conn.is_waiting());
+}
+
+#[test]
+fn a_parked_poll_has_no_deadline_and_an_idle_connection_has() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let mut conn = Conn::new(None, NOW);
+    assert_eq!(conn.deadline(&limits), Some(NOW + limits.idle_ms));
+    let mut answer = Answer::default();
+    answer.replies.push_waiting(Ticket(7));
+    conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
+    assert_eq!((conn.parked(), conn.deadline(&limits)), (Some(Ticket(7)), None));
+    assert!(conn.fill(Ticket(7), &reply("1"), bench.at(NOW + 5)));
+    assert_eq!(conn.deadline(&limits), Some(NOW + 5 + limits.write_ms));
+    assert!(conn.sent(conn.pending(), bench.at(NOW + 6)));
+    assert_eq!(conn.deadline(&limits), Some(NOW + 6 + limits.idle_ms));
+}
+
+#[test]
+fn deadlines_of_head_and_body_are_absolute() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let mut conn = Conn::new(None, NOW);
+    conn.progressed(Progress::InHead, bench.at(NOW + 10));
+    conn.progressed(Progress::InHead, bench.at(NOW + 4_000));
+    assert_eq!(conn.deadline(&limits), Some(NOW + 10 + limits.head_ms), "more bytes buy no time");
+    conn.progressed(Progress::HeadDone { expects_continue: false }, bench.at(NOW + 4_500));
+    conn.progressed(Progress::InBody, bench.at(NOW + 9_000));
+    assert_eq!(conn.deadline(&limits), Some(NOW + 4_500 + limits.body_ms));
+    let refusal = conn.timed_out(&limits, bench.at(NOW + 4_500 + limits.body_ms)).unwrap();
+    assert_eq!(refusal.status, Status::RequestTimeout);
+}
+
+#[test]
+fn limit_pipelined_requests() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let mut conn = Conn::new(None, NOW);
+    for answered in 0..limits.pipelined_requests {
+        assert!(conn.may_parse(&limits), "{answered} answers are unwritten");
+        conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
+    }
+    assert!(!conn.may_parse(&limits));
+    assert!(!conn.sent(1, bench.at(NOW)), "one byte is not all");
+    assert!(!conn.may_parse(&limits));
+    assert!(conn.sent(conn.pending(), bench.at(NOW)));
+    assert!(conn.may_parse(&limits));
+}
+
+#[test]
+fn limit_output_bytes() {
+    let (bench, limits) = (Bench::new(), Limits { output_bytes: 1_000, ..Limits::default() });
+    for (fill, parses) in [(999, true), (1_000, false), (1_001, false)] {
+        let mut conn = Conn::new(None, NOW);
+        conn.output.buffer().extend(vec![0; fill]);
+        assert_eq!(conn.may_parse(&limits), parses, "{fill}");
+        conn.sent(fill, bench.at(NOW));
+        assert!(conn.may_parse(&limits));
+    }
+}
+
+#[test]
+fn limit_linger_bytes() {
+    let bench = Bench::new();
+    for (bytes, step) in [
+        (limits::LINGER_BYTES - 1, Step::Wait),
+        (limits::LINGER_BYTES, Step::Wait),
+        (limits::LINGER_BYTES + 1, Step::Close),
+    ] {
+        let mut conn = Conn::new(None, NOW);
+        let refusal = conn.timed_out(&Limits::default(), bench.at(NOW));
+        assert!(refusal.is_none(), "an idle connection is closed in silence");
+        conn = Conn::new(None, NOW);
+        conn.progressed(Progress::InHead, bench.at(NOW));
+        let refusal = conn.timed_out(&Limits::default(), bench.at(NOW + 5_000)).unwrap();
+        conn.fail(&refusal, bench.at(NOW));
+        assert_eq!(conn.step(), Step::Write);
+        conn.sent(conn.pending(), bench.at(NOW));
+        assert_eq!(conn.step(), Step::ShutdownWrite);
+        conn.write_shut(bench.at(NOW));
+        conn.discard(bytes);
+        assert_eq!(conn.step(), step, "{bytes}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_taken_ends_the_connection() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let mut conn = Conn::new(None, NOW);
+    conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
+    conn.sent(1, bench.at(NOW + 3));
+    let due = conn.deadline(&limits).unwrap();
+    assert_eq!(due, NOW + 3 + limits.write_ms);
+    assert!(conn.timed_out(&limits, bench.at(due)).is_none());
+    assert_eq!(conn.step(), Step::Close);
+}
