@@ -12,4 +12,5 @@ pub mod http;
 pub mod limits;
 pub mod refusals;
 pub mod reply;
+pub mod server;
 pub mod wheel;

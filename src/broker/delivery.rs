@@ -130,7 +130,9 @@ impl Broker {
         while let Some(key) = self.ready.pop_front() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.listed = false;
-            if let Some(link) = session.held_by() {
+            // A hold whose timer is gone has fired. What put the session on the list may have left by a newer connect.
+            let has_news = !session.outbox.is_empty() || session.timer.is_none();
+            if let Some(link) = session.held_by().filter(|_| has_news) {
                 let ticket = Ticket(key.to_bits());
                 if self.answer_hold(ticket, link, answer) {
                     return Some((link, ticket));

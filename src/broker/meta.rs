@@ -17,13 +17,7 @@ use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
 
 impl Broker {
     /// Makes a session, unless there is a reason not to.
-    pub(super) fn handshake(
-        &mut self,
-        request: &Request<'_>,
-        message: &Message<'_>,
-        now: Now,
-        answer: &mut Answer,
-    ) {
+    pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now, answer: &mut Answer) {
         if let Err((error, advice)) = self.may_handshake(request, message) {
             let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
             return answer.replies.push(|out| reply.write(out));

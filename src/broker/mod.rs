@@ -355,9 +355,7 @@ impl Broker {
         }
         let Some(moved) = self.topics.remove(dropped.topic, dropped.place) else { return };
         let other = self.sessions.get_mut(moved.session);
-        if let Some(end) =
-            other.and_then(|other| other.subscriptions.as_mut_slice().get_mut(moved.place as usize))
-        {
+        if let Some(end) = other.and_then(|other| other.subscriptions.as_mut_slice().get_mut(moved.place as usize)) {
             end.place = dropped.place;
         }
     }

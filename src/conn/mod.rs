@@ -370,8 +370,16 @@ impl Conn {
         env: Env<'_>,
     ) {
         let cors = env.origins.cors(grant);
-        let head =
-            ResponseHead { status, persistence, date: env.date, content, cors, set_cookie: None, allow: None, no_store: true };
+        let head = ResponseHead {
+            status,
+            persistence,
+            date: env.date,
+            content,
+            cors,
+            set_cookie: None,
+            allow: None,
+            no_store: true,
+        };
         head.write(self.output.buffer());
     }
 

@@ -173,7 +173,8 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
 fn refused_origin(head: &Head<'_>) -> Refusal {
     let origin = printable(head.header("origin").unwrap_or_default());
     let host = head.host.unwrap_or("none");
-    let text = format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}");
+    let text =
+        format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}");
     Refusal { kind: RefusalKind::Origin, ..Refusal::new(Status::Forbidden, text) }
 }
 

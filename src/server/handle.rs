@@ -1,0 +1,96 @@
+//! How other threads speak to the loop.
+//!
+//! Owns the mailbox: bounded, so that a publisher that is faster than the loop is told so and fills no memory.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use mio::Waker;
+
+use crate::bayeux::Channel;
+use crate::engine::Command;
+
+/// What can be in the mailbox.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Command(Command),
+    Stop,
+}
+
+/// Why the server did not take a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// The mailbox is full; try again when the loop has caught up.
+    Full,
+    /// The server has stopped.
+    Closed,
+    /// Not a channel that events can be published to.
+    Channel,
+    /// Not JSON.
+    Data,
+}
+
+impl core::fmt::Display for HandleError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the server's mailbox is full",
+            Self::Closed => "the server has stopped",
+            Self::Channel => "not a channel that events can be published to",
+            Self::Data => "not JSON",
+        })
+    }
+}
+
+impl core::error::Error for HandleError {}
+
+/// A server, seen from another thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    mail: SyncSender<Mail>,
+    waker: Arc<Waker>,
+}
+
+pub(super) fn mailbox(waker: Waker, commands: usize) -> (Handle, Receiver<Mail>) {
+    let (mail, receiver) = sync_channel(commands);
+    (Handle { mail, waker: Arc::new(waker) }, receiver)
+}
+
+impl Handle {
+    /// Publishes an event; `data` is JSON text. It is delivered in the loop's next turn.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is published then.
+    pub fn publish(&self, channel: &str, data: &str) -> Result<(), HandleError> {
+        let parsed = Channel::parse(channel).map_err(|_| HandleError::Channel)?;
+        if parsed.is_meta() || parsed.is_service() {
+            return Err(HandleError::Channel);
+        }
+        serde_json::from_str::<&serde_json::value::RawValue>(data).map_err(|_| HandleError::Data)?;
+        self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned() }))
+    }
+
+    /// Ends a session by its client id; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn disconnect(&self, client_id: &str) -> Result<(), HandleError> {
+        self.send(Mail::Command(Command::Disconnect(client_id.to_owned())))
+    }
+
+    /// Ends [`Server::run`](super::Server::run).
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn stop(&self) -> Result<(), HandleError> {
+        self.send(Mail::Stop)
+    }
+
+    fn send(&self, mail: Mail) -> Result<(), HandleError> {
+        self.mail.try_send(mail).map_err(|error| match error {
+            TrySendError::Full(_) => HandleError::Full,
+            TrySendError::Disconnected(_) => HandleError::Closed,
+        })?;
+        self.waker.wake().map_err(|_| HandleError::Closed)
+    }
+}
