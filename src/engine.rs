@@ -288,6 +288,12 @@ impl Engine {
         self.conns.get(key).is_some_and(|conn| conn.wants_input(&self.limits))
     }
 
+    /// Whether an incomplete request has come on a connection; for tests of the loop.
+    #[cfg(test)]
+    pub(crate) fn has_received(&self, key: ConnKey) -> bool {
+        self.conns.get(key).is_some_and(Conn::has_input)
+    }
+
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.
     pub fn poll_timeout(&self) -> Option<(u64, Wake)> {
         if self.broker.has_ready() || !self.dirty.is_empty() {
@@ -363,7 +369,7 @@ impl Engine {
                 break rest.is_empty();
             }
             match self.read_one(key, &mut reader, &mut rest) {
-                Progress::HeadDone { .. } | Progress::InHead | Progress::InBody => break false,
+                Progress::HeadDone { .. } | Progress::Blank | Progress::InHead | Progress::InBody => break false,
                 Progress::Nothing if rest.is_empty() => break true,
                 Progress::Nothing => {}
             }

@@ -9,6 +9,8 @@ pub mod conn;
 pub mod engine;
 pub mod framing;
 pub mod http;
+#[cfg(test)]
+mod layering;
 pub mod limits;
 pub mod refusals;
 pub mod reply;

@@ -12,6 +12,7 @@ const QUIET_MS: u64 = 60_000;
 struct Kind {
     total: u64,
     untold: u64,
+    name: Option<&'static str>,
     /// No line before that, ms.
     quiet_until: u64,
     last: String,
@@ -28,20 +29,21 @@ impl Refusals {
     pub fn note(&mut self, refusal: &Refusal, now_ms: u64) {
         let Some(kind) = self.kinds.get_mut(refusal.kind as usize) else { return };
         kind.total += 1;
+        kind.name = Some(refusal.kind.name());
         if kind.untold > 0 || now_ms < kind.quiet_until {
             kind.untold += 1;
             kind.last.clone_from(&refusal.text);
             return;
         }
         kind.quiet_until = now_ms + QUIET_MS;
-        log::warn!("refused a {}: {} {}", refusal.kind.name(), refusal.status.code(), refusal.text);
+        log::warn!("refused, {}: {} {}", refusal.kind.name(), refusal.status.code(), refusal.text);
     }
 
     /// Logs what has been held back for long enough.
     pub fn report(&mut self, now_ms: u64) {
         for kind in &mut self.kinds {
             if kind.untold > 0 && now_ms >= kind.quiet_until {
-                log::warn!("refused {} more of the same kind, the last: {}", kind.untold, kind.last);
+                log::warn!("refused, {}: {} more, the last: {}", kind.name.unwrap_or_default(), kind.untold, kind.last);
                 kind.untold = 0;
                 kind.quiet_until = now_ms + QUIET_MS;
             }

@@ -219,7 +219,7 @@ impl Conn {
     /// Notes how far the request under way has come.
     pub fn progressed(&mut self, progress: Progress, env: Env<'_>) {
         let stage = match progress {
-            Progress::Nothing => Stage::Idle,
+            Progress::Nothing | Progress::Blank => Stage::Idle,
             Progress::InHead => Stage::Head,
             Progress::HeadDone { .. } | Progress::InBody => Stage::Body,
         };

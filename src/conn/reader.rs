@@ -70,6 +70,8 @@ pub enum Next<'b> {
 pub enum Progress {
     /// Not a single byte of it is here.
     Nothing,
+    /// Only empty lines are here, which some clients send behind a body: it has not begun.
+    Blank,
     /// The head is under way.
     InHead,
     /// The head has just become complete; whether the client waits for leave to send the body.
@@ -91,6 +93,9 @@ impl Reader {
             Stage::Head(scan) => match scan.advance(data, limits)? {
                 Some(len) => self.head_complete(data, len, limits),
                 None if data.is_empty() => Ok(Next::More { used: 0, progress: Progress::Nothing }),
+                None if data.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {
+                    Ok(Next::More { used: 0, progress: Progress::Blank })
+                }
                 None => Ok(Next::More { used: 0, progress: Progress::InHead }),
             },
             Stage::Length { head, body } => {

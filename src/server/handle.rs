@@ -86,6 +86,12 @@ impl Handle {
         self.send(Mail::Stop)
     }
 
+    /// Has the loop look into the mailbox.
+    pub(super) fn wake(&self) {
+        // It fails only when the poll is gone, and with it the loop.
+        let _ = self.waker.wake();
+    }
+
     fn send(&self, mail: Mail) -> Result<(), HandleError> {
         self.mail.try_send(mail).map_err(|error| match error {
             TrySendError::Full(_) => HandleError::Full,
