@@ -1,6 +1,6 @@
 //! Which browser a session belongs to, and how many of a browser's sessions hold a connect.
 //!
-//! Owns the browser table. A browser is known by its `BAYEUX_BROWSER` cookie; the table has an entry for as long as one of
+//! Owns the browser table. A browser is known by the value of its cookie; the table has an entry for as long as one of
 //! its sessions lives.
 
 use std::collections::HashMap;
@@ -8,9 +8,6 @@ use std::collections::HashMap;
 use crate::limits;
 
 use super::token::{self, SECRET_BYTES};
-
-/// The name of the cookie.
-pub const COOKIE: &str = "BAYEUX_BROWSER";
 
 /// A browser, by the value of its cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +66,7 @@ pub struct Browsers {
 
 impl Browsers {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.table.len()
     }
 
@@ -142,8 +139,8 @@ mod tests {
         assert!(browsers.try_hold(&id, 1));
         browsers.release(&id);
         browsers.leave(&id);
-        assert_eq!(browsers.len(), 1);
+        assert_eq!(browsers.count(), 1);
         browsers.leave(&id);
-        assert_eq!(browsers.len(), 0);
+        assert_eq!(browsers.count(), 0);
     }
 }

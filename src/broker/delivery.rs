@@ -30,10 +30,9 @@ impl Broker {
         request: &Request<'_>,
         message: &Message<'_>,
         channel: Channel<'_>,
-        now: Now,
         answer: &mut Answer,
     ) {
-        if self.authenticate(request, message, now).is_none() {
+        if self.authenticate(request, message).is_none() {
             return fail(message, Error::SessionUnknown, answer);
         }
         if message.data.is_none() {
@@ -158,18 +157,20 @@ impl Broker {
 
     /// All bytes of an answer to the session's connect are written there, or never will be.
     pub fn answered(&mut self, ticket: Ticket, link: Link, now: Now) {
+        self.now_ms = now.mono_ms;
         let Some(key) = SessionKey::from_bits(ticket.0) else { return };
         if matches!(self.sessions.get(key).map(|session| &session.reach), Some(Reach::Answering(at)) if *at == link) {
-            self.away(key, now);
+            self.away(key);
         }
     }
 
     /// The connection that held the session's connect is gone.
     pub fn detached(&mut self, ticket: Ticket, link: Link, now: Now) {
+        self.now_ms = now.mono_ms;
         let Some(key) = SessionKey::from_bits(ticket.0) else { return };
         if self.sessions.get(key).and_then(super::session::Session::held_by) == Some(link) {
             self.release_hold(key);
-            self.away(key, now);
+            self.away(key);
         }
     }
 
@@ -180,16 +181,17 @@ impl Broker {
 
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
+        self.now_ms = now.mono_ms;
         let mut fired = 0;
         while fired < most {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
             fired += 1;
-            self.due(key, now);
+            self.due(key);
         }
         fired
     }
 
-    fn due(&mut self, key: SessionKey, now: Now) {
+    fn due(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.timer = None;
         match session.reach {
@@ -199,7 +201,7 @@ impl Broker {
                     self.ready.push_back(key);
                 }
             }
-            Reach::New | Reach::Away if session.expires_ms > now.mono_ms => {
+            Reach::New | Reach::Away if session.expires_ms > self.now_ms => {
                 let deadline = session.expires_ms;
                 self.arm(key, deadline);
             }
@@ -215,8 +217,8 @@ impl Broker {
     /// Whether nothing is kept for anyone: what must hold once all sessions have ended.
     pub fn is_at_rest(&self) -> bool {
         self.sessions.is_empty()
-            && self.topics.len() == 0
-            && self.browsers.len() == 0
+            && self.topics.count() == 0
+            && self.browsers.count() == 0
             && self.wheel.is_empty()
             && self.held.bytes() == 0
             && self.ready.is_empty()

@@ -5,7 +5,6 @@
 use crate::bayeux::{
     Error, Handshake, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names,
 };
-use crate::clock::Now;
 use crate::reply::{Answer, Ticket};
 
 use super::browser::{BrowserId, Presented};
@@ -17,7 +16,7 @@ use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
 
 impl Broker {
     /// Makes a session, unless there is a reason not to.
-    pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now, answer: &mut Answer) {
+    pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
         if let Err((error, advice)) = self.may_handshake(request, message) {
             let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
             return answer.replies.push(|out| reply.write(out));
@@ -32,7 +31,7 @@ impl Broker {
         };
         self.browsers.join(&browser);
         let secret = self.entropy.secret();
-        let expires_ms = now.mono_ms + u64::from(self.config.max_interval_ms);
+        let expires_ms = self.now_ms + u64::from(self.config.max_interval_ms);
         let key = self.sessions.insert(Session {
             secret,
             reach: Reach::New,
@@ -43,7 +42,7 @@ impl Broker {
             outbox: super::outbox::Outbox::default(),
             stamp: 0,
             timer: None,
-            answered_ms: now.mono_ms,
+            answered_ms: self.now_ms,
             expires_ms,
             interval_ms: None,
         });
@@ -99,18 +98,11 @@ impl Broker {
 
     /// Holds the connect, or answers it now: the first one of a session, one that came with other messages, one for which
     /// something waits, one that asks for no wait, and one too many of a browser.
-    pub(super) fn connect(
-        &mut self,
-        request: &Request<'_>,
-        message: &Message<'_>,
-        sole: bool,
-        now: Now,
-        answer: &mut Answer,
-    ) {
+    pub(super) fn connect(&mut self, request: &Request<'_>, message: &Message<'_>, sole: bool, answer: &mut Answer) {
         if let Some(invalid) = message.invalid {
             return fail(message, invalid.into(), answer);
         }
-        let Some(key) = self.authenticate(request, message, now) else {
+        let Some(key) = self.authenticate(request, message) else {
             let advice = Some(self.advice(Reconnect::Handshake));
             let reply = Reply { error: Some(Error::SessionUnknown), advice, ..reply_to(message, false) };
             return answer.replies.push(|out| reply.write(out));
@@ -128,7 +120,7 @@ impl Broker {
         if wants_hold && !crowded {
             let Some(session) = self.sessions.get_mut(key) else { return };
             session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised });
-            self.arm(key, now.mono_ms + timeout_ms);
+            self.arm(key, self.now_ms + timeout_ms);
             answer.replies.push_waiting(Ticket(key.to_bits()));
             return;
         }

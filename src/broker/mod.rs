@@ -151,6 +151,8 @@ pub struct Broker {
     overflowed: Vec<SessionKey>,
     /// The number of the publish under way.
     serial: u64,
+    /// The time of the call under way, ms.
+    now_ms: u64,
     counters: Counters,
     entropy: Box<dyn Entropy>,
     policy: Box<dyn Policy>,
@@ -179,6 +181,7 @@ impl Broker {
             endings: Vec::new(),
             overflowed: Vec::new(),
             serial: 0,
+            now_ms: now.mono_ms,
             counters: Counters::default(),
             entropy,
             policy,
@@ -198,12 +201,12 @@ impl Broker {
 
     /// How many channels and patterns have a subscriber.
     pub fn topics(&self) -> usize {
-        self.topics.len()
+        self.topics.count()
     }
 
     /// How many browsers have a session.
     pub fn browsers(&self) -> usize {
-        self.browsers.len()
+        self.browsers.count()
     }
 
     /// Timers armed.
@@ -231,22 +234,23 @@ impl Broker {
     /// A handshake stands alone: what else is in its batch is ignored. Connects are handled last, so that their replies
     /// come after all others and the events queued by the batch itself go with them (Bayeux 1.0, "Batching").
     pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
+        self.now_ms = now.mono_ms;
         let handshake = messages.iter().find(|message| message.kind() == Some(Kind::Meta(Meta::Handshake)));
         if let Some(message) = handshake {
-            self.handshake(request, message, now, answer);
+            self.handshake(request, message, answer);
             return;
         }
         let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
         for message in messages.iter().filter(|message| !is_connect(message)) {
-            self.receive_one(request, message, now, answer);
+            self.receive_one(request, message, answer);
         }
         let sole = messages.len() == 1;
         for message in messages.iter().filter(is_connect) {
-            self.connect(request, message, sole, now, answer);
+            self.connect(request, message, sole, answer);
         }
     }
 
-    fn receive_one(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now, answer: &mut Answer) {
+    fn receive_one(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
         if let Some(invalid) = message.invalid {
             return fail(message, invalid.into(), answer);
         }
@@ -257,7 +261,7 @@ impl Broker {
             }
             Some(Kind::UnknownMeta) => fail(message, Error::ChannelUnknown, answer),
             Some(Kind::Meta(meta)) => {
-                let Some(session) = self.authenticate(request, message, now) else {
+                let Some(session) = self.authenticate(request, message) else {
                     return fail(message, Error::SessionUnknown, answer);
                 };
                 match meta {
@@ -268,13 +272,13 @@ impl Broker {
                 }
             }
             Some(Kind::Service(channel) | Kind::Broadcast(channel)) => {
-                self.publish_from(request, message, channel, now, answer);
+                self.publish_from(request, message, channel, answer);
             }
         }
     }
 
     /// The session that a message belongs to. A wrong, an unknown and a foreign client id look the same.
-    fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>, now: Now) -> Option<SessionKey> {
+    fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
         let id = token::ClientId::from_text(message.client_id.as_deref()?)?;
         let key = self.sessions.key_at(id.slot)?;
         let session = self.sessions.get_mut(key)?;
@@ -290,17 +294,17 @@ impl Broker {
         if foreign {
             return None;
         }
-        self.touch(key, now);
+        self.touch(key);
         Some(key)
     }
 
     /// A message of the session has come: it expires later, but never for want of connects.
-    fn touch(&mut self, key: SessionKey, now: Now) {
+    fn touch(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if matches!(session.reach, Reach::Away) {
             let grace = expiry_ms(&self.config, session);
             let latest = session.answered_ms + u64::from(self.config.timeout_ms) + grace;
-            session.expires_ms = session.expires_ms.max((now.mono_ms + grace).min(latest));
+            session.expires_ms = session.expires_ms.max((self.now_ms + grace).min(latest));
         }
     }
 
@@ -319,11 +323,11 @@ impl Broker {
     }
 
     /// No connect is with us from now on: the session's expiry begins.
-    fn away(&mut self, key: SessionKey, now: Now) {
+    fn away(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.reach = Reach::Away;
-        session.answered_ms = now.mono_ms;
-        session.expires_ms = now.mono_ms + expiry_ms(&self.config, session);
+        session.answered_ms = self.now_ms;
+        session.expires_ms = self.now_ms + expiry_ms(&self.config, session);
         let deadline = session.expires_ms;
         self.arm(key, deadline);
     }

@@ -58,7 +58,7 @@ fn split<'a>(pattern: Pattern<'a>) -> (Depth, &'a str) {
 
 impl Topics {
     /// How many patterns have a subscriber.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.topics.len()
     }
 
@@ -151,7 +151,7 @@ mod tests {
         let moved = topics.remove(key, first).unwrap();
         assert_eq!((moved.session, moved.place), (session(2), 5));
         assert!(topics.remove(key, first).is_none());
-        assert_eq!(topics.len(), 0);
+        assert_eq!(topics.count(), 0);
         assert!(topics.find(pattern("/a/*")).is_none());
         let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 });
         assert_eq!(new.slot(), key.slot());
