@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
 use crate::broker::policy::{AllowAll, Policy};
 use crate::broker::{self, token::Entropy};
@@ -287,7 +287,7 @@ impl Server {
     pub fn stop_on_signals(&mut self) -> io::Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         let mut signals = signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT])?;
-        self.poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        self.poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
     }
