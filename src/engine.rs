@@ -233,6 +233,7 @@ impl Engine {
             Command::Disconnect(client_id) => self.broker.kick(client_id),
         };
         self.settle();
+        self.tell_troubles();
         done
     }
 
@@ -244,7 +245,13 @@ impl Engine {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
             self.conn_due(key);
         }
+        self.tell_troubles();
         self.refusals.report(now.mono_ms);
+    }
+
+    /// Has the log say what the broker had to refuse or to end since the last time.
+    fn tell_troubles(&mut self) {
+        self.refusals.compare(&self.broker.counters(), self.now.mono_ms);
     }
 
     /// Answers held connects that have something to say, as many as fit into a turn.
@@ -429,7 +436,7 @@ impl Engine {
     fn fault(&mut self, key: ConnKey, error: HttpError) {
         let HttpError { status, reason } = error;
         self.end_poll(key);
-        let refusal = Refusal { status, text: reason.to_owned(), allow: None, kind: RefusalKind::Framing };
+        let refusal = Refusal { status, text: reason.to_owned(), allow: None, kind: RefusalKind::of_fault(status) };
         self.fail(key, &refusal);
     }
 

@@ -37,10 +37,14 @@ fn main() -> ExitCode {
         }
     };
     match wish {
-        Wish::Say(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Wish::Say(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                eprintln!("encke: {error}");
+                ExitCode::FAILURE
+            }
+            // A reader that has seen enough is no fault.
+            _ => ExitCode::SUCCESS,
+        },
         Wish::Serve(options) => match serve(*options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -1,52 +1,110 @@
-//! What is said of requests that were refused.
+//! What the log says of everything that was refused or had to be ended.
 //!
-//! Owns the counts and the pace: the first refusal of a kind is logged at once, then at most one line a minute tells how
-//! many followed. So an attack does not fill the disk, and a misconfiguration is seen at the first try.
+//! Owns the counts and the pace: the first of a kind is logged at once, then at most one line a minute tells how many
+//! followed. So an attack does not fill the disk, and a misconfiguration is seen at the first try.
 
+use crate::broker::Counters;
 use crate::conn::route::{Refusal, RefusalKind};
 
 /// Between two lines about the same kind, ms.
 const QUIET_MS: u64 = 60_000;
 
+/// Something that goes wrong in the broker.
+struct Trouble {
+    name: &'static str,
+    text: &'static str,
+    count: fn(&Counters) -> u64,
+}
+
+/// The broker's troubles; their kinds come after those of refused requests.
+const TROUBLES: [Trouble; 4] = [
+    Trouble {
+        name: "ended a session",
+        text: "more waited for it than max-queue or max-queue-size allows",
+        count: |counters| counters.overflows,
+    },
+    Trouble {
+        name: "refused a publish",
+        text: "as much waits for clients as max-queued-bytes allows",
+        count: |counters| counters.publishes_refused,
+    },
+    Trouble {
+        name: "did not hold a connect",
+        text: "its browser holds as many as max-sessions-per-browser allows, so the tab polls at multi-session-interval",
+        count: |counters| counters.crowded,
+    },
+    Trouble {
+        name: "ended a session",
+        text: "no-connect: its client went on sending but no longer connected",
+        count: |counters| counters.no_connects,
+    },
+];
+
+const KINDS: usize = RefusalKind::COUNT + TROUBLES.len();
+
+/// One kind of line.
 #[derive(Debug, Default)]
 struct Kind {
     total: u64,
+    /// Since the last line.
     untold: u64,
-    name: Option<&'static str>,
     /// No line before that, ms.
     quiet_until: u64,
+    name: &'static str,
     last: String,
 }
 
-/// Counts of refusals by kind.
+impl Kind {
+    fn note(&mut self, name: &'static str, count: u64, text: impl FnOnce() -> String, now_ms: u64) {
+        self.name = name;
+        self.total += count;
+        self.untold += count;
+        self.last = text();
+        self.report(now_ms);
+    }
+
+    fn report(&mut self, now_ms: u64) {
+        if self.untold == 0 || now_ms < self.quiet_until {
+            return;
+        }
+        match self.untold {
+            1 => log::warn!("{}: {}", self.name, self.last),
+            more => log::warn!("{}, {more} times, the last: {}", self.name, self.last),
+        }
+        self.untold = 0;
+        self.quiet_until = now_ms + QUIET_MS;
+    }
+}
+
+/// Counts by kind.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    kinds: [Kind; RefusalKind::COUNT],
+    kinds: [Kind; KINDS],
 }
 
 impl Refusals {
-    /// Counts a refusal, and logs it if its kind has been quiet.
+    /// Counts a refused request, and logs it unless its kind has just been logged.
     pub fn note(&mut self, refusal: &Refusal, now_ms: u64) {
-        let Some(kind) = self.kinds.get_mut(refusal.kind as usize) else { return };
-        kind.total += 1;
-        kind.name = Some(refusal.kind.name());
-        if kind.untold > 0 || now_ms < kind.quiet_until {
-            kind.untold += 1;
-            kind.last.clone_from(&refusal.text);
-            return;
+        if let Some(kind) = self.kinds.get_mut(refusal.kind as usize) {
+            kind.note(refusal.kind.name(), 1, || format!("{} {}", refusal.status.code(), refusal.text), now_ms);
         }
-        kind.quiet_until = now_ms + QUIET_MS;
-        log::warn!("refused, {}: {} {}", refusal.kind.name(), refusal.status.code(), refusal.text);
+    }
+
+    /// Counts the broker's troubles by what its counters show now, and logs what is new.
+    pub fn compare(&mut self, counters: &Counters, now_ms: u64) {
+        let kinds = self.kinds.iter_mut().skip(RefusalKind::COUNT);
+        for (kind, trouble) in kinds.zip(TROUBLES) {
+            let new = (trouble.count)(counters).saturating_sub(kind.total);
+            if new > 0 {
+                kind.note(trouble.name, new, || trouble.text.to_owned(), now_ms);
+            }
+        }
     }
 
     /// Logs what has been held back for long enough.
     pub fn report(&mut self, now_ms: u64) {
         for kind in &mut self.kinds {
-            if kind.untold > 0 && now_ms >= kind.quiet_until {
-                log::warn!("refused, {}: {} more, the last: {}", kind.name.unwrap_or_default(), kind.untold, kind.last);
-                kind.untold = 0;
-                kind.quiet_until = now_ms + QUIET_MS;
-            }
+            kind.report(now_ms);
         }
     }
 
@@ -55,7 +113,7 @@ impl Refusals {
         self.kinds.iter().filter(|kind| kind.untold > 0).map(|kind| kind.quiet_until).min()
     }
 
-    /// How many of a kind there have been.
+    /// How many requests of a kind have been refused.
     pub fn total(&self, kind: RefusalKind) -> u64 {
         self.kinds.get(kind as usize).map_or(0, |kind| kind.total)
     }
@@ -80,5 +138,20 @@ mod tests {
         refusals.report(5 + QUIET_MS);
         assert_eq!((refusals.next_report(), refusals.total(RefusalKind::Framing)), (None, 3));
         assert_eq!(refusals.total(RefusalKind::Origin), 0);
+    }
+
+    #[test]
+    fn troubles_of_the_broker_are_told_when_their_count_grows() {
+        let mut refusals = Refusals::default();
+        let mut counters = Counters::default();
+        refusals.compare(&counters, 1);
+        assert_eq!(refusals.next_report(), None);
+        counters.overflows = 2;
+        refusals.compare(&counters, 2);
+        refusals.compare(&counters, 3);
+        assert_eq!(refusals.next_report(), None, "told once");
+        counters.overflows = 3;
+        refusals.compare(&counters, 4);
+        assert_eq!(refusals.next_report(), Some(2 + QUIET_MS));
     }
 }

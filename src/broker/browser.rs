@@ -43,8 +43,8 @@ pub enum Presented {
 
 impl Presented {
     /// What a request presents whose cookie has this value.
-    pub fn from_cookie(value: Option<&str>) -> Self {
-        match value.map(BrowserId::from_cookie) {
+    pub fn from_cookie(value: Option<&[u8]>) -> Self {
+        match value.map(|value| core::str::from_utf8(value).ok().and_then(BrowserId::from_cookie)) {
             None => Self::Nothing,
             Some(None) => Self::Malformed,
             Some(Some(browser)) => Self::Browser(browser),
@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(BrowserId::from_cookie(&"A".repeat(len)).is_some(), good, "{len}");
         }
         assert_eq!(BrowserId::from_cookie("a b"), None);
-        assert_eq!(Presented::from_cookie(Some("a;b")), Presented::Malformed);
+        assert_eq!(Presented::from_cookie(Some(b"a;b")), Presented::Malformed);
         assert_eq!(Presented::from_cookie(None), Presented::Nothing);
     }
 

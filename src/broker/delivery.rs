@@ -101,7 +101,6 @@ impl Broker {
     /// Ends the sessions whose outbox is too full; after the fan-out, so that it is never disturbed.
     fn end_overflowed(&mut self) {
         while let Some(key) = self.overflowed.pop() {
-            self.counters.overflows += 1;
             self.close(key, Removal::Overflow);
         }
     }

@@ -14,6 +14,9 @@ use super::token::{self, ClientId};
 use super::topics::Subscriber;
 use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
 
+/// The least `interval` of advice to shake hands again after a denial, ms.
+const DENIED_INTERVAL_MS: u64 = 1_000;
+
 impl Broker {
     /// Makes a session, unless there is a reason not to.
     pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
@@ -80,7 +83,12 @@ impl Broker {
         match self.policy.can_handshake(request.origin, message) {
             Verdict::Allow => Ok(()),
             Verdict::Deny { advice, .. } => {
-                Err((Error::HandshakeDenied, advice.unwrap_or_else(|| self.advice(Reconnect::None))))
+                let mut advice = advice.unwrap_or_else(|| self.advice(Reconnect::None));
+                if advice.reconnect == Reconnect::Handshake {
+                    // Without a pause, Faye would shake hands in a loop.
+                    advice.interval = advice.interval.max(DENIED_INTERVAL_MS);
+                }
+                Err((Error::HandshakeDenied, advice))
             }
         }
     }
@@ -124,6 +132,7 @@ impl Broker {
             answer.replies.push_waiting(Ticket(key.to_bits()));
             return;
         }
+        self.counters.crowded += u64::from(crowded);
         self.answering(key, request.link);
         let reply = Reply { advice: self.news(key, crowded, advised), ..reply_to(message, true) };
         answer.replies.push(|out| reply.write(out));
@@ -264,16 +273,27 @@ impl Broker {
         answer.replies.push(|out| reply.write(out));
     }
 
-    /// Ends a session; its held connect is answered that there is nothing to come back for.
+    /// Ends a session. Its held connect is answered: that there is nothing to come back for, or, after an overflow, that
+    /// the session is gone and another handshake is welcome.
     pub(super) fn close(&mut self, key: SessionKey, removal: Removal) {
         if let Some(hold) = self.release_hold(key) {
             let mut last = Vec::new();
-            if removal != Removal::Disconnected {
+            if removal == Removal::Kicked {
                 let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
                 notice.write(&mut last);
                 last.push(b',');
             }
-            write_connect_reply(&hold, Some(self.advice(Reconnect::None)), &mut last);
+            let lost = removal == Removal::Overflow;
+            let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
+            let reply = Reply {
+                channel: Meta::Connect.as_str(),
+                id: hold.id.as_json().map(Id::from_kept),
+                successful: !lost,
+                error: lost.then_some(Error::SessionUnknown),
+                advice: Some(self.advice(reconnect)),
+                ..Reply::default()
+            };
+            reply.write(&mut last);
             let ticket = Ticket(key.to_bits());
             self.endings.push(Ending { link: hold.link, ticket, end: End::Closed(last) });
         }

@@ -26,6 +26,8 @@ use crate::limits::Limits;
 use crate::reply::{Answer, Link, Ticket};
 use crate::wheel::Wheel;
 
+pub use delivery::PublishError;
+
 use browser::{Browsers, Presented};
 use outbox::Held;
 use policy::{Origin, Policy};
@@ -133,6 +135,10 @@ pub struct Counters {
     pub overflows: u64,
     /// Publishes refused because too much was waiting.
     pub publishes_refused: u64,
+    /// Connects answered at once because their browser held too many.
+    pub crowded: u64,
+    /// Sessions ended because they sent on but did not connect.
+    pub no_connects: u64,
 }
 
 /// The broker. See the [module](self) for the order of calls.
@@ -347,6 +353,11 @@ impl Broker {
             self.browsers.leave(browser);
         }
         self.counters.sessions_removed += 1;
+        match removal {
+            Removal::Overflow => self.counters.overflows += 1,
+            Removal::NoConnect => self.counters.no_connects += 1,
+            Removal::Disconnected | Removal::Kicked | Removal::Expired => {}
+        }
         log::debug!("session {key:?} removed: {removal:?}");
     }
 
@@ -367,7 +378,9 @@ impl Broker {
 
 /// How long after the answer to its connect a session expires, ms.
 fn expiry_ms(config: &Config, session: &Session) -> u64 {
-    u64::from(session.interval_ms.unwrap_or(config.interval_ms)) + u64::from(config.max_interval_ms)
+    // What the client said it will wait, or else what it was told to wait.
+    let told = session.told.map_or(config.interval_ms, |told| told.interval);
+    u64::from(session.interval_ms.unwrap_or(told)) + u64::from(config.max_interval_ms)
 }
 
 /// Appends a failed reply.

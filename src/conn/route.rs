@@ -84,20 +84,31 @@ pub enum RefusalKind {
     Batch,
     /// A request that did not arrive in time.
     Timeout,
+    /// A head or a body beyond its limit.
+    Size,
 }
 
 impl RefusalKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
+
+    /// The kind that a framing error of this status is.
+    pub const fn of_fault(status: Status) -> Self {
+        match status {
+            Status::ContentTooLarge | Status::HeadersTooLarge | Status::UriTooLong => Self::Size,
+            _ => Self::Framing,
+        }
+    }
 
     /// What the log calls it.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Origin => "cross-site request",
-            Self::Request => "unknown request",
-            Self::Framing => "malformed HTTP",
-            Self::Batch => "malformed batch",
-            Self::Timeout => "slow request",
+            Self::Origin => "refused a cross-site request",
+            Self::Request => "refused an unknown request",
+            Self::Framing => "refused malformed HTTP",
+            Self::Batch => "refused a malformed batch",
+            Self::Timeout => "refused a slow request",
+            Self::Size => "refused a large request",
         }
     }
 }

@@ -1,1 +1,11 @@
+//! The wire contract, rule by rule, on virtual time and without I/O. Tests are named after the section of the contract.
 
+mod bench;
+mod channels;
+mod connect;
+mod events;
+mod framing;
+mod http;
+mod meta;
+mod origin;
+mod sessions;

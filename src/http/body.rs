@@ -149,7 +149,10 @@ impl ChunkedDecoder {
                 self.chunk = size;
                 Ok(State::Size)
             }
-            _ => Err(HttpError::new(Status::ContentTooLarge, "the request body is too large")),
+            _ => Err(HttpError::new(
+                Status::ContentTooLarge,
+                "the request body is larger than --max-message-size allows",
+            )),
         }
     }
 

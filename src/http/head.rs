@@ -288,7 +288,10 @@ fn body_framing(fields: &Fields<'_>, version: Version, limits: &Limits) -> Resul
         }
     };
     if matches!(framing, BodyFraming::Length(length) if length > limits.body_bytes as u64) {
-        return Err(HttpError::new(Status::ContentTooLarge, "the request body is too large"));
+        return Err(HttpError::new(
+            Status::ContentTooLarge,
+            "the request body is larger than --max-message-size allows",
+        ));
     }
     let coded = fields.elements("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     if framing.has_bytes() && coded {

@@ -126,10 +126,8 @@ fn launch(listen: &str, options: &[String], log: &Log) -> (Child, String) {
         let _ = std::io::copy(&mut lines, &mut std::io::sink());
     });
     let none_yet = said.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut first, _) = said
-        .1
-        .wait_timeout_while(none_yet, START_LIMIT, |line| line.is_none())
-        .unwrap_or_else(PoisonError::into_inner);
+    let (mut first, _) =
+        said.1.wait_timeout_while(none_yet, START_LIMIT, |line| line.is_none()).unwrap_or_else(PoisonError::into_inner);
     let first = first.take().unwrap_or_default();
     if let Some(url) = first.trim_end().strip_prefix("encke listening on ") {
         return (child, url.to_owned());

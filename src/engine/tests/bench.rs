@@ -1,0 +1,472 @@
+//! An engine with peers that have no sockets, and a clock that stands until it is moved.
+
+use core::net::IpAddr;
+use std::collections::HashMap;
+use std::io::IoSlice;
+
+use serde_json::{Value, json};
+
+use crate::broker;
+use crate::broker::policy::{AllowAll, Policy};
+use crate::broker::token::{Entropy, SECRET_BYTES};
+use crate::clock::Now;
+use crate::conn::route::Site;
+use crate::conn::{ConnKey, Step};
+use crate::engine::{Command, Engine, Parts, Wake};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::origin::OriginRule;
+use crate::limits::Limits;
+
+/// Where peers come from unless a test says otherwise: not a trusted proxy.
+pub(super) const STRANGER: &str = "192.0.2.1";
+/// A peer that is a trusted proxy.
+pub(super) const PROXY: &str = "127.0.0.1";
+
+/// What a test may change before the engine is made.
+pub(super) struct Setup {
+    pub(super) mount: &'static str,
+    pub(super) origins: Vec<&'static str>,
+    pub(super) proxies: Vec<&'static str>,
+    pub(super) broker: broker::Config,
+    pub(super) limits: Limits,
+    pub(super) policy: Box<dyn Policy>,
+}
+
+/// Secrets that count up: all different, always the same.
+struct Counting(u128);
+
+impl Entropy for Counting {
+    fn secret(&mut self) -> [u8; SECRET_BYTES] {
+        self.0 = self.0.wrapping_add(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        self.0.to_be_bytes()
+    }
+}
+
+/// What a peer has seen of its connection.
+#[derive(Default)]
+struct Seen {
+    bytes: Vec<u8>,
+    shut: bool,
+    closed: bool,
+    /// The peer takes no bytes.
+    stalled: bool,
+}
+
+pub(super) struct Bench {
+    pub(super) engine: Engine,
+    now: Now,
+    seen: HashMap<u64, Seen>,
+}
+
+/// A response as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    /// Status line and fields, without the empty line.
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Response {
+    /// The value of the only field of this name.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let mut found = self.head.lines().skip(1).filter_map(|line| line.split_once(": ")).filter(|(n, _)| *n == name);
+        let value = found.next().map(|(_, value)| value);
+        assert!(found.next().is_none(), "{name} stands twice in {}", self.head);
+        value
+    }
+
+    /// The Bayeux messages of a 200.
+    pub(super) fn json(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A POST to the endpoint, from its parts.
+#[derive(Clone)]
+pub(super) struct Post {
+    path: String,
+    fields: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Post {
+    /// JSON to the mount, from nowhere in particular.
+    pub(super) fn new(body: impl Into<Vec<u8>>) -> Self {
+        let fields = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        Self { path: "/cometd".to_owned(), fields, body: body.into() }
+    }
+
+    pub(super) fn json(body: &Value) -> Self {
+        Self::new(body.to_string())
+    }
+
+    pub(super) fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Sets a field, in place of one of the same name.
+    pub(super) fn field(self, name: &str, value: &str) -> Self {
+        let mut post = self.without(name);
+        post.fields.push((name.to_owned(), value.to_owned()));
+        post
+    }
+
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(own, _)| own != name);
+        self
+    }
+
+    pub(super) fn cookie(self, value: &str) -> Self {
+        self.field("Cookie", &format!("BAYEUX_BROWSER={value}"))
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut text = format!("POST {} HTTP/1.1\r\nHost: h.example\r\n", self.path);
+        for (name, value) in &self.fields {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+/// A client with a session: one connection to connect on, one for everything else.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) id: String,
+    pub(super) down: ConnKey,
+    pub(super) up: ConnKey,
+}
+
+impl Client {
+    pub(super) fn connect(&self) -> Value {
+        json!({"channel": "/meta/connect", "clientId": self.id, "connectionType": "long-polling", "id": "c"})
+    }
+
+    /// A connect that does not want to be held.
+    pub(super) fn glance(&self) -> Value {
+        json!({"channel": "/meta/connect", "clientId": self.id, "id": "c", "advice": {"timeout": 0}})
+    }
+
+    pub(super) fn subscribe(&self, subscription: impl Into<Value>) -> Value {
+        json!({"channel": "/meta/subscribe", "clientId": self.id, "subscription": subscription.into(), "id": "s"})
+    }
+
+    pub(super) fn unsubscribe(&self, subscription: impl Into<Value>) -> Value {
+        json!({"channel": "/meta/unsubscribe", "clientId": self.id, "subscription": subscription.into(), "id": "u"})
+    }
+
+    pub(super) fn publish(&self, channel: &str, data: impl Into<Value>) -> Value {
+        json!({"channel": channel, "clientId": self.id, "data": data.into(), "id": "p"})
+    }
+
+    pub(super) fn disconnect(&self) -> Value {
+        json!({"channel": "/meta/disconnect", "clientId": self.id, "id": "d"})
+    }
+}
+
+/// The reply to [`Client::connect`] that says nothing.
+pub(super) fn connected() -> Value {
+    json!({"channel": "/meta/connect", "id": "c", "successful": true})
+}
+
+/// What every message of an unknown session is answered, but for connects.
+pub(super) fn unknown(channel: &str, id: &str) -> Value {
+    json!({"channel": channel, "id": id, "successful": false, "error": "402::session_unknown"})
+}
+
+/// What a connect of an unknown session is answered.
+pub(super) fn unknown_connect() -> Value {
+    json!({"channel": "/meta/connect", "id": "c", "successful": false, "error": "402::session_unknown",
+        "advice": {"reconnect": "handshake", "interval": 0, "timeout": 30_000}})
+}
+
+/// Advice as it stands by default.
+pub(super) fn retry() -> Value {
+    json!({"reconnect": "retry", "interval": 0, "timeout": 30_000})
+}
+
+pub(super) const HANDSHAKE: &str =
+    r#"{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"],"id":"h"}"#;
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            mount: "/cometd",
+            origins: Vec::new(),
+            proxies: vec!["loopback", "unix"],
+            broker: broker::Config::default(),
+            limits: Limits::default(),
+            policy: Box::new(AllowAll),
+        };
+        change(&mut setup);
+        let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let site = Site {
+            mount: setup.mount.to_owned(),
+            origins: OriginRule::new(&list(&setup.origins)).unwrap(),
+            proxies: TrustedProxies::parse(&list(&setup.proxies)).unwrap(),
+        };
+        // 2026-01-01T00:00:00Z, and a monotonic clock with another start.
+        let now = Now { mono_ms: 5_000_000, unix_ms: 1_767_225_600_000 };
+        let parts = Parts {
+            site,
+            broker: setup.broker,
+            limits: setup.limits,
+            entropy: Box::new(Counting(0)),
+            policy: setup.policy,
+        };
+        Self { engine: Engine::new(parts, now), now, seen: HashMap::new() }
+    }
+
+    /// A connection of a stranger.
+    pub(super) fn open(&mut self) -> ConnKey {
+        self.open_from(STRANGER)
+    }
+
+    pub(super) fn open_from(&mut self, address: &str) -> ConnKey {
+        let peer: IpAddr = address.parse().unwrap();
+        let conn = self.engine.accept(Some(peer), self.now).unwrap();
+        self.seen.insert(conn.to_bits(), Seen::default());
+        conn
+    }
+
+    /// Bytes come on a connection, and a turn is taken.
+    pub(super) fn give(&mut self, conn: ConnKey, bytes: &[u8]) {
+        self.receive(conn, bytes);
+        self.turn();
+    }
+
+    /// Bytes come on a connection; the turn goes on.
+    pub(super) fn receive(&mut self, conn: ConnKey, bytes: &[u8]) {
+        self.engine.receive(conn, bytes, self.now);
+    }
+
+    /// The rest of a turn, and those that follow at once.
+    pub(super) fn turn(&mut self) {
+        loop {
+            self.engine.handle_timeout(self.now);
+            self.engine.flush(self.now);
+            while let Some(conn) = self.engine.next_dirty() {
+                self.drive(conn);
+            }
+            if !matches!(self.engine.poll_timeout(), Some((_, Wake::Work))) {
+                return;
+            }
+        }
+    }
+
+    fn seen(&mut self, conn: ConnKey) -> &mut Seen {
+        self.seen.get_mut(&conn.to_bits()).unwrap()
+    }
+
+    fn drive(&mut self, conn: ConnKey) {
+        loop {
+            match self.engine.step(conn) {
+                Step::Wait => return,
+                Step::Write if self.seen(conn).stalled => return,
+                Step::Write => {
+                    let mut slices = [IoSlice::new(&[]); 4];
+                    let used = self.engine.slices(conn, &mut slices);
+                    let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                    self.seen(conn).bytes.extend_from_slice(&bytes);
+                    self.engine.sent(conn, bytes.len(), self.now);
+                }
+                Step::ShutdownWrite => {
+                    self.seen(conn).shut = true;
+                    self.engine.write_shut(conn, self.now);
+                }
+                Step::Close => {
+                    self.seen(conn).closed = true;
+                    return self.engine.closed(conn, self.now);
+                }
+            }
+        }
+    }
+
+    /// Another thread asks for something; whether it was done.
+    pub(super) fn command(&mut self, command: &Command) -> bool {
+        let done = self.engine.command(command, self.now);
+        self.turn();
+        done
+    }
+
+    /// An event is published from within the server.
+    pub(super) fn inject(&mut self, channel: &str, data: &str) -> bool {
+        self.command(&Command::Publish { channel: channel.to_owned(), data: data.to_owned() })
+    }
+
+    /// The peer takes no more bytes of this connection.
+    pub(super) fn stall(&mut self, conn: ConnKey) {
+        self.seen(conn).stalled = true;
+    }
+
+    /// The peer takes bytes again.
+    pub(super) fn unstall(&mut self, conn: ConnKey) {
+        self.seen(conn).stalled = false;
+        self.drive(conn);
+        self.turn();
+    }
+
+    /// The peer ends its side.
+    pub(super) fn fin(&mut self, conn: ConnKey) {
+        self.engine.peer_closed(conn, self.now);
+        self.turn();
+    }
+
+    /// The connection breaks.
+    pub(super) fn cut(&mut self, conn: ConnKey) {
+        self.seen(conn).closed = true;
+        self.engine.closed(conn, self.now);
+        self.turn();
+    }
+
+    /// Time passes; what is due in between happens when it is due.
+    pub(super) fn advance(&mut self, ms: u64) {
+        let end = self.now.mono_ms + ms;
+        while let Some((at, Wake::Timer)) = self.engine.poll_timeout() {
+            if at > end {
+                break;
+            }
+            self.set_clock(at);
+            self.turn();
+        }
+        self.set_clock(end);
+        self.turn();
+    }
+
+    fn set_clock(&mut self, at: u64) {
+        self.now.unix_ms += at - self.now.mono_ms;
+        self.now.mono_ms = at;
+    }
+
+    pub(super) fn is_shut(&self, conn: ConnKey) -> bool {
+        self.seen[&conn.to_bits()].shut
+    }
+
+    pub(super) fn is_closed(&self, conn: ConnKey) -> bool {
+        self.seen[&conn.to_bits()].closed
+    }
+
+    /// Every byte that has come and was not taken.
+    pub(super) fn raw(&mut self, conn: ConnKey) -> String {
+        let bytes = core::mem::take(&mut self.seen(conn).bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Every response that has come.
+    pub(super) fn take(&mut self, conn: ConnKey) -> Vec<Response> {
+        let text = self.raw(conn);
+        let mut rest = text.as_str();
+        let mut responses = Vec::new();
+        while !rest.is_empty() {
+            let (head, after) = rest.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {rest:?}"));
+            let status = head.strip_prefix("HTTP/1.1 ").and_then(|line| line.get(..3)).unwrap().parse().unwrap();
+            let mut response = Response { status, head: head.to_owned(), body: String::new() };
+            let length: usize = response.field("Content-Length").map_or(0, |digits| digits.parse().unwrap());
+            assert!(after.len() >= length, "cut short: {rest:?}");
+            response.body = after[..length].to_owned();
+            rest = &after[length..];
+            responses.push(response);
+        }
+        responses
+    }
+
+    /// The one response that has come.
+    pub(super) fn one(&mut self, conn: ConnKey) -> Response {
+        let mut responses = self.take(conn);
+        assert_eq!(responses.len(), 1, "{responses:?}");
+        responses.remove(0)
+    }
+
+    /// Bytes, and the one response to them.
+    pub(super) fn exchange(&mut self, conn: ConnKey, bytes: &[u8]) -> Response {
+        self.give(conn, bytes);
+        self.one(conn)
+    }
+
+    /// A request on a new connection, and its response.
+    pub(super) fn post(&mut self, post: &Post) -> Response {
+        let conn = self.open();
+        let response = self.exchange(conn, &post.bytes());
+        if !self.is_closed(conn) {
+            self.cut(conn);
+        }
+        response
+    }
+
+    /// Messages, and the replies to them.
+    pub(super) fn say(&mut self, conn: ConnKey, messages: &Value) -> Value {
+        self.exchange(conn, &Post::json(messages).bytes()).json()
+    }
+
+    /// One message, and the one reply to it.
+    pub(super) fn tell(&mut self, conn: ConnKey, message: &Value) -> Value {
+        let replies = self.say(conn, message);
+        assert_eq!(replies.as_array().unwrap().len(), 1, "{replies}");
+        replies[0].clone()
+    }
+
+    /// The text of messages, and the very text of the answer.
+    pub(super) fn text(&mut self, conn: ConnKey, messages: &str) -> String {
+        let response = self.exchange(conn, &Post::new(messages).bytes());
+        assert_eq!(response.status, 200, "{response:?}");
+        response.body
+    }
+
+    /// A client that has shaken hands, with a cookie of its own choice or without any.
+    pub(super) fn handshake_with(&mut self, cookie: Option<&str>) -> Client {
+        let (down, up) = (self.open(), self.open());
+        let mut post = Post::new(HANDSHAKE);
+        if let Some(cookie) = cookie {
+            post = post.cookie(cookie);
+        }
+        let replies = self.exchange(down, &post.bytes()).json();
+        Client { id: replies[0]["clientId"].as_str().unwrap().to_owned(), down, up }
+    }
+
+    pub(super) fn handshake(&mut self) -> Client {
+        self.handshake_with(None)
+    }
+
+    /// A client whose first connect has been answered: the next one is held.
+    pub(super) fn client(&mut self) -> Client {
+        let client = self.handshake();
+        assert_eq!(self.tell(client.down, &client.connect())["successful"], true);
+        client
+    }
+
+    /// A client that is subscribed as well.
+    pub(super) fn subscriber(&mut self, subscription: impl Into<Value>) -> Client {
+        let client = self.client();
+        assert_eq!(self.tell(client.up, &client.subscribe(subscription))["successful"], true);
+        client
+    }
+
+    /// The client's connect is held.
+    pub(super) fn hold(&mut self, client: &Client) {
+        self.give(client.down, &Post::json(&client.connect()).bytes());
+        assert_eq!(self.raw(client.down), "", "the connect is held");
+    }
+
+    /// What waits for a client: its events, without the connect reply.
+    pub(super) fn events(&mut self, client: &Client) -> Vec<Value> {
+        let Value::Array(mut messages) = self.say(client.down, &client.glance()) else { panic!("not an array") };
+        let reply = messages.pop().unwrap();
+        assert_eq!((&reply["channel"], &reply["successful"]), (&json!("/meta/connect"), &json!(true)));
+        messages
+    }
+
+    /// How many sessions there are; asking prolongs none of them.
+    pub(super) fn sessions(&self) -> usize {
+        self.engine.census().sessions
+    }
+}

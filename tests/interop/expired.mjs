@@ -1,0 +1,54 @@
+// Sessions by hand that stop polling. Words: the daemon's max-interval in milliseconds.
+import assert from "node:assert/strict";
+import { Raw, scenario, sleep } from "./lib.mjs";
+
+const isGone = (reply) => reply.successful === false && reply.error === "402::session_unknown";
+
+await scenario(async (url, maxInterval) => {
+  const silent = new Raw(url);
+  const never = new Raw(url);
+  const sending = new Raw(url);
+  for (const one of [silent, never, sending]) {
+    await one.handshake();
+  }
+  const forever = new Raw(url);
+  for (const one of [silent, sending]) {
+    const [reply] = await one.connect();
+    assert.equal(reply.successful, true, "the first connect is answered at once");
+    assert.equal(reply.advice.reconnect, "retry");
+  }
+
+  // One only sends: that does not keep it alive for ever.
+  let last;
+  do {
+    await sleep(50);
+    [last] = await sending.send({ channel: "/news", data: {} });
+  } while (last.successful);
+  assert.ok(isGone(last), JSON.stringify(last));
+
+  // One says nothing more; one never connected. Both are gone by then, and every message of theirs learns it.
+  await sleep(Number(maxInterval) * 3);
+  for (const one of [silent, never]) {
+    const [reply] = await one.connect();
+    assert.ok(isGone(reply), JSON.stringify(reply));
+    assert.equal(reply.advice.reconnect, "handshake");
+    assert.equal(reply.advice.interval, 0);
+    const replies = await one.send(
+      { channel: "/meta/subscribe", subscription: "/news", id: "1" },
+      { channel: "/news", data: {}, id: "2" },
+      { channel: "/meta/unsubscribe", subscription: "/news", id: "3" },
+    );
+    assert.ok(replies.every(isGone), JSON.stringify(replies));
+    assert.deepEqual(replies.map(({ id }) => id), ["1", "2", "3"]);
+    // An id that never was looks the same.
+    forever.clientId = "0".repeat(one.clientId.length);
+    assert.deepEqual(await forever.connect(), await one.connect());
+  }
+
+  // The same browser handshakes again and goes on.
+  const old = silent.clientId;
+  await silent.handshake();
+  assert.notEqual(silent.clientId, old);
+  const [reply] = await silent.connect();
+  assert.equal(reply.successful, true);
+});

@@ -1,0 +1,33 @@
+// Many messages from one publisher, to both libraries: in order, none lost, none twice.
+import assert from "node:assert/strict";
+import { connected, inbox, scenario } from "./lib.mjs";
+
+const COUNT = 500;
+
+await scenario(async (url, kind) => {
+  const publisher = await connected(kind, url);
+  const readers = [await connected("cometd", url), await connected("faye", url), publisher];
+  const heard = [];
+  for (const reader of readers) {
+    const ears = inbox();
+    await reader.subscribe("/count/up", ears.listener);
+    heard.push(ears);
+  }
+
+  const expected = Array.from({ length: COUNT }, (_, n) => ["/count/up", { n }]);
+  if (kind === "faye") {
+    // Faye sends on as many connections as it has requests; only what was acknowledged is surely before the next.
+    for (const [channel, data] of expected) {
+      await publisher.publish(channel, data);
+    }
+  } else {
+    // cometd.js has one request under way besides the connect; the rest waits for its turn.
+    await Promise.all(expected.map(([channel, data]) => publisher.publish(channel, data)));
+  }
+
+  await publisher.publish("/count/up", "end");
+  for (const ears of heard) {
+    await ears.holds(COUNT + 1);
+    assert.deepEqual(ears.events, [...expected, ["/count/up", "end"]]);
+  }
+});
