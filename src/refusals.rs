@@ -85,6 +85,9 @@ pub struct Refusals {
 impl Refusals {
     /// Counts a refused request, and logs it unless its kind has just been logged.
     pub fn note(&mut self, refusal: &Refusal, now_ms: u64) {
+        if refusal.kind == RefusalKind::Transport {
+            return log::debug!("{}: {}", refusal.kind.name(), refusal.text);
+        }
         if let Some(kind) = self.kinds.get_mut(refusal.kind as usize) {
             kind.note(refusal.kind.name(), 1, || format!("{} {}", refusal.status.code(), refusal.text), now_ms);
         }

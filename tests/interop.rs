@@ -147,7 +147,6 @@ fn six_tabs_of_one_browser_share_four_places() {
 }
 
 #[test]
-#[ignore = "a session that is told to wait longer than max-interval expires meanwhile"]
 fn a_tab_that_is_told_to_wait_keeps_its_session_for_so_long() {
     let options = ["--timeout", "5m", "--multi-session-interval", "1500ms", "--max-interval", "500ms"];
     run("tabs", &[], &options);

@@ -14,7 +14,7 @@ use super::token::{self, ClientId};
 use super::topics::Subscriber;
 use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
 
-/// The least `interval` of advice to shake hands again after a denial, ms.
+/// The `interval` of advice to shake hands again after a denial, if the policy names none, ms.
 const DENIED_INTERVAL_MS: u64 = 1_000;
 
 impl Broker {
@@ -84,9 +84,9 @@ impl Broker {
             Verdict::Allow => Ok(()),
             Verdict::Deny { advice, .. } => {
                 let mut advice = advice.unwrap_or_else(|| self.advice(Reconnect::None));
-                if advice.reconnect == Reconnect::Handshake {
+                if advice.reconnect == Reconnect::Handshake && advice.interval == 0 {
                     // Without a pause, Faye would shake hands in a loop.
-                    advice.interval = advice.interval.max(DENIED_INTERVAL_MS);
+                    advice.interval = DENIED_INTERVAL_MS;
                 }
                 Err((Error::HandshakeDenied, advice))
             }

@@ -23,8 +23,8 @@ pub enum Verdict {
     Deny {
         /// Stands in the error string: `403:<reason>:publish_denied`.
         reason: String,
-        /// For a denied handshake, in place of `reconnect:"none"`. Advice to shake hands again has an `interval` of at
-        /// least a second, or Faye would do so in a loop.
+        /// For a denied handshake, in place of `reconnect:"none"`. Advice to shake hands again with an `interval`
+        /// of 0 gets one of a second, or Faye would do so in a loop.
         advice: Option<ReplyAdvice>,
     },
 }

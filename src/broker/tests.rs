@@ -434,7 +434,7 @@ fn must_5_a_denied_handshake_has_the_advice_of_the_policy() {
             .clone()
     };
     assert_eq!(advice(Reconnect::Retry, 5), json!({"reconnect": "retry", "interval": 5, "timeout": 7}));
-    assert_eq!(advice(Reconnect::Handshake, 5), json!({"reconnect": "handshake", "interval": 5, "timeout": 7}));
+    assert_eq!(advice(Reconnect::Handshake, 9_000), json!({"reconnect": "handshake", "interval": 9_000, "timeout": 7}));
 }
 
 #[test]

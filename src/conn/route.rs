@@ -86,11 +86,13 @@ pub enum RefusalKind {
     Timeout,
     /// A head or a body beyond its limit.
     Size,
+    /// A try at a transport that is not served. Common: clients fall back by themselves.
+    Transport,
 }
 
 impl RefusalKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// The kind that a framing error of this status is.
     pub const fn of_fault(status: Status) -> Self {
@@ -108,6 +110,7 @@ impl RefusalKind {
             Self::Framing => "refused malformed HTTP",
             Self::Batch => "refused a malformed batch",
             Self::Timeout => "refused a slow request",
+            Self::Transport => "did not upgrade to WebSocket",
             Self::Size => "refused a large request",
         }
     }
@@ -147,7 +150,8 @@ impl Site {
                 Err(refusal) => Route::Refuse(refusal),
             },
             Method::Get if head.header("upgrade").is_some() => {
-                Route::Refuse(Refusal::new(Status::BadRequest, "WebSocket is not served here; use long-polling"))
+                let refusal = Refusal::new(Status::BadRequest, "WebSocket is not served here; use long-polling");
+                Route::Refuse(Refusal { kind: RefusalKind::Transport, ..refusal })
             }
             Method::Get | Method::Head | Method::Other => {
                 let text = "The Bayeux endpoint takes POST with a JSON array of messages";

@@ -78,6 +78,17 @@ fn must_2_the_403_says_origin_host_and_the_line_that_would_allow_it() {
 }
 
 #[test]
+fn must_2_the_403_suggests_no_line_for_what_is_no_origin() {
+    let mut b = Bench::new();
+    for origin in ["*", "h.example", "https://a.example; reboot", "https://a.example,*", "https://$(x).example", ""] {
+        let response = from_page(&mut b, origin);
+        assert_eq!(response.status, 403);
+        let line = format!("--allowed-origins {origin}\n");
+        assert!(!response.body.ends_with(&line), "it would not allow it, or do something else: {}", response.body);
+    }
+}
+
+#[test]
 fn must_2_the_line_in_the_403_does_allow_it() {
     let mut b = allowing(&[APP]);
     assert_eq!(from_page(&mut b, APP).json()[0]["successful"], true);

@@ -270,7 +270,8 @@ fn must_6_four_sessions_of_a_browser_are_held_and_the_fifth_is_answered_at_once(
 
 #[test]
 fn must_6_a_browsers_place_is_free_again_however_a_hold_ends() {
-    let endings: [(&str, fn(&mut Bench, &Client)); 6] = [
+    type End = fn(&mut Bench, &Client);
+    let endings: [(&str, End); 6] = [
         ("an event", |b, client| {
             b.tell(client.up, &client.subscribe("/a"));
             assert!(b.inject("/a", "1"));
@@ -351,14 +352,10 @@ fn must_6_a_session_that_handshakes_and_never_connects_is_removed_after_max_inte
 
 #[test]
 fn must_6_a_session_expires_interval_and_max_interval_after_its_answer() {
-    for (interval, max_interval) in [(0, 10_000), (500, 2_000), (3_000, 0)] {
+    for (interval, max_interval) in [(0, 10_000), (500, 2_000), (3_000, 1)] {
         let mut b =
             Bench::with(|setup| (setup.broker.interval_ms, setup.broker.max_interval_ms) = (interval, max_interval));
         let grace = u64::from(interval + max_interval);
-        if max_interval == 0 {
-            // Such a session must connect in the very turn of its handshake.
-            continue;
-        }
         let client = b.client();
         b.advance(grace - 1);
         assert_eq!(b.sessions(), 1);
@@ -490,6 +487,19 @@ fn must_6_messages_never_extend_a_session_beyond_timeout_interval_and_max_interv
     b.advance(1);
     assert_eq!(b.sessions(), 0);
     assert_eq!(b.tell(client.up, &client.publish("/a", 1)), unknown("/a", "p"), "its next reply says so");
+    assert_eq!(b.engine.counters().no_connects, 1);
+}
+
+#[test]
+fn must_6_a_client_that_vanishes_is_not_taken_for_one_that_no_longer_receives() {
+    let mut b = Bench::new();
+    let (silent, once) = (b.client(), b.client());
+    b.advance(1_000);
+    assert_eq!(b.tell(once.up, &once.publish("/a", 1))["successful"], true);
+    b.cut(once.up);
+    b.cut(silent.up);
+    b.advance(20_000);
+    assert_eq!((b.sessions(), b.engine.counters().no_connects), (0, 0), "neither goes on sending");
 }
 
 #[test]
