@@ -205,8 +205,9 @@ impl Broker {
                 self.arm(key, deadline);
             }
             Reach::New | Reach::Away => {
-                let grace = super::expiry_ms(&self.config, session);
-                let sent_on = matches!(session.reach, Reach::Away) && session.expires_ms > session.answered_ms + grace;
+                // Its messages have taken it as far as messages can.
+                let sent_on = matches!(session.reach, Reach::Away)
+                    && session.expires_ms >= super::latest_ms(&self.config, session);
                 self.remove(key, if sent_on { Removal::NoConnect } else { Removal::Expired });
             }
             Reach::Answering(_) => {}

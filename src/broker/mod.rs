@@ -309,7 +309,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if matches!(session.reach, Reach::Away) {
             let grace = expiry_ms(&self.config, session);
-            let latest = session.answered_ms + u64::from(self.config.timeout_ms) + grace;
+            let latest = latest_ms(&self.config, session);
             session.expires_ms = session.expires_ms.max((self.now_ms + grace).min(latest));
         }
     }
@@ -381,6 +381,11 @@ fn expiry_ms(config: &Config, session: &Session) -> u64 {
     // What the client said it will wait, or else what it was told to wait.
     let told = session.told.map_or(config.interval_ms, |told| told.interval);
     u64::from(session.interval_ms.unwrap_or(told)) + u64::from(config.max_interval_ms)
+}
+
+/// When a session expires for want of connects, whatever else it sends, ms.
+fn latest_ms(config: &Config, session: &Session) -> u64 {
+    session.answered_ms + u64::from(config.timeout_ms) + expiry_ms(config, session)
 }
 
 /// Appends a failed reply.

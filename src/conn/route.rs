@@ -188,8 +188,15 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
 fn refused_origin(head: &Head<'_>) -> Refusal {
     let origin = printable(head.header("origin").unwrap_or_default());
     let host = head.host.unwrap_or("none");
-    let text =
-        format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}");
+    // The line is there to be pasted into a shell, so it holds nothing that a shell would act on.
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'.' | b'-' | b'_' | b'[' | b']');
+    let could_be_listed = origin.bytes().all(plain) && OriginRule::new(core::slice::from_ref(&origin)).is_ok();
+    let text = if could_be_listed {
+        format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}")
+    } else {
+        format!("Origin {origin} may not use Host {host}. It is none that --allowed-origins takes as it stands")
+    };
     Refusal { kind: RefusalKind::Origin, ..Refusal::new(Status::Forbidden, text) }
 }
 
