@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Client, HANDSHAKE, Post, connected, retry, unknown_connect};
+use crate::conn::Step;
 use crate::engine::Command;
 
 /// The reply to a connect, with advice.
@@ -72,7 +73,10 @@ fn must_5_a_connect_is_held_only_if_its_timeout_is_above_0() {
     let mut b = Bench::new();
     let client = b.client();
     let connect = with_advice(&client, json!({"timeout": 0}));
-    assert_eq!(b.say(client.down, &connect), json!([advised(retry())]));
+    b.receive(client.down, &Post::json(&connect).bytes());
+    assert_eq!(b.engine.step(client.down), Step::Write, "before any timer could fire");
+    b.turn();
+    assert_eq!(b.one(client.down).json(), json!([advised(retry())]));
     b.give(client.down, &Post::json(&with_advice(&client, json!({"timeout": 1}))).bytes());
     assert_eq!(b.raw(client.down), "");
     b.advance(1);

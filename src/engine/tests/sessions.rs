@@ -263,6 +263,10 @@ fn must_6_four_sessions_of_a_browser_are_held_and_the_fifth_is_answered_at_once(
         b.hold(client);
     }
     assert_eq!(b.say(clients[4].down, &clients[4].connect()), crowded());
+    let sent = b.open();
+    let fifth = b.handshake_with(Some(COOKIE));
+    b.say(sent, &fifth.connect());
+    assert_eq!(b.say(sent, &fifth.glance())[0]["advice"], retry(), "one that does not want to be held is not too many");
     let other = b.client();
     b.hold(&other);
     assert_eq!(b.raw(clients[0].down), "", "nobody else is disturbed");
