@@ -27,6 +27,7 @@ use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route, Site};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Env, Input, Step};
 use crate::http::date::HttpDate;
 use crate::http::head::{Head, Method};
+use crate::http::origin::Grant;
 use crate::http::response::Status;
 use crate::http::{HttpError, cookie, form};
 use crate::limits::Limits;
@@ -240,8 +241,8 @@ impl Engine {
     /// Fires what is due, as much of it as fits into a turn.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tell_time(now);
-        let fired = self.broker.fire(now, self.limits.timers_per_turn);
-        for _ in fired..self.limits.timers_per_turn {
+        self.broker.fire(now, self.limits.timers_per_turn);
+        for _ in 0..self.limits.timers_per_turn {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
             self.conn_due(key);
         }
@@ -262,8 +263,11 @@ impl Engine {
             self.answer.clear();
             let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { break };
             let Some(key) = conn_key(link) else { continue };
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.fill(ticket, &self.answer, env(&self.date, &self.site, self.now));
+            let env = env(&self.date, &self.site, self.now);
+            let filled = self.conns.get_mut(key).is_some_and(|conn| conn.fill(ticket, &self.answer, env));
+            debug_assert!(filled, "a session is held by a connection that does not wait for it");
+            if !filled {
+                self.broker.answered(ticket, link, now);
             }
             self.touch(key);
         }
@@ -324,6 +328,13 @@ impl Engine {
 
     /// Something about the connection has changed: it is looked at in this turn, and its timer is right.
     fn touch(&mut self, key: ConnKey) {
+        // A connection that is to be closed takes no more events: its session keeps them for another one.
+        if let Some(conn) = self.conns.get(key)
+            && conn.step() == Step::Close
+            && let Some(ticket) = conn.parked()
+        {
+            self.broker.detached(ticket, link(key), self.now);
+        }
         if let Some(conn) = self.conns.get_mut(key)
             && !conn.listed
             && (conn.step() != Step::Wait)
@@ -436,7 +447,8 @@ impl Engine {
     fn fault(&mut self, key: ConnKey, error: HttpError) {
         let HttpError { status, reason } = error;
         self.end_poll(key);
-        let refusal = Refusal { status, text: reason.to_owned(), allow: None, kind: RefusalKind::of_fault(status) };
+        let kind = RefusalKind::of_fault(status);
+        let refusal = Refusal { status, text: reason.to_owned(), allow: None, grant: Grant::SameOrigin, kind };
         self.fail(key, &refusal);
     }
 
@@ -470,7 +482,7 @@ impl Engine {
         let refusal = match self.site.route(head, conn.peer()) {
             Route::Bayeux(to, form) => match decode(form, body, &self.limits) {
                 Ok(texts) => return self.batch(key, head, to, &texts),
-                Err(refusal) => refusal,
+                Err(refusal) => Refusal { grant: to.grant, ..refusal },
             },
             Route::Preflight(grant) => return conn.answer_preflight(grant, head.persistence, env),
             Route::NoContent => return conn.answer_no_content(head.persistence, env),
@@ -486,6 +498,7 @@ impl Engine {
         for text in texts.iter() {
             let decoded = guarded_decode(|| bayeux::decode_into(&mut messages, text, &self.limits));
             if let Err(refusal) = decoded {
+                let refusal = Refusal { grant: to.grant, ..refusal };
                 self.refusals.note(&refusal, self.now.mono_ms);
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.refuse(&refusal, true, head.persistence, env(&self.date, &self.site, self.now));
@@ -568,7 +581,7 @@ fn guarded_decode(decode: impl FnOnce() -> Result<(), bayeux::DecodeError>) -> R
         },
         Err(error) => (error.status, error.reason.to_owned()),
     };
-    Err(Refusal { status, text, allow: None, kind: RefusalKind::Batch })
+    Err(Refusal { status, text, allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Batch })
 }
 
 /// The JSON texts of a request body.
@@ -588,7 +601,9 @@ impl Texts<'_> {
 }
 
 fn decode<'a>(form: BodyForm, body: &'a [u8], limits: &Limits) -> Result<Texts<'a>, Refusal> {
-    let refuse = |status, text: &str| Refusal { status, text: text.to_owned(), allow: None, kind: RefusalKind::Batch };
+    let grant = Grant::SameOrigin;
+    let refuse =
+        |status, text: &str| Refusal { status, text: text.to_owned(), allow: None, grant, kind: RefusalKind::Batch };
     match form {
         BodyForm::Json => Ok(Texts::One(body)),
         BodyForm::Form => match guarded(|| form::fields(body, "message", limits)) {

@@ -84,4 +84,6 @@ pub mod limits;
 pub mod refusals;
 pub mod reply;
 pub mod server;
+#[cfg(test)]
+mod sim;
 pub mod wheel;

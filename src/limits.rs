@@ -35,7 +35,7 @@ pub struct Limits {
     /// Bytes of a request body after chunked decoding; the `max-message-size` of the command line. Default 256 KiB.
     pub body_bytes: usize,
     /// Answered but unwritten requests on one connection before it is read no further, count. Default 16.
-    pub pipelined_requests: usize,
+    pub pipelined_requests: u8,
     /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
     pub output_bytes: usize,
     /// From the first byte of a request head to its end, ms. Default 5 s.

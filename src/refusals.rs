@@ -129,7 +129,13 @@ mod tests {
 
     #[test]
     fn the_first_of_a_kind_is_told_at_once_and_the_rest_once_a_minute() {
-        let refusal = Refusal { status: Status::BadRequest, text: "x".into(), allow: None, kind: RefusalKind::Framing };
+        let refusal = Refusal {
+            status: Status::BadRequest,
+            text: "x".into(),
+            allow: None,
+            grant: crate::http::origin::Grant::SameOrigin,
+            kind: RefusalKind::Framing,
+        };
         let mut refusals = Refusals::default();
         refusals.note(&refusal, 5);
         assert_eq!(refusals.next_report(), None);

@@ -42,6 +42,8 @@ pub enum Error<'a> {
     FieldInvalid(Field),
     /// `429:<limit>:subscription_limit`: the session may not hold more than so many subscriptions.
     SubscriptionLimit(usize),
+    /// `413:<bytes>:event_too_large`: the event alone is more than may wait for one session.
+    EventTooLarge(usize),
     /// `429::session_limit`: the server holds as many sessions as it may.
     SessionLimit,
     /// `429::queue_limit`: too much is waiting to be delivered.
@@ -68,6 +70,7 @@ impl<'a> Error<'a> {
             Self::NoCommonConnectionType(types) => (301, join(types).into(), "no_common_connection_type"),
             Self::FieldInvalid(field) => (400, field.name().into(), "field_invalid"),
             Self::SubscriptionLimit(limit) => (429, limit.to_string().into(), "subscription_limit"),
+            Self::EventTooLarge(limit) => (413, limit.to_string().into(), "event_too_large"),
             Self::SessionLimit => (429, "".into(), "session_limit"),
             Self::QueueLimit => (429, "".into(), "queue_limit"),
         }

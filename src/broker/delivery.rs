@@ -21,6 +21,8 @@ pub enum PublishError {
     Channel,
     /// As many bytes as allowed are waiting for clients already.
     Full,
+    /// The event alone is more than may wait for one client.
+    TooLarge,
 }
 
 impl Broker {
@@ -41,10 +43,14 @@ impl Broker {
         if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, message, channel.as_str()) {
             return fail(message, Error::PublishDenied(&reason), answer);
         }
-        if !channel.is_service()
-            && self.publish(channel, |out| encode::event(out, channel, message)) == Err(PublishError::Full)
-        {
-            return fail(message, Error::QueueLimit, answer);
+        if !channel.is_service() {
+            match self.publish(channel, |out| encode::event(out, channel, message)) {
+                Ok(()) => {}
+                Err(PublishError::TooLarge) => {
+                    return fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
+                }
+                Err(PublishError::Channel | PublishError::Full) => return fail(message, Error::QueueLimit, answer),
+            }
         }
         let reply = reply_to(message, true);
         answer.replies.push(|out| reply.write(out));
@@ -67,13 +73,18 @@ impl Broker {
             self.counters.publishes_refused += 1;
             return Err(PublishError::Full);
         }
-        self.counters.published += 1;
         self.serial += 1;
         if self.topics.matching(channel).next().is_none() {
+            self.counters.published += 1;
             return Ok(());
         }
         self.encoded.clear();
         write(&mut self.encoded);
+        if self.encoded.len() > self.limits.outbox_bytes {
+            // It would end every session that it reached.
+            return Err(PublishError::TooLarge);
+        }
+        self.counters.published += 1;
         self.counters.encoded += 1;
         let event = Event::new(&self.encoded);
         for subscriber in self.topics.matching(channel) {
@@ -173,7 +184,7 @@ impl Broker {
         }
     }
 
-    /// The held connects that end for another reason than an event. Empty after the call.
+    /// The next held connect that ends for another reason than an event; `None` when there is no more.
     pub fn take_endings(&mut self) -> Option<Ending> {
         self.endings.pop()
     }

@@ -187,6 +187,9 @@ impl Broker {
         answer: &mut Answer,
     ) {
         let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        if names.names.len() > self.limits.batch_messages {
+            return fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+        }
         match self.may_subscribe(request, key, message, names) {
             Ok(wanted) => {
                 for pattern in wanted {
@@ -250,6 +253,9 @@ impl Broker {
     /// Unsubscribes from all that the message names; what was not subscribed counts as done.
     pub(super) fn unsubscribe(&mut self, key: SessionKey, message: &Message<'_>, answer: &mut Answer) {
         let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        if names.names.len() > self.limits.batch_messages {
+            return fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+        }
         let mut patterns = Vec::with_capacity(names.names.len());
         for name in &names.names {
             match Pattern::parse(name) {

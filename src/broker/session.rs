@@ -13,7 +13,7 @@
 //! | `Held` | `Answering` | an event, the connect's timeout, a newer connect |
 //! | | `Away` | its connection is gone |
 //!
-//! Any state ends with a disconnect; `New` and `Away` also with expiry. A timer is armed in `New`, `Away` and `Held`, and
+//! Any state ends with a disconnect, be it the client's, the server's, or that of an overflow; `New` and `Away` also with expiry. A timer is armed in `New`, `Away` and `Held`, and
 //! what it means follows from the state.
 
 use crate::arena::Key;

@@ -495,3 +495,31 @@ fn must_5_creation_is_asked_for_only_while_nobody_is_subscribed() {
     }
     assert_eq!(bench.tell(&subscribe(&one, "/a"))["error"], "403:again:create_denied");
 }
+
+#[test]
+fn limit_outbox_bytes_of_one_event() {
+    let json = |bytes: usize| json!("x".repeat(bytes));
+    // {"channel":"/a","data":"…"} without the dots.
+    let frame = r#"{"channel":"/a","data":""}"#.len();
+    for (bytes, error) in [(99, Value::Null), (100, Value::Null), (101, json!("413:100:event_too_large"))] {
+        let mut bench = Bench::with(Limits { outbox_bytes: 100, ..Limits::default() }, Box::new(AllowAll));
+        let id = bench.subscriber("/a");
+        bench.hold(&id);
+        let other = bench.session();
+        let reply = bench.tell(&publish(&other, "/a", json(bytes - frame)));
+        assert_eq!((&reply["error"], bench.broker.sessions()), (&error, 2), "{bytes}");
+    }
+}
+
+#[test]
+fn limit_names_of_one_subscribe() {
+    let mut bench = Bench::with(Limits { batch_messages: 4, ..Limits::default() }, Box::new(AllowAll));
+    let id = bench.session();
+    for (names, error) in [(3, Value::Null), (4, Value::Null), (5, json!("429:256:subscription_limit"))] {
+        let names = vec!["/a"; names];
+        for channel in ["/meta/subscribe", "/meta/unsubscribe"] {
+            let message = json!({"channel": channel, "clientId": id, "subscription": names});
+            assert_eq!(bench.tell(&message)["error"], error);
+        }
+    }
+}

@@ -5,12 +5,19 @@
 //!
 //! | phase | next | by |
 //! |---|---|---|
-//! | `Open` | `Finishing` | the answer to a request after which the connection is to close; the peer's end of sending |
-//! | | `Failing` | bytes that are not HTTP, a request that is too large or too slow |
-//! | | `Dead` | idle too long, an answer that is not taken, a peer that is gone |
-//! | `Finishing` | `Dead` | everything is written |
-//! | `Failing` | `Lingering` | the error answer is written and our side is shut |
+//! | `Open` | `Last` | a request after which the connection is to close, while it waits for its answer |
+//! | | `Parting` | the answer to such a request; bytes that are not HTTP, a request that is too large or too slow |
+//! | | `Finishing` | the peer's end of sending |
+//! | | `Dead` | idle too long, an answer that is not taken, a peer that is gone while a request waits |
+//! | `Last` | `Parting` | the answer |
+//! | | `Dead` | a peer that is gone |
+//! | `Parting` | `Lingering` | everything is written and our side is shut |
+//! | | `Finishing` | the peer's end of sending |
 //! | `Lingering` | `Dead` | the peer's end, too much discarded, or time |
+//! | `Finishing` | `Dead` | everything is written |
+//!
+//! What comes in after `Open` is discarded. Without the wait for the peer's end, unread bytes would make the kernel reset
+//! the connection, and the last answer could be lost with it (RFC 9112 section 9.6).
 
 pub mod reader;
 pub mod route;
@@ -54,8 +61,9 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
+    Last,
+    Parting,
     Finishing,
-    Failing,
     Lingering { discarded: usize },
     Dead,
 }
@@ -177,16 +185,16 @@ impl Conn {
         match self.phase {
             Phase::Dead => Step::Close,
             _ if !self.output.is_empty() => Step::Write,
-            Phase::Open | Phase::Lingering { .. } => Step::Wait,
+            Phase::Open | Phase::Last | Phase::Lingering { .. } => Step::Wait,
             Phase::Finishing => Step::Close,
-            Phase::Failing => Step::ShutdownWrite,
+            Phase::Parting => Step::ShutdownWrite,
         }
     }
 
     /// Whether requests may be taken from what has been received.
     pub fn may_parse(&self, limits: &Limits) -> bool {
         self.phase == Phase::Open
-            && usize::from(self.unwritten) < limits.pipelined_requests
+            && self.unwritten < limits.pipelined_requests
             && self.output.len() < limits.output_bytes
             && !matches!(self.exchange, Exchange::Several(_))
     }
@@ -195,7 +203,7 @@ impl Conn {
     pub fn wants_input(&self, limits: &Limits) -> bool {
         match self.phase {
             Phase::Open => self.may_parse(limits),
-            Phase::Failing | Phase::Lingering { .. } => true,
+            Phase::Last | Phase::Parting | Phase::Lingering { .. } => true,
             Phase::Finishing | Phase::Dead => false,
         }
     }
@@ -229,6 +237,7 @@ impl Conn {
             self.since_ms = env.now_ms;
         }
         if progress == (Progress::HeadDone { expects_continue: true }) {
+            self.begin_output(env);
             self.output.buffer().extend_from_slice(response::CONTINUE);
         }
     }
@@ -253,6 +262,10 @@ impl Conn {
     pub fn answer(&mut self, answer: &mut Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
         if answer.replies.is_ready() {
             return self.write_answer(answer, to, persistence, env);
+        }
+        if persistence == Persistence::Close && self.phase == Phase::Open {
+            self.phase = Phase::Last;
+            self.input = None;
         }
         self.exchange = match answer.replies.sole_ticket() {
             Some(ticket) if answer.events.is_empty() => Exchange::Sole { ticket, to, persistence },
@@ -323,6 +336,7 @@ impl Conn {
             allow: None,
             no_store: true,
         };
+        self.begin_output(env);
         head.write(self.output.buffer());
         batch.write(to.wire, &mut self.output);
         for ticket in &answer.answered {
@@ -373,6 +387,7 @@ impl Conn {
             allow: None,
             no_store: true,
         };
+        self.begin_output(env);
         head.write(self.output.buffer());
         self.written_out(persistence, env);
     }
@@ -384,6 +399,7 @@ impl Conn {
 
     /// Answers a CORS preflight.
     pub fn answer_preflight(&mut self, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        self.begin_output(env);
         response::preflight(self.output.buffer(), persistence, env.date, env.origins.cors(grant));
         self.written_out(persistence, env);
     }
@@ -396,11 +412,12 @@ impl Conn {
             persistence,
             date: env.date,
             content: Some(Content::sized("text/plain;charset=UTF-8", text.len() + 1)),
-            cors: env.origins.cors(Grant::SameOrigin),
+            cors: env.origins.cors(refusal.grant),
             set_cookie: None,
             allow: refusal.allow,
             no_store: true,
         };
+        self.begin_output(env);
         let out = self.output.buffer();
         head.write(out);
         if body {
@@ -414,17 +431,22 @@ impl Conn {
     pub fn fail(&mut self, refusal: &Refusal, env: Env<'_>) {
         self.input = None;
         self.refuse(refusal, true, Persistence::Close, env);
-        self.phase = Phase::Failing;
+    }
+
+    /// Bytes are about to be appended: the time in which the peer must take some of them begins, unless it runs.
+    fn begin_output(&mut self, env: Env<'_>) {
+        if self.output.is_empty() {
+            self.progress_ms = env.now_ms;
+        }
     }
 
     fn written_out(&mut self, persistence: Persistence, env: Env<'_>) {
-        if self.unwritten == 0 {
-            self.progress_ms = env.now_ms;
-        }
         self.unwritten = self.unwritten.saturating_add(1);
-        self.since_ms = env.now_ms;
-        if persistence == Persistence::Close && self.phase == Phase::Open {
-            self.phase = Phase::Finishing;
+        if self.stage == Stage::Idle {
+            self.since_ms = env.now_ms;
+        }
+        if persistence == Persistence::Close && matches!(self.phase, Phase::Open | Phase::Last) {
+            self.phase = Phase::Parting;
             self.input = None;
         }
     }
@@ -452,7 +474,7 @@ impl Conn {
     /// The peer will send no more. With a request waiting that means it is gone; else it gets what is still to be written.
     pub fn peer_closed(&mut self) {
         self.phase = match self.phase {
-            Phase::Open | Phase::Finishing | Phase::Failing if !self.is_waiting() => Phase::Finishing,
+            Phase::Open | Phase::Parting | Phase::Finishing if !self.is_waiting() => Phase::Finishing,
             _ => Phase::Dead,
         };
         self.input = None;
@@ -469,7 +491,7 @@ impl Conn {
     pub fn deadline(&self, limits: &Limits) -> Option<u64> {
         let writing = (!self.output.is_empty()).then(|| self.progress_ms.saturating_add(limits.write_ms));
         let reading = match (self.phase, self.stage) {
-            (Phase::Dead | Phase::Finishing | Phase::Failing, _) => None,
+            (Phase::Dead | Phase::Finishing | Phase::Parting | Phase::Last, _) => None,
             (Phase::Lingering { .. }, _) => Some(limits.linger_ms),
             (Phase::Open, _) if !self.may_parse(limits) => None,
             (Phase::Open, Stage::Head) => Some(limits.head_ms),
@@ -492,6 +514,7 @@ impl Conn {
                 status: Status::RequestTimeout,
                 text: "The request did not arrive in time".to_owned(),
                 allow: None,
+                grant: Grant::SameOrigin,
                 kind: route::RefusalKind::Timeout,
             });
         }

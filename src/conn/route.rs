@@ -67,6 +67,8 @@ pub struct Refusal {
     pub text: String,
     /// For the `Allow` header field of a 405.
     pub allow: Option<&'static str>,
+    /// What the cross-site rule said, so that a page that is let in can read why it is refused.
+    pub grant: Grant,
     /// What is refused, for the log: one line per kind, not per request.
     pub kind: RefusalKind,
 }
@@ -118,7 +120,7 @@ impl RefusalKind {
 
 impl Refusal {
     fn new(status: Status, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), allow: None, kind: RefusalKind::Request }
+        Self { status, text: text.into(), allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Request }
     }
 }
 
@@ -147,7 +149,7 @@ impl Site {
                     let secure = forwarded.https.unwrap_or(false);
                     Route::Bayeux(ReplyTo { wire: Wire::Json, grant, secure }, form)
                 }
-                Err(refusal) => Route::Refuse(refusal),
+                Err(refusal) => Route::Refuse(Refusal { grant, ..refusal }),
             },
             Method::Get if head.header("upgrade").is_some() => {
                 let refusal = Refusal::new(Status::BadRequest, "WebSocket is not served here; use long-polling");
@@ -155,9 +157,8 @@ impl Site {
             }
             Method::Get | Method::Head | Method::Other => {
                 let text = "The Bayeux endpoint takes POST with a JSON array of messages";
-                let mut refusal = Refusal::new(Status::MethodNotAllowed, text);
-                refusal.allow = Some("POST, OPTIONS");
-                Route::Refuse(refusal)
+                let refusal = Refusal::new(Status::MethodNotAllowed, text);
+                Route::Refuse(Refusal { allow: Some("POST, OPTIONS"), grant, ..refusal })
             }
         }
     }
@@ -186,12 +187,14 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
 
 /// The refusal names the setting that would lift it.
 fn refused_origin(head: &Head<'_>) -> Refusal {
-    let origin = printable(head.header("origin").unwrap_or_default());
-    let host = head.host.unwrap_or("none");
+    let sent = head.header("origin").unwrap_or_default();
+    let origin = printable(sent);
+    let host = printable(head.host.unwrap_or("none").as_bytes());
     // The line is there to be pasted into a shell, so it holds nothing that a shell would act on.
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'.' | b'-' | b'_' | b'[' | b']');
-    let could_be_listed = origin.bytes().all(plain) && OriginRule::new(core::slice::from_ref(&origin)).is_ok();
+    let whole = sent.iter().copied().all(plain) && sent.len() == origin.len();
+    let could_be_listed = whole && OriginRule::new(core::slice::from_ref(&origin)).is_ok();
     let text = if could_be_listed {
         format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}")
     } else {

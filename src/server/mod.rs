@@ -223,6 +223,8 @@ struct Slot {
     readable: bool,
     /// The peer's end has been announced: read on until it is reached, for it will not be announced again.
     ended: bool,
+    /// It stands in the list of connections to read again, and has been read in this turn.
+    listed: bool,
 }
 
 /// A server with its loop.
@@ -315,6 +317,9 @@ impl Server {
         let now = self.clock.now();
         let mut run = true;
         for key in core::mem::take(&mut self.again) {
+            if let Some(slot) = self.slot(key) {
+                slot.listed = false;
+            }
             self.read(key, now);
         }
         for event in events {
@@ -371,9 +376,8 @@ impl Server {
         for _ in 0..self.engine.limits().mailbox_commands {
             match self.mail.try_recv() {
                 Ok(Mail::Command(command)) => {
-                    if !self.engine.command(&command, now) {
-                        log::debug!("a command could not be done: {command:?}");
-                    }
+                    // What could not be published is counted and told by the engine.
+                    self.engine.command(&command, now);
                 }
                 Ok(Mail::Stop) => return false,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
@@ -394,7 +398,9 @@ impl Server {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             slot.readable = true;
             slot.ended |= event.is_read_closed();
-            self.read(key, now);
+            if !slot.listed {
+                self.read(key, now);
+            }
         }
         if event.is_writable() && self.engine.step(key) == Step::Write {
             self.drive(key, now);
@@ -418,13 +424,14 @@ impl Server {
             Ok(n) => {
                 // A short read has emptied the socket, unless an end is behind the bytes.
                 slot.readable = n == self.scratch.len() || slot.ended;
-                if slot.readable {
-                    self.again.push(key);
-                }
+                let again = slot.readable;
                 self.engine.receive(key, &self.scratch[..n], now);
+                if again {
+                    self.read_again(key);
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.readable = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.again.push(key),
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_again(key),
             Err(_) => self.close(key, now),
         }
     }
@@ -452,6 +459,16 @@ impl Server {
         }
         // What was not wanted while answers were in the way may be wanted now.
         if self.slot(key).is_some_and(|slot| slot.readable) && self.engine.wants_input(key) {
+            self.read_again(key);
+        }
+    }
+
+    /// Has a connection read in the next turn, once.
+    fn read_again(&mut self, key: ConnKey) {
+        if let Some(slot) = self.slot(key)
+            && !slot.listed
+        {
+            slot.listed = true;
             self.again.push(key);
         }
     }
@@ -533,7 +550,7 @@ impl Server {
         if self.streams.len() <= at {
             self.streams.resize_with(at + 1, || None);
         }
-        self.streams[at] = Some(Slot { key, stream, readable: false, ended: false });
+        self.streams[at] = Some(Slot { key, stream, readable: false, ended: false, listed: false });
         self.open += 1;
     }
 }

@@ -27,6 +27,10 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for the connections of the server before.
         socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // IPv4 has its own address to listen on.
+            socket.set_only_v6(true)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(backlog)?;

@@ -403,6 +403,8 @@ fn must_2_http_1_0_needs_no_host_and_keeps_the_connection_only_if_asked() {
     assert!(!b.is_closed(conn));
     let response = b.exchange(conn, b"POST /cometd HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]");
     assert_eq!((response.body.as_str(), response.field("Connection")), ("[]", Some("close")));
+    assert!(b.is_shut(conn));
+    b.fin(conn);
     assert!(b.is_closed(conn));
     let conn = b.open();
     let response = b.exchange(conn, b"POST /cometd HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]");
@@ -418,5 +420,51 @@ fn must_2_a_connection_is_kept_unless_the_peer_says_close() {
     }
     let response = b.exchange(conn, &Post::new("[]").field("Connection", "close").bytes());
     assert_eq!((response.body.as_str(), response.field("Connection")), ("[]", Some("close")));
-    assert!(b.is_closed(conn));
+    assert!(b.is_shut(conn));
+    b.advance(1_000);
+    assert!(b.is_closed(conn), "a peer that does not end its side is not waited for longer");
+}
+
+#[test]
+fn must_2_nothing_is_handled_after_a_request_that_closes_the_connection() {
+    let mut b = Bench::new();
+    let client = b.client();
+    let conn = b.open();
+    let parked = Post::json(&client.connect()).field("Connection", "close").bytes();
+    b.give(conn, &parked);
+    b.give(conn, &Post::json(&client.publish("/a", 1)).bytes());
+    assert_eq!((b.raw(conn).as_str(), b.engine.counters().published), ("", 0), "the poll is still held");
+    b.advance(30_000);
+    assert_eq!(b.one(conn).field("Connection"), Some("close"));
+    assert_eq!((b.raw(conn).as_str(), b.engine.counters().published), ("", 0));
+    assert!(b.is_shut(conn));
+}
+
+#[test]
+fn must_2_leave_to_send_a_body_is_given_on_a_connection_that_has_been_idle() {
+    for idle_ms in [0, 9_999, 10_000, 10_001, 74_999] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        b.advance(idle_ms);
+        let post = Post::new("[]").field("Expect", "100-continue").bytes();
+        let (head, body) = post.split_at(post.len() - 2);
+        b.give(conn, head);
+        assert_eq!(b.raw(conn), "HTTP/1.1 100 Continue\r\n\r\n", "idle for {idle_ms} ms");
+        b.give(conn, body);
+        assert_eq!(b.one(conn).body, "[]");
+    }
+}
+
+#[test]
+fn must_2_a_page_that_is_let_in_can_read_why_it_is_refused() {
+    let app = "https://app.example";
+    let mut b = Bench::with(|setup| setup.origins = vec![app]);
+    for (post, status) in [
+        (Post::new("["), 400),
+        (Post::new("[]").without("Content-Type").field("Content-Type", "text/xml"), 415),
+        (Post::new("[]").without("Content-Type").field("Content-Type", "application/x-www-form-urlencoded"), 400),
+    ] {
+        let response = b.post(&post.field("Origin", app));
+        assert_eq!((response.status, response.field("Access-Control-Allow-Origin")), (status, Some(app)));
+    }
 }

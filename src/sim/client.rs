@@ -1,0 +1,453 @@
+//! A model long-poll client: what it does, and what it makes of the answers.
+//!
+//! Owns its session, its connections and its wishes. It keeps to the protocol as CometD's clients do: one connection holds
+//! the connect while another one publishes, or everything goes over one; a lost connection is replaced; advice is honoured.
+//! Its habits say how often it is untidy.
+
+mod answers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::invariants::{Ledger, SessionNo};
+use super::lane::{Alarm, Alarms, Asked, Call, Lane, What};
+use super::network::WireId;
+use super::rng::Rng;
+use super::scenario::{Habits, Scenario};
+use super::speech;
+use super::world::Ground;
+
+/// Channels that are published to.
+const CHANNELS: [&str; 6] = ["/a/b", "/a/c", "/a/b/c", "/x", "/x/y", "/a/b/c/d"];
+/// Patterns that are subscribed to. They overlap.
+const PATTERNS: [&str; 9] = ["/a/b", "/a/*", "/a/**", "/**", "/*", "/a/b/**", "/a/b/c", "/x/*", "/x"];
+
+/// One way to be untidy.
+type Act = fn(&mut Client, &mut Scene<'_, '_>);
+
+/// What a client sees of the world.
+pub(crate) struct Scene<'a, 'g> {
+    pub(crate) ground: &'a mut Ground<'g>,
+    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) alarms: &'a mut Alarms,
+    pub(crate) scenario: &'a Scenario,
+    /// Nobody publishes or is untidy any more.
+    pub(crate) quiet: bool,
+}
+
+impl Scene<'_, '_> {
+    fn now(&self) -> u64 {
+        self.ground.now
+    }
+
+    fn patience(&self) -> u64 {
+        self.scenario.faults.patience_ms()
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Poll,
+    Send,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Active,
+    /// Vanished; comes back.
+    Away,
+    /// Has said that it goes.
+    Leaving,
+    Gone,
+}
+
+#[derive(Debug)]
+struct Own {
+    no: SessionNo,
+    id: String,
+    /// The last sign that the server has it.
+    alive_at: u64,
+    /// Whether it has been given a reason to be gone.
+    may_end: bool,
+    /// Connects so far.
+    connects: u64,
+    /// Patterns asked for; true once confirmed.
+    subscriptions: BTreeMap<&'static str, bool>,
+    /// The advised wait between connects, ms: good until there is other advice.
+    interval: u64,
+    /// Its disconnect has been confirmed.
+    disconnected: bool,
+    /// It has had two connects under way on two connections: either may have come first.
+    twice: bool,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Client {
+    number: usize,
+    rng: Rng,
+    habits: Habits,
+    /// Whether everything goes over one connection.
+    single: bool,
+    publisher: bool,
+    mood: Mood,
+    session: Option<Own>,
+    wanted: BTreeSet<&'static str>,
+    lanes: BTreeMap<WireId, Lane>,
+    poll: Option<WireId>,
+    send: Option<WireId>,
+    /// The advice to wait: no connect before.
+    not_before: u64,
+    cookie: Option<String>,
+    serial: u64,
+    /// A connection has been lost since the last answer to a connect.
+    resuming: bool,
+}
+
+impl Client {
+    /// A client that has not begun.
+    pub(crate) fn new(number: usize, seed: u64, scenario: &Scenario) -> Self {
+        let mut rng = Rng::of(seed, "client", number);
+        let mut wanted = BTreeSet::new();
+        for _ in 0..1 + rng.below(4) {
+            wanted.insert(*rng.pick(&PATTERNS));
+        }
+        Self {
+            number,
+            single: rng.chance(scenario.habits.single),
+            publisher: number < scenario.publishers,
+            rng,
+            habits: scenario.habits.clone(),
+            mood: Mood::Active,
+            session: None,
+            wanted,
+            lanes: BTreeMap::new(),
+            poll: None,
+            send: None,
+            not_before: 0,
+            cookie: scenario.habits.one_browser.then(|| "BAYEUX_BROWSER=one-for-all".to_owned()),
+            serial: 0,
+            resuming: false,
+        }
+    }
+
+    /// The client id of its session, if the server may be told to end it.
+    pub(crate) fn give_up_session(&mut self) -> Option<String> {
+        let session = self.session.as_mut()?;
+        session.may_end = true;
+        Some(session.id.clone())
+    }
+
+    /// Whether it has got everything that was to be had at that time.
+    pub(crate) fn is_served(&self, ledger: &Ledger, since: u64) -> bool {
+        self.session.as_ref().is_some_and(|session| ledger.is_caught_up(session.no, since))
+    }
+
+    /// Does what an alarm is for.
+    pub(crate) fn ring(&mut self, alarm: Alarm, scene: &mut Scene<'_, '_>) {
+        match alarm {
+            Alarm::GoOn => {}
+            Alarm::Publish => self.publish(scene),
+            Alarm::Act => self.act(scene),
+            Alarm::Return if self.mood == Mood::Away => {
+                self.mood = Mood::Active;
+                if self.rng.chance(500) {
+                    self.session = None;
+                }
+            }
+            Alarm::Overdue(wire, serial) => self.check_answered(wire, serial, scene),
+            Alarm::Return | Alarm::Server => {}
+        }
+        self.go_on(scene);
+    }
+
+    fn check_answered(&self, wire: WireId, serial: u64, scene: &Scene<'_, '_>) {
+        let late = self.lanes.get(&wire).and_then(|lane| lane.calls.iter().find(|call| call.serial == serial));
+        if let Some(call) = late {
+            let waited = scene.now() - call.at;
+            panic!("client {} has no answer on connection {} after {waited} ms: {call:?}", self.number, wire.0);
+        }
+    }
+
+    /// Does what is to be done next, and sends what has been said.
+    fn go_on(&mut self, scene: &mut Scene<'_, '_>) {
+        if self.session.as_ref().is_some_and(|session| session.disconnected) {
+            self.part(scene);
+        }
+        if self.mood == Mood::Active {
+            match &self.session {
+                None if self.is_asking(|what| *what == What::Handshake) => {}
+                _ if scene.now() < self.not_before => scene.alarms.push(self.not_before, self.number, Alarm::GoOn),
+                None => self.handshake(scene),
+                Some(_) => {
+                    self.subscribe(scene);
+                    self.connect(scene);
+                }
+            }
+        }
+        for (wire, lane) in &mut self.lanes {
+            if !lane.outgoing.is_empty() {
+                scene.ground.network.send(*wire, &core::mem::take(&mut lane.outgoing), scene.ground.now);
+            }
+        }
+    }
+
+    fn is_asking(&self, wanted: impl Fn(&What) -> bool + Copy) -> bool {
+        self.lanes.values().flat_map(|lane| &lane.calls).any(|call| call.asks(wanted))
+    }
+
+    /// Whether the newest connect is under way.
+    fn is_connecting(&self) -> bool {
+        let newest = self.session.as_ref().map(|session| session.connects);
+        self.is_asking(|what| matches!(what, What::Connect(serial) if Some(*serial) == newest))
+    }
+
+    fn lane(&mut self, role: Role, scene: &mut Scene<'_, '_>) -> WireId {
+        let poll = role == Role::Poll || self.single;
+        let place = if poll { &mut self.poll } else { &mut self.send };
+        *place.get_or_insert_with(|| {
+            let wire = scene.ground.network.open(self.number, scene.ground.now);
+            self.lanes.insert(wire, Lane::new(scene.ground.now));
+            wire
+        })
+    }
+
+    /// Writes one request.
+    fn ask(&mut self, role: Role, whats: Vec<(What, String)>, scene: &mut Scene<'_, '_>) {
+        let wire = self.lane(role, scene);
+        self.serial += 1;
+        let client_id = self.session.as_ref().map(|session| session.id.as_str());
+        let mut asked = Vec::new();
+        let mut body = String::from("[");
+        for (what, fields) in whats {
+            let id = format!("\"{}.{}\"", self.serial, asked.len());
+            let channel = match &what {
+                What::Publish(_) => fields.split('"').nth(3).unwrap_or_default().to_owned(),
+                meta => meta.channel().to_owned(),
+            };
+            let name =
+                if matches!(what, What::Publish(_)) { String::new() } else { format!("\"channel\":\"{channel}\",") };
+            let comma = if asked.is_empty() { "" } else { "," };
+            let client_id = client_id.map(|id| format!("\"clientId\":\"{id}\",")).unwrap_or_default();
+            body += &format!("{comma}{{{name}{client_id}\"id\":{id}{fields}}}");
+            asked.push(Asked { what, id, channel });
+        }
+        body.push(']');
+        let session = self.session.as_ref().map(|session| session.no);
+        let call = Call { serial: self.serial, at: scene.now(), session, asked };
+        let held = if call.sole_connect().is_some() { u64::from(scene.scenario.broker.timeout_ms) } else { 0 };
+        scene.alarms.push(call.at + held + scene.patience(), self.number, Alarm::Overdue(wire, self.serial));
+        let chunked = self.rng.chance(self.habits.chunked);
+        let lane = self.lanes.get_mut(&wire).expect("just found or made");
+        speech::post(&mut lane.outgoing, self.cookie.as_deref(), &body, chunked);
+        lane.calls.push_back(call);
+    }
+
+    fn handshake(&mut self, scene: &mut Scene<'_, '_>) {
+        let fields = r#","version":"1.0","supportedConnectionTypes":["websocket","long-polling"]"#.to_owned();
+        self.ask(Role::Poll, vec![(What::Handshake, fields)], scene);
+    }
+
+    /// The fields of a subscribe to all that is wanted and not asked for.
+    fn missing(&mut self, scene: &mut Scene<'_, '_>) -> Option<(What, String)> {
+        let session = self.session.as_mut()?;
+        let missing: Vec<&'static str> =
+            self.wanted.iter().filter(|pattern| !session.subscriptions.contains_key(**pattern)).copied().collect();
+        for pattern in &missing {
+            session.subscriptions.insert(pattern, false);
+            scene.ledger.subscribing(session.no, pattern, scene.ground.now);
+        }
+        let fields = format!(",\"subscription\":{missing:?}");
+        (!missing.is_empty()).then_some((What::Subscribe(missing), fields))
+    }
+
+    fn subscribe(&mut self, scene: &mut Scene<'_, '_>) {
+        let Some(missing) = self.missing(scene) else { return };
+        let first = self.session.as_ref().is_some_and(|session| session.connects == 0);
+        if first && self.rng.chance(400) {
+            // Everything in one batch: such a connect is not held.
+            let connect = self.next_connect();
+            return self.ask(Role::Poll, vec![missing, connect], scene);
+        }
+        let role = if first && self.rng.chance(500) { Role::Poll } else { Role::Send };
+        self.ask(role, vec![missing], scene);
+    }
+
+    fn next_connect(&mut self) -> (What, String) {
+        let session = self.session.as_mut().expect("only a session connects");
+        session.connects += 1;
+        (What::Connect(session.connects), ",\"connectionType\":\"long-polling\"".to_owned())
+    }
+
+    fn connect(&mut self, scene: &mut Scene<'_, '_>) {
+        let leaving = self.session.as_ref().is_none_or(|session| session.disconnected);
+        if leaving || self.is_connecting() || self.is_asking(|what| *what == What::Disconnect) {
+            return;
+        }
+        let connect = self.next_connect();
+        self.ask(Role::Poll, vec![connect], scene);
+    }
+
+    /// Publishes something, in one request or in several at once.
+    fn publish(&mut self, scene: &mut Scene<'_, '_>) {
+        if scene.quiet || !self.publisher {
+            return;
+        }
+        let pause = self.rng.between((1, self.habits.publish_every_ms * 2));
+        scene.alarms.push(scene.now() + pause, self.number, Alarm::Publish);
+        if self.mood != Mood::Active || self.session.is_none() {
+            return;
+        }
+        for _ in 0..1 + self.rng.below(3) {
+            let batch: Vec<(What, String)> = (0..1 + self.rng.below(2)).map(|_| self.event(scene)).collect();
+            self.ask(Role::Send, batch, scene);
+        }
+    }
+
+    fn event(&mut self, scene: &mut Scene<'_, '_>) -> (What, String) {
+        let channel = *self.rng.pick(&CHANNELS);
+        let (mark, data) = scene
+            .ledger
+            .publish(self.number, channel, scene.ground.now, |mark| data(mark, &mut self.rng, &self.habits));
+        (What::Publish(mark), format!(",\"channel\":\"{channel}\",\"data\":{data}"))
+    }
+
+    /// Something that a tidy client would not do.
+    fn act(&mut self, scene: &mut Scene<'_, '_>) {
+        if scene.quiet {
+            return;
+        }
+        let pause = self.rng.between((1, self.habits.act_every_ms * 2));
+        scene.alarms.push(scene.now() + pause, self.number, Alarm::Act);
+        if self.mood != Mood::Active || self.session.is_none() {
+            return;
+        }
+        let acts: [(u32, Act); 6] = [
+            (self.habits.resubscribe, Self::change_mind),
+            (self.habits.disconnect, Self::disconnect),
+            (self.habits.vanish, Self::vanish),
+            (self.habits.drop_poll, Self::drop_poll),
+            (self.habits.connect_twice, Self::connect_twice),
+            (self.habits.finish_poll, Self::finish_poll),
+        ];
+        for (likely, act) in acts {
+            if self.rng.chance(likely) {
+                return act(self, scene);
+            }
+        }
+    }
+
+    fn change_mind(&mut self, scene: &mut Scene<'_, '_>) {
+        let control = |what: &What| matches!(what, What::Subscribe(_) | What::Unsubscribe(_));
+        let Some(session) = self.session.as_mut().filter(|session| !session.disconnected) else { return };
+        if self.lanes.values().flat_map(|lane| &lane.calls).any(|call| call.asks(control)) {
+            return;
+        }
+        let pattern = *self.rng.pick(&PATTERNS);
+        if self.wanted.insert(pattern) {
+            return;
+        }
+        self.wanted.remove(pattern);
+        session.subscriptions.remove(pattern);
+        scene.ledger.unsubscribing(session.no, pattern, scene.ground.now);
+        let fields = format!(",\"subscription\":{pattern:?}");
+        self.ask(Role::Send, vec![(What::Unsubscribe(pattern), fields)], scene);
+    }
+
+    fn disconnect(&mut self, scene: &mut Scene<'_, '_>) {
+        if self.is_asking(|what| *what == What::Disconnect) {
+            return;
+        }
+        if let Some(session) = &mut self.session {
+            session.may_end = true;
+            self.ask(Role::Send, vec![(What::Disconnect, String::new())], scene);
+        }
+    }
+
+    fn vanish(&mut self, scene: &mut Scene<'_, '_>) {
+        scene.ground.trace.note(scene.now(), None, format!("client {} vanishes", self.number));
+        self.drop_lanes(|network, wire, _| network.vanish(wire), scene);
+        self.mood = Mood::Away;
+        // Until what it has sent has surely been handled, or later.
+        let expiry = u64::from(scene.scenario.broker.max_interval_ms) * 2;
+        let pause = scene.patience() + self.rng.below(expiry);
+        scene.alarms.push(scene.now() + pause, self.number, Alarm::Return);
+    }
+
+    /// Closes the connection that polls, in one way or another, and goes on with a new one.
+    fn drop_poll(&mut self, scene: &mut Scene<'_, '_>) {
+        let Some(wire) = self.poll.take() else { return };
+        // A publish that is under way must not be overtaken by one on the next connection.
+        let busy =
+            self.lanes.get(&wire).is_some_and(|lane| lane.calls.iter().any(|call| call.sole_connect().is_none()));
+        if busy || self.rng.chance(500) {
+            scene.ground.network.abort(wire, scene.ground.now);
+        } else {
+            scene.ground.network.close(wire, scene.ground.now);
+            // The connect that is under way there may arrive after the next one.
+            if let Some(session) = &mut self.session {
+                session.twice = true;
+            }
+        }
+        self.forget_lane(wire, scene);
+    }
+
+    /// Ends the sending side of the connection that polls; what still comes is read.
+    fn finish_poll(&mut self, scene: &mut Scene<'_, '_>) {
+        let idle = |lane: &Lane| lane.calls.iter().all(|call| call.sole_connect().is_some());
+        let Some(wire) = self.poll.filter(|wire| self.lanes.get(wire).is_some_and(idle)) else { return };
+        scene.ground.network.finish(wire, scene.ground.now);
+        self.poll = None;
+        if let Some(lane) = self.lanes.get_mut(&wire) {
+            lane.finished = true;
+        }
+    }
+
+    /// Sends another connect on another connection while the first is held.
+    fn connect_twice(&mut self, scene: &mut Scene<'_, '_>) {
+        let held = |lane: &Lane| lane.calls.iter().all(|call| call.sole_connect().is_some()) && !lane.calls.is_empty();
+        if self.single || !self.poll.is_some_and(|wire| self.lanes.get(&wire).is_some_and(held)) {
+            return;
+        }
+        let Some(session) = &mut self.session else { return };
+        session.twice = true;
+        scene.ledger.disorder(session.no);
+        self.poll = None;
+        let connect = self.next_connect();
+        self.ask(Role::Poll, vec![connect], scene);
+    }
+
+    /// Goes for good.
+    pub(crate) fn leave(&mut self, scene: &mut Scene<'_, '_>) {
+        if self.rng.chance(400) && self.session.is_some() {
+            self.mood = Mood::Leaving;
+            self.disconnect(scene);
+            return self.go_on(scene);
+        }
+        self.mood = Mood::Gone;
+        match self.rng.below(3) {
+            0 => self.drop_lanes(|network, wire, _| network.vanish(wire), scene),
+            1 => self.drop_lanes(|network, wire, now| network.close(wire, now), scene),
+            _ => self.drop_lanes(|network, wire, now| network.abort(wire, now), scene),
+        }
+    }
+
+    fn drop_lanes(&mut self, drop: impl Fn(&mut super::network::Network, WireId, u64), scene: &mut Scene<'_, '_>) {
+        let wires: Vec<WireId> = self.lanes.keys().copied().collect();
+        for wire in wires {
+            drop(scene.ground.network, wire, scene.ground.now);
+            self.forget_lane(wire, scene);
+        }
+    }
+}
+
+/// JSON that a server which touches it would change.
+fn data(mark: usize, rng: &mut Rng, habits: &Habits) -> String {
+    let filler = match rng.below(4) {
+        0 => "1.50, 1e2 ,-0.0,12345678901234567890123".to_owned(),
+        1 => r#""\u00e9 é \/ \\ </script>",{"z":1,"a":{"z" : null}}"#.to_owned(),
+        2 => format!("\"{}\"", "x".repeat(rng.length(habits.data_bytes))),
+        _ => "true".to_owned(),
+    };
+    format!("{{ \"mark\":{mark} ,\"filler\":[{filler}]}}")
+}

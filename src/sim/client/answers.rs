@@ -1,0 +1,280 @@
+//! What a model client makes of what comes back.
+//!
+//! Owns the rules of a single answer: one for each request and in order, events before replies and only with a connect, each
+//! reply with its id and channel, and nothing that the client has not given a reason for. Writes into the book what it got.
+
+use std::collections::BTreeMap;
+
+use crate::sim::invariants::Kind;
+use crate::sim::lane::{Asked, Call, What};
+use crate::sim::network::{Arrival, WireId};
+use crate::sim::speech::{Advice, Incoming, Response};
+
+use super::{Client, Mood, Own, Scene};
+
+/// One reply, with what it replies to.
+struct Replied<'a> {
+    call: &'a Call,
+    asked: &'a Asked,
+    message: &'a Incoming,
+    /// No events stand before it.
+    empty: bool,
+}
+
+impl Client {
+    /// Something has come out of one of its connections.
+    pub(crate) fn arrival(&mut self, wire: WireId, arrival: Arrival, scene: &mut Scene<'_, '_>) {
+        if !self.lanes.contains_key(&wire) {
+            return;
+        }
+        match arrival {
+            Arrival::Bytes(bytes) => self.read(wire, &bytes, scene),
+            Arrival::Fin => self.server_closed(wire, false, scene),
+            Arrival::Reset => self.server_closed(wire, true, scene),
+        }
+        self.go_on(scene);
+    }
+
+    fn read(&mut self, wire: WireId, bytes: &[u8], scene: &mut Scene<'_, '_>) {
+        if let Some(lane) = self.lanes.get_mut(&wire) {
+            lane.responses.push(bytes);
+        }
+        while let Some(lane) = self.lanes.get_mut(&wire)
+            && let Some(response) = lane.responses.next()
+        {
+            scene.ground.network.digest(wire, response.size);
+            lane.idle_since = scene.ground.now;
+            let call = lane.calls.pop_front();
+            let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
+            self.answered(&call, &response, scene);
+            let retired = self.poll != Some(wire) && self.send != Some(wire);
+            if retired && self.lanes.get(&wire).is_some_and(|lane| lane.calls.is_empty()) {
+                scene.ground.network.close(wire, scene.ground.now);
+                self.lanes.remove(&wire);
+            }
+        }
+        let amid = self.lanes.get(&wire).is_some_and(|lane| lane.responses.is_amid() && lane.calls.is_empty());
+        assert!(!amid, "bytes that answer nothing on connection {}", wire.0);
+    }
+
+    /// The server has closed a connection, or the network has.
+    fn server_closed(&mut self, wire: WireId, reset: bool, scene: &mut Scene<'_, '_>) {
+        let Some(lane) = self.lanes.get(&wire) else { return };
+        let idle = scene.now() + scene.patience() >= lane.idle_since + scene.scenario.limits.idle_ms;
+        let explained = idle || lane.finished || (reset && scene.scenario.faults.reset > 0);
+        assert!(
+            explained || (lane.calls.is_empty() && !lane.responses.is_amid()),
+            "the server closed connection {} of client {} with requests under way: {:?}",
+            wire.0,
+            self.number,
+            lane.calls
+        );
+        self.forget_lane(wire, scene);
+    }
+
+    /// A connection is no more: what was asked on it stays unanswered.
+    pub(super) fn forget_lane(&mut self, wire: WireId, scene: &mut Scene<'_, '_>) {
+        let Some(lane) = self.lanes.remove(&wire) else { return };
+        for role in [&mut self.poll, &mut self.send] {
+            *role = role.filter(|own| *own != wire);
+        }
+        for asked in lane.calls.iter().flat_map(|call| &call.asked) {
+            scene.ledger.count(Kind::Unanswered);
+            match (&asked.what, &mut self.session) {
+                (What::Subscribe(patterns), Some(session)) => {
+                    session.subscriptions.retain(|pattern, _| !patterns.contains(pattern));
+                }
+                (What::Disconnect, _) => self.session = None,
+                _ => {}
+            }
+        }
+        if self.mood == Mood::Leaving {
+            self.mood = Mood::Gone;
+        }
+        self.resuming = true;
+        self.not_before = self.not_before.max(scene.now() + self.rng.between((1, 200)));
+    }
+
+    fn answered(&mut self, call: &Call, response: &Response, scene: &mut Scene<'_, '_>) {
+        if response.status == 500 {
+            let newest = self.session.as_ref().filter(|session| Some(session.no) == call.session);
+            let superseded =
+                newest.is_none_or(|own| call.sole_connect().is_some_and(|serial| own.twice || serial < own.connects));
+            assert!(superseded && response.body.is_empty(), "a 500 for {call:?}: {response:?}");
+            scene.ledger.count(Kind::Superseded);
+            return;
+        }
+        assert_eq!(response.status, 200, "for {call:?}: {response:?}");
+        assert!(!response.closes(), "for {call:?}: {response:?}");
+        let kind = response.fields.get("content-type").map(String::as_str);
+        assert_eq!(kind, Some("application/json;charset=UTF-8"), "for {call:?}");
+        if let Some(cookie) = response.cookie()
+            && self.rng.chance(500)
+        {
+            self.cookie = Some(cookie.to_owned());
+        }
+        self.replies(call, &response.body, scene);
+    }
+
+    /// Events first, then the replies in the order of the request, connect last.
+    fn replies(&mut self, call: &Call, body: &[u8], scene: &mut Scene<'_, '_>) {
+        let mut asked: Vec<&Asked> = call.asked.iter().collect();
+        asked.sort_by_key(|asked| matches!(asked.what, What::Connect(_)));
+        let connects = call.asks(|what| matches!(what, What::Connect(_)));
+        let mut asked = asked.into_iter();
+        let mut events = 0;
+        let mut replied = false;
+        for message in Incoming::batch(body) {
+            let channel = message.text("channel").expect("a message has a channel");
+            if let Some(data) = message.raw("data") {
+                assert!(!replied && connects, "an event where none may be: {}", body.escape_ascii());
+                events += 1;
+                let session = call.session.expect("only a session connects");
+                scene.ledger.received(session, &channel, data, scene.ground.now);
+                continue;
+            }
+            replied = true;
+            if message.raw("id").is_none() && channel == "/meta/disconnect" && connects {
+                continue;
+            }
+            let asked = asked.next().unwrap_or_else(|| panic!("a reply to nothing: {}", body.escape_ascii()));
+            assert_eq!(message.raw("id"), Some(asked.id.as_str()), "in {}", body.escape_ascii());
+            assert_eq!(channel, asked.channel, "in {}", body.escape_ascii());
+            self.reply(&Replied { call, asked, message: &message, empty: events == 0 }, scene);
+        }
+        assert!(asked.next().is_none(), "a reply is missing in {} for {call:?}", body.escape_ascii());
+    }
+
+    fn reply(&mut self, replied: &Replied<'_>, scene: &mut Scene<'_, '_>) {
+        let Replied { call, asked, message, empty } = *replied;
+        let successful = message.is_successful();
+        if let What::Publish(mark) = asked.what {
+            scene.ledger.acked(mark, successful, scene.ground.now);
+        }
+        if asked.what == What::Handshake {
+            return self.greeted(message, scene);
+        }
+        // The answer may concern a session that has been given up since.
+        if self.session.as_ref().map(|session| session.no) != call.session {
+            return;
+        }
+        if !successful {
+            return self.refused(call, asked, message, scene);
+        }
+        let Some(session) = &mut self.session else { return };
+        match &asked.what {
+            What::Subscribe(patterns) => {
+                for pattern in patterns {
+                    session.subscriptions.insert(pattern, true);
+                    scene.ledger.subscribed(session.no, pattern, scene.ground.now);
+                }
+            }
+            What::Unsubscribe(pattern) => {
+                scene.ledger.count(Kind::Unsubscribed);
+                scene.ledger.unsubscribed(session.no, pattern, scene.ground.now);
+            }
+            What::Connect(_) => self.connected(call, message.advice().as_ref(), empty, scene),
+            What::Disconnect => {
+                session.disconnected = true;
+                self.part(scene);
+            }
+            What::Publish(_) | What::Handshake => {}
+        }
+    }
+
+    fn greeted(&mut self, message: &Incoming, scene: &mut Scene<'_, '_>) {
+        if !message.is_successful() {
+            assert!(message.has_error("429:"), "a handshake was refused: {message:?}");
+            self.not_before = scene.now() + 500;
+            return;
+        }
+        self.session = Some(Own {
+            no: scene.ledger.begin(self.number),
+            id: message.text("clientId").expect("a new session has an id"),
+            alive_at: scene.now(),
+            may_end: false,
+            connects: 0,
+            subscriptions: BTreeMap::new(),
+            interval: 0,
+            disconnected: false,
+            twice: false,
+        });
+    }
+
+    fn connected(&mut self, call: &Call, advice: Option<&Advice>, empty: bool, scene: &mut Scene<'_, '_>) {
+        let Some(session) = &mut self.session else { return };
+        session.alive_at = scene.now();
+        if core::mem::take(&mut self.resuming) {
+            scene.ledger.count(Kind::Resumed);
+        }
+        if scene.now() - call.at > scene.patience() {
+            scene.ledger.count(Kind::Held);
+        }
+        match advice {
+            Some(advice) if advice.reconnect == "none" => {
+                assert!(self.may_end(scene), "client {} was sent away for no reason", self.number);
+                scene.ledger.count(Kind::Dismissed);
+                self.part(scene);
+            }
+            advice => {
+                assert!(advice.is_none_or(|advice| advice.reconnect == "retry"), "{advice:?}");
+                assert!(advice.is_none_or(|a| a.timeout == u64::from(scene.scenario.broker.timeout_ms)), "{advice:?}");
+                if empty {
+                    scene.ledger.caught_up(session.no, call.at);
+                }
+                if let Some(advice) = advice {
+                    session.interval = advice.interval;
+                    let crowded = advice.interval > u64::from(scene.scenario.broker.interval_ms);
+                    if crowded {
+                        scene.ledger.count(Kind::Crowded);
+                    }
+                }
+                self.not_before = scene.now() + session.interval;
+            }
+        }
+    }
+
+    /// The session is over and that is known to both sides, once no connect is under way.
+    pub(super) fn part(&mut self, scene: &mut Scene<'_, '_>) {
+        let connecting = self.is_connecting();
+        let Some(session) = &mut self.session else { return };
+        session.may_end = true;
+        if connecting {
+            return;
+        }
+        scene.ledger.end(session.no);
+        self.session = None;
+        if self.mood == Mood::Leaving {
+            self.mood = Mood::Gone;
+            self.drop_lanes(|network, wire, now| network.close(wire, now), scene);
+        }
+    }
+
+    fn may_end(&self, scene: &Scene<'_, '_>) -> bool {
+        self.session.as_ref().is_none_or(|session| session.may_end) || scene.ground.counters.overflows > 0
+    }
+
+    fn refused(&mut self, call: &Call, asked: &Asked, message: &Incoming, scene: &mut Scene<'_, '_>) {
+        if message.has_error("429:") && matches!(asked.what, What::Publish(_)) {
+            scene.ledger.count(Kind::Refused);
+            return;
+        }
+        assert!(message.has_error("402:"), "client {} is refused: {message:?} for {asked:?}", self.number);
+        if matches!(asked.what, What::Connect(_)) {
+            let advice = message.advice().expect("who is unknown is told what to do");
+            assert_eq!((advice.reconnect.as_str(), advice.interval), ("handshake", 0));
+        }
+        let Some(session) = &self.session else { return };
+        let config = &scene.scenario.broker;
+        let lives = session.interval + u64::from(config.max_interval_ms);
+        let early = call.at + scene.patience() < (session.alive_at + lives).saturating_sub(scene.patience());
+        assert!(
+            !early || self.may_end(scene),
+            "client {} asked {} ms after its last sign of life and was unknown",
+            self.number,
+            call.at.saturating_sub(session.alive_at)
+        );
+        scene.ledger.count(Kind::Unknown);
+        self.session = None;
+    }
+}

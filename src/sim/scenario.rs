@@ -1,0 +1,254 @@
+//! What is played: how many clients, how they behave, how bad the network is, how the server is set up.
+//!
+//! Owns the list of scenarios and the course of a run: a busy time, a quiet time in which everyone must be served, a time
+//! to leave, and a time after which nothing may be left. A new scenario is one more function here.
+
+use crate::broker;
+use crate::limits::Limits;
+
+use super::crowd::Crowd;
+use super::invariants::{Kind, Tally};
+use super::network::Faults;
+use super::world::{Setup, World};
+
+/// How clients behave. Chances are out of a thousand, times are milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Habits {
+    /// For a client: to use one connection for everything.
+    pub(crate) single: u32,
+    /// All clients present the same browser cookie.
+    pub(crate) one_browser: bool,
+    /// For a request: to come in chunks.
+    pub(crate) chunked: u32,
+    /// Between two publishes of one publisher, on average.
+    pub(crate) publish_every_ms: u64,
+    /// The longest data.
+    pub(crate) data_bytes: usize,
+    /// Between two publishes, or dismissals, of the server itself; 0: none.
+    pub(crate) server_every_ms: u64,
+    /// For those to dismiss a session.
+    pub(crate) dismiss: u32,
+    /// Between two chances of one client to do one of the following.
+    pub(crate) act_every_ms: u64,
+    /// To add a subscription or give one up.
+    pub(crate) resubscribe: u32,
+    /// To disconnect, and come back with a new session.
+    pub(crate) disconnect: u32,
+    /// To vanish, and come back with the old session or without.
+    pub(crate) vanish: u32,
+    /// To close or reset the connection that polls.
+    pub(crate) drop_poll: u32,
+    /// To end the sending side of the connection that polls.
+    pub(crate) finish_poll: u32,
+    /// To send another connect while one is held.
+    pub(crate) connect_twice: u32,
+}
+
+impl Habits {
+    const TIDY: Self = Self {
+        single: 200,
+        one_browser: false,
+        chunked: 0,
+        publish_every_ms: 700,
+        data_bytes: 200,
+        server_every_ms: 2_000,
+        dismiss: 0,
+        act_every_ms: 3_000,
+        resubscribe: 300,
+        disconnect: 0,
+        vanish: 0,
+        drop_poll: 0,
+        finish_poll: 0,
+        connect_twice: 0,
+    };
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) clients: usize,
+    /// How many of them publish.
+    pub(crate) publishers: usize,
+    /// How long everyone is busy.
+    pub(crate) busy_ms: u64,
+    pub(crate) habits: Habits,
+    pub(crate) faults: Faults,
+    pub(crate) broker: broker::Config,
+    pub(crate) limits: Limits,
+    /// What must have happened at least once in a usual number of runs, or the scenario does not show what it is for.
+    pub(crate) shows: &'static [Kind],
+    /// What must not happen in a single run.
+    pub(crate) never: &'static [Kind],
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Over all bytes that left the engine, with their times.
+    pub(crate) hash: u64,
+    /// How often what happened.
+    pub(crate) tally: Tally,
+}
+
+/// What does not happen to tidy clients while no connection is lost: so every event comes, and exactly once.
+const TIDY_NEVER: &[Kind] =
+    &[Kind::Lost, Kind::Superseded, Kind::Unknown, Kind::Resumed, Kind::Refused, Kind::Crowded, Kind::Overflow];
+
+/// A network that only takes its time, and tidy clients: everything arrives exactly once.
+pub(crate) fn calm() -> Scenario {
+    Scenario {
+        name: "calm",
+        clients: 6,
+        publishers: 3,
+        busy_ms: 12_000,
+        habits: Habits::TIDY,
+        faults: Faults::NONE,
+        broker: broker::Config { timeout_ms: 4_000, max_interval_ms: 3_000, ..broker::Config::default() },
+        limits: Limits::default(),
+        shows: &[Kind::Due, Kind::Held, Kind::Unsubscribed],
+        never: TIDY_NEVER,
+    }
+}
+
+/// Everything is pipelined on one connection each, and many bytes come together.
+pub(crate) fn one_lane() -> Scenario {
+    let habits = Habits { single: 1_000, publish_every_ms: 300, chunked: 300, ..Habits::TIDY };
+    let faults = Faults { late: 300, late_ms: 20, ..Faults::NONE };
+    // Fewer than come together: the rest waits until something is written.
+    let limits = Limits { pipelined_requests: 2, ..Limits::default() };
+    let shows = &[Kind::Due, Kind::Held];
+    Scenario { name: "one lane", shows, clients: 5, habits, faults, limits, busy_ms: 8_000, ..calm() }
+}
+
+/// Bytes come and go in pieces, with pauses.
+pub(crate) fn ragged() -> Scenario {
+    let faults = Faults {
+        delay_ms: (0, 60),
+        split: 300,
+        short_read: 100,
+        short_write: 400,
+        stall: 200,
+        stall_ms: 200,
+        late: 200,
+        late_ms: 20,
+        ..Faults::NONE
+    };
+    let habits = Habits { data_bytes: 20_000, chunked: 200, single: 400, ..Habits::TIDY };
+    let shows = &[Kind::Due, Kind::Held];
+    Scenario { name: "ragged", shows, clients: 5, habits, faults, busy_ms: 8_000, ..calm() }
+}
+
+/// Connections are lost, and clients with them.
+pub(crate) fn lossy() -> Scenario {
+    let faults = Faults {
+        delay_ms: (0, 40),
+        split: 100,
+        short_write: 100,
+        stall: 100,
+        stall_ms: 100,
+        reset: 400,
+        reset_within_ms: 8_000,
+        late: 400,
+        late_ms: 30,
+        ..Faults::NONE
+    };
+    let habits = Habits {
+        vanish: 150,
+        drop_poll: 300,
+        finish_poll: 300,
+        act_every_ms: 1_500,
+        publish_every_ms: 500,
+        ..Habits::TIDY
+    };
+    let shows = &[Kind::Due, Kind::Lost, Kind::Unknown, Kind::Resumed, Kind::Unanswered];
+    let never = &[Kind::Overflow, Kind::Refused, Kind::Crowded];
+    Scenario { name: "lossy", shows, never, clients: 7, publishers: 4, habits, faults, ..calm() }
+}
+
+/// Clients that change their minds, and a server that sends them away.
+pub(crate) fn rude() -> Scenario {
+    let habits = Habits {
+        disconnect: 150,
+        connect_twice: 300,
+        finish_poll: 150,
+        resubscribe: 500,
+        act_every_ms: 800,
+        server_every_ms: 800,
+        dismiss: 300,
+        ..Habits::TIDY
+    };
+    let faults = Faults { delay_ms: (0, 30), late: 400, late_ms: 30, ..Faults::NONE };
+    let shows = &[Kind::Due, Kind::Superseded, Kind::Dismissed, Kind::Unknown, Kind::Unsubscribed];
+    let never = &[Kind::Lost, Kind::Overflow, Kind::Refused, Kind::Crowded];
+    Scenario { name: "rude", shows, never, clients: 6, habits, faults, ..calm() }
+}
+
+/// Every bound is close.
+pub(crate) fn tight() -> Scenario {
+    let limits = Limits {
+        pipelined_requests: 2,
+        output_bytes: 600,
+        outbox_events: 12,
+        outbox_bytes: 4_000,
+        queued_bytes: 1_200,
+        deliveries_per_turn: 1,
+        timers_per_turn: 1,
+        read_bytes_per_turn: 100,
+        sessions: 5,
+        ..Limits::default()
+    };
+    let habits = Habits { publish_every_ms: 100, vanish: 100, drop_poll: 300, act_every_ms: 1_000, ..Habits::TIDY };
+    let faults = Faults { delay_ms: (0, 200), stall: 300, stall_ms: 200, late: 200, late_ms: 30, ..Faults::NONE };
+    let shows = &[Kind::Due, Kind::Overflow, Kind::Refused, Kind::Unknown];
+    let never = &[];
+    Scenario { name: "tight", shows, never, clients: 6, habits, faults, limits, busy_ms: 5_000, ..calm() }
+}
+
+/// All clients are tabs of one browser, and only two of them may wait.
+pub(crate) fn one_browser() -> Scenario {
+    let habits =
+        Habits { one_browser: true, vanish: 50, drop_poll: 200, disconnect: 50, act_every_ms: 1_000, ..Habits::TIDY };
+    let broker =
+        broker::Config { max_sessions_per_browser: Some(2), multi_session_interval_ms: 3_500, ..calm().broker };
+    let shows = &[Kind::Due, Kind::Crowded, Kind::Resumed];
+    let never = &[Kind::Overflow, Kind::Refused];
+    Scenario { name: "one browser", shows, never, habits, broker, ..calm() }
+}
+
+impl Scenario {
+    /// Plays it with a seed, checks everything, and tells what came out.
+    pub(crate) fn play(&self, seed: u64) -> Outcome {
+        let repeat = format!("ENCKE_SIM_SEED={seed} cargo test -p encke sim   (scenario: {})", self.name);
+        let setup = Setup {
+            seed,
+            broker: self.broker.clone(),
+            limits: self.limits.clone(),
+            faults: self.faults.clone(),
+            repeat,
+        };
+        let mut world = World::new(setup, Crowd::new(seed, self));
+        world.run_for(self.busy_ms);
+
+        let quiet_since = world.now();
+        world.trace.note(quiet_since, None, "quiet");
+        world.network.calm_down();
+        world.people.be_quiet();
+        let timeout = u64::from(self.broker.timeout_ms);
+        let expiry = u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
+        // Who has just vanished comes back first; who waits for a place among the sessions gets one when another expires.
+        world.run_for(3 * timeout + 3 * expiry + 10 * self.faults.patience_ms());
+        world.people.check_served(quiet_since);
+
+        let now = world.now();
+        world.trace.note(now, None, "leaving");
+        let (people, mut ground) = world.people();
+        people.leave(&mut ground);
+        let last = self.limits.idle_ms.max(timeout + self.limits.write_ms + expiry);
+        world.run_for(last + self.faults.patience_ms() + self.limits.idle_ms);
+        world.check_rest();
+        let mut tally = world.people.ledger.check();
+        tally.add(Kind::Overflow, world.engine.counters().overflows);
+        Outcome { hash: world.trace.hash(), tally }
+    }
+}

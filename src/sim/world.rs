@@ -1,0 +1,395 @@
+//! The world: a clock, the network, the engine with its loop, and whoever lives at the other end.
+//!
+//! Owns the time and the turn. The loop here does what `server` does with real sockets, by the engine's contract and no
+//! more: inputs, timers, one flush, then every dirty connection until it wants nothing; then sleep until the earlier of the
+//! network's next happening, the people's next alarm and the engine's next deadline. Knows nothing of what is said.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::IoSlice;
+
+use crate::broker::policy::AllowAll;
+use crate::broker::{self, Counters};
+use crate::clock::Now;
+use crate::conn::route::Site;
+use crate::conn::{ConnKey, Step};
+use crate::engine::{Command, Engine, Parts, Wake};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::origin::OriginRule;
+use crate::limits::Limits;
+
+use super::invariants::Watch;
+use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
+use super::rng::{Rng, SeededEntropy};
+use super::trace::Trace;
+
+/// When the monotonic clock starts, ms, and the other clock with it.
+const START: Now = Now { mono_ms: 5_000, unix_ms: 1_795_210_000_000 };
+/// Slices of one gathering write; few, so that answers in many pieces take several writes.
+const SLICES: usize = 8;
+/// Turns at one time that bring nothing before that counts as spinning.
+const IDLE_TURNS: u32 = 200;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) broker: broker::Config,
+    pub(crate) limits: Limits,
+    pub(crate) faults: Faults,
+    /// How to see this again, for the report of a failure.
+    pub(crate) repeat: String,
+}
+
+/// What people may touch.
+pub(crate) struct Ground<'a> {
+    pub(crate) now: u64,
+    pub(crate) network: &'a mut Network,
+    pub(crate) trace: &'a mut Trace,
+    /// Commands for the engine, done in this turn.
+    pub(crate) commands: &'a mut Vec<Command>,
+    /// What the engine has counted up to the turn before.
+    pub(crate) counters: Counters,
+}
+
+/// Who lives at the clients' ends: a crowd of model clients, or the hands of a test.
+pub(crate) trait People {
+    /// When they next want to do something by themselves.
+    fn next(&self) -> Option<u64>;
+    /// They do whatever is due.
+    fn ring(&mut self, ground: &mut Ground<'_>);
+    /// Something has come out of a connection.
+    fn arrival(&mut self, wire: WireId, arrival: Arrival, ground: &mut Ground<'_>);
+    /// The engine has done what it was told to, or could not.
+    fn commanded(&mut self, command: &Command, done: bool, now: u64);
+    /// The engine's end of a connection is gone, with these bytes that its peer has not made into whole answers.
+    fn lost(&mut self, owner: usize, bytes: &[u8]);
+}
+
+#[derive(Debug)]
+struct Socket {
+    key: ConnKey,
+    /// Stands in `again`.
+    again: bool,
+    /// Bytes that were waiting when the peer's end had come: from then on there must not be more.
+    at_end: Option<usize>,
+    /// What was waiting when the socket took no more: an engine that gives up on the peer forgets it.
+    stuck: Vec<u8>,
+}
+
+/// See the [module](self).
+pub(crate) struct World<P> {
+    now: u64,
+    pub(crate) engine: Engine,
+    pub(crate) network: Network,
+    pub(crate) trace: Trace,
+    pub(crate) people: P,
+    sockets: BTreeMap<WireId, Socket>,
+    wires: HashMap<u64, WireId>,
+    /// Connections to read without waiting for the network.
+    again: Vec<WireId>,
+    commands: Vec<Command>,
+    watch: Watch,
+    /// Whether this turn has brought anything.
+    busy: bool,
+    idle_turns: u32,
+    /// The most connections written to in one turn since it was last set to 0.
+    pub(crate) most_written: usize,
+    /// Turns since the beginning.
+    pub(crate) turns: u64,
+}
+
+impl<P: People> World<P> {
+    /// A world at its beginning.
+    pub(crate) fn new(setup: Setup, people: P) -> Self {
+        let Setup { seed, broker, limits, faults, repeat } = setup;
+        let site = Site {
+            mount: "/cometd".to_owned(),
+            origins: OriginRule::default(),
+            proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
+        };
+        let watch = Watch::new(&limits);
+        let entropy = Box::new(SeededEntropy(Rng::of(seed, "entropy", 0)));
+        let parts = Parts { site, broker, limits, entropy, policy: Box::new(AllowAll) };
+        Self {
+            now: START.mono_ms,
+            engine: Engine::new(parts, START),
+            network: Network::new(faults, Rng::of(seed, "network", 0)),
+            trace: Trace::new(repeat),
+            people,
+            sockets: BTreeMap::new(),
+            wires: HashMap::new(),
+            again: Vec::new(),
+            commands: Vec::new(),
+            watch,
+            busy: false,
+            idle_turns: 0,
+            most_written: 0,
+            turns: 0,
+        }
+    }
+
+    /// The time, ms.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The people, and the ground that they stand on.
+    pub(crate) fn people(&mut self) -> (&mut P, Ground<'_>) {
+        let ground = Ground {
+            now: self.now,
+            network: &mut self.network,
+            trace: &mut self.trace,
+            commands: &mut self.commands,
+            counters: self.engine.counters(),
+        };
+        (&mut self.people, ground)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_for(&mut self, ms: u64) {
+        self.run_until(self.now + ms);
+    }
+
+    /// Lets time pass until then.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while let Some(at) = self.next()
+            && at <= end
+        {
+            if at > self.now {
+                self.now = (at + self.network.lateness()).min(end);
+                self.idle_turns = 0;
+            }
+            self.turn();
+        }
+        self.now = end;
+    }
+
+    /// When the next turn is due: decided by the engine, the network and the people, by nothing else.
+    fn next(&self) -> Option<u64> {
+        if !self.again.is_empty() || !self.commands.is_empty() {
+            return Some(self.now);
+        }
+        let engine = match self.engine.poll_timeout() {
+            Some((_, Wake::Work)) => return Some(self.now),
+            Some((at, Wake::Timer)) => Some(at),
+            None => None,
+        };
+        let at = [engine, self.network.next(), self.people.next()].into_iter().flatten().min()?;
+        Some(at.max(self.now))
+    }
+
+    fn clock(&self) -> Now {
+        Now { mono_ms: self.now, unix_ms: START.unix_ms + (self.now - START.mono_ms) }
+    }
+
+    /// One turn of the server's loop, after everything that the rest of the world does at this time.
+    fn turn(&mut self) {
+        self.turns += 1;
+        self.busy = false;
+        let mut inputs = self.take_happenings();
+        let again = core::mem::take(&mut self.again);
+        for wire in again {
+            if let Some(socket) = self.sockets.get_mut(&wire) {
+                socket.again = false;
+            }
+            inputs.push(Happening::Readable(wire));
+        }
+        self.network.shuffle(&mut inputs);
+        for input in inputs {
+            self.input(&input);
+        }
+        for command in core::mem::take(&mut self.commands) {
+            let done = self.engine.command(&command, self.clock());
+            self.people.commanded(&command, done, self.now);
+        }
+        self.engine.handle_timeout(self.clock());
+        self.engine.flush(self.clock());
+        let mut written = 0;
+        while let Some(key) = self.engine.next_dirty() {
+            written += 1;
+            self.drive(key);
+        }
+        self.most_written = self.most_written.max(written);
+        self.check(written > 0);
+    }
+
+    /// What happens outside of the server; what concerns its sockets is returned. Connections are accepted at once.
+    fn take_happenings(&mut self) -> Vec<Happening> {
+        let mut inputs = Vec::new();
+        while let Some(happening) = self.network.pop(self.now) {
+            self.busy = true;
+            match happening {
+                Happening::Connected(wire) => self.accept(wire),
+                Happening::Client(wire, arrival) => {
+                    let (people, mut ground) = self.people();
+                    people.arrival(wire, arrival, &mut ground);
+                }
+                input => inputs.push(input),
+            }
+        }
+        if self.people.next().is_some_and(|at| at <= self.now) {
+            self.busy = true;
+            let (people, mut ground) = self.people();
+            people.ring(&mut ground);
+        }
+        inputs
+    }
+
+    fn accept(&mut self, wire: WireId) {
+        match self.engine.accept(Some([192, 0, 2, 1].into()), self.clock()) {
+            Ok(key) => {
+                self.wires.insert(key.to_bits(), wire);
+                self.sockets.insert(wire, Socket { key, again: false, at_end: None, stuck: Vec::new() });
+            }
+            Err(_) => self.network.shed(wire, self.now),
+        }
+    }
+
+    fn input(&mut self, input: &Happening) {
+        match input {
+            Happening::Readable(wire) => self.read(*wire),
+            Happening::Writable(wire) => {
+                if let Some(key) = self.sockets.get(wire).map(|socket| socket.key)
+                    && self.engine.step(key) == Step::Write
+                {
+                    self.drive(key);
+                }
+            }
+            Happening::Broken(wire) => {
+                if let Some(key) = self.sockets.get(wire).map(|socket| socket.key) {
+                    self.trace.note(self.now, Some(*wire), "is broken");
+                    self.close(key, *wire);
+                }
+            }
+            Happening::Connected(_) | Happening::Client(..) => {}
+        }
+    }
+
+    fn read(&mut self, wire: WireId) {
+        let Some(key) = self.sockets.get(&wire).map(|socket| socket.key) else { return };
+        if !self.engine.wants_input(key) {
+            return;
+        }
+        let most = self.engine.limits().read_bytes_per_turn;
+        match self.network.read(wire, most) {
+            Read::Bytes(bytes) => {
+                self.busy = true;
+                self.trace.input(self.now, wire, &bytes);
+                self.engine.receive(key, &bytes, self.clock());
+            }
+            Read::End => {
+                self.trace.note(self.now, Some(wire), "sends no more");
+                self.engine.peer_closed(key, self.clock());
+                let waiting = self.waiting(key).len();
+                if let Some(socket) = self.sockets.get_mut(&wire) {
+                    socket.at_end = Some(waiting);
+                }
+            }
+            Read::Nothing => return,
+        }
+        self.read_again(wire, key);
+    }
+
+    fn read_again(&mut self, wire: WireId, key: ConnKey) {
+        if self.network.is_readable(wire)
+            && self.engine.wants_input(key)
+            && let Some(socket) = self.sockets.get_mut(&wire)
+            && !core::mem::replace(&mut socket.again, true)
+        {
+            self.again.push(wire);
+        }
+    }
+
+    /// Does what the engine wants done with a connection.
+    fn drive(&mut self, key: ConnKey) {
+        let wire = *self.wires.get(&key.to_bits()).expect("a dirty connection exists");
+        self.check_end(wire, key);
+        loop {
+            match self.engine.step(key) {
+                Step::Wait => break,
+                Step::Close => return self.close(key, wire),
+                Step::ShutdownWrite => {
+                    self.network.shut(wire, self.now);
+                    self.engine.write_shut(key, self.clock());
+                }
+                Step::Write => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = self.engine.slices(key, &mut slices);
+                    match self.network.write(wire, &slices[..used], self.now) {
+                        Write::Took(bytes) => {
+                            self.busy = true;
+                            assert!(!bytes.is_empty(), "the engine wants to write nothing on connection {}", wire.0);
+                            self.trace.output(self.now, wire, &bytes);
+                            if let Some(socket) = self.sockets.get_mut(&wire) {
+                                socket.stuck.clear();
+                            }
+                            self.engine.sent(key, bytes.len(), self.clock());
+                        }
+                        Write::Full => {
+                            let stuck = self.waiting(key);
+                            if let Some(socket) = self.sockets.get_mut(&wire) {
+                                socket.stuck = stuck;
+                            }
+                            return;
+                        }
+                        Write::Broken => return self.close(key, wire),
+                    }
+                }
+            }
+        }
+        self.read_again(wire, key);
+    }
+
+    /// The engine's end of a connection goes.
+    fn close(&mut self, key: ConnKey, wire: WireId) {
+        self.busy = true;
+        self.check_end(wire, key);
+        let mut lost = self.network.unread(wire).to_vec();
+        lost.extend(self.waiting(key));
+        if let Some(socket) = self.sockets.get(&wire) {
+            lost.extend(&socket.stuck);
+        }
+        self.people.lost(self.network.owner(wire), &lost);
+        self.trace.output(self.now, wire, b"");
+        self.engine.closed(key, self.clock());
+        self.network.shed(wire, self.now);
+        self.sockets.remove(&wire);
+        self.wires.remove(&key.to_bits());
+    }
+
+    /// The bytes that the engine has not yet written to a connection.
+    fn waiting(&self, key: ConnKey) -> Vec<u8> {
+        let mut slices = vec![IoSlice::new(&[]); SLICES];
+        loop {
+            let used = self.engine.slices(key, &mut slices);
+            if used < slices.len() {
+                return slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+            }
+            slices = vec![IoSlice::new(&[]); slices.len() * 4];
+        }
+    }
+
+    /// Whoever is known to be gone is not given anything more: it would be lost. That is known from the peer's end on, and
+    /// as soon as the engine itself wants to close.
+    fn check_end(&self, wire: WireId, key: ConnKey) {
+        let at_end = self.sockets.get(&wire).and_then(|socket| socket.at_end);
+        let given_up = (self.engine.step(key) == Step::Close).then_some(0);
+        if let Some(most) = at_end.or(given_up) {
+            let waiting = self.waiting(key);
+            let text = waiting.escape_ascii();
+            assert!(waiting.len() <= most, "connection {} was known to be gone and was given: {text}", wire.0);
+        }
+    }
+
+    fn check(&mut self, written: bool) {
+        self.idle_turns = if self.busy || written { 0 } else { self.idle_turns + 1 };
+        assert!(self.idle_turns < IDLE_TURNS, "the loop spins: {:?}", self.engine.poll_timeout());
+        self.watch.check(&self.engine, self.sockets.len());
+    }
+
+    /// What must hold when everyone has left and every deadline has passed.
+    pub(crate) fn check_rest(&self) {
+        self.watch.check_rest(&self.engine);
+        assert_eq!(self.engine.poll_timeout(), None, "someone at rest has nothing to wake up for");
+    }
+}
