@@ -607,7 +607,10 @@ fn decode<'a>(form: BodyForm, body: &'a [u8], limits: &Limits) -> Result<Texts<'
     match form {
         BodyForm::Json => Ok(Texts::One(body)),
         BodyForm::Form => match guarded(|| form::fields(body, "message", limits)) {
-            Ok(fields) if fields.is_empty() => Err(refuse(Status::BadRequest, "The form has no message field")),
+            Ok(fields) if fields.is_empty() => Err(refuse(
+                Status::BadRequest,
+                "The form has no message field. JSON needs Content-Type: application/json",
+            )),
             Ok(fields) => Ok(Texts::Many(fields)),
             Err(error) => Err(refuse(error.status, error.reason)),
         },

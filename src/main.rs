@@ -87,10 +87,9 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     let mut server = options.into_builder().build()?;
     server.stop_on_signals()?;
     let mut stdout = std::io::stdout().lock();
-    for url in server.urls() {
-        writeln!(stdout, "encke listening on {url}")?;
-    }
-    stdout.flush()?;
+    let said = server.urls().iter().try_for_each(|url| writeln!(stdout, "encke listening on {url}"));
+    said.and_then(|()| stdout.flush())
+        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))?;
     drop(stdout);
     log::info!("started, version {}, with room for {connections} connections", env!("CARGO_PKG_VERSION"));
     server.run()?;
@@ -99,8 +98,10 @@ fn serve(mut options: Options) -> std::io::Result<()> {
 }
 
 fn start_log() {
-    let level = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(level)
+    // An empty RUST_LOG is most likely meant as none; it would silence everything.
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    env_logger::Builder::new()
+        .parse_filters(wanted.as_deref().unwrap_or("info"))
         .format(|out, record| {
             let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let time = iso8601(u64::try_from(since.as_millis()).unwrap_or_default());

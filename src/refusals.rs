@@ -17,15 +17,20 @@ struct Trouble {
 }
 
 /// The broker's troubles; their kinds come after those of refused requests.
-const TROUBLES: [Trouble; 4] = [
+const TROUBLES: [Trouble; 5] = [
     Trouble {
         name: "ended a session",
         text: "more waited for it than max-queue or max-queue-size allows",
         count: |counters| counters.overflows,
     },
     Trouble {
+        name: "refused a handshake",
+        text: "there are as many sessions as max-sessions allows",
+        count: |counters| counters.handshakes_refused,
+    },
+    Trouble {
         name: "refused a publish",
-        text: "as much waits for clients as max-queued-bytes allows",
+        text: "as much waits for clients as max-queued-bytes allows, or the event is larger than max-queue-size",
         count: |counters| counters.publishes_refused,
     },
     Trouble {

@@ -82,6 +82,7 @@ impl Broker {
         write(&mut self.encoded);
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
+            self.counters.publishes_refused += 1;
             return Err(PublishError::TooLarge);
         }
         self.counters.published += 1;

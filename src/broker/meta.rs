@@ -77,6 +77,7 @@ impl Broker {
             return Err((Error::NoCommonConnectionType(types), self.advice(Reconnect::None)));
         }
         if self.sessions.len() >= self.limits.sessions {
+            self.counters.handshakes_refused += 1;
             // Room may come: clients back off by themselves between handshakes.
             return Err((Error::SessionLimit, self.advice(Reconnect::Retry)));
         }

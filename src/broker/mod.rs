@@ -133,7 +133,9 @@ pub struct Counters {
     pub sessions_removed: u64,
     /// Sessions ended because their outbox was full.
     pub overflows: u64,
-    /// Publishes refused because too much was waiting.
+    /// Handshakes refused because there were too many sessions.
+    pub handshakes_refused: u64,
+    /// Publishes refused because too much was waiting, or the event was too large to wait for anyone.
     pub publishes_refused: u64,
     /// Connects answered at once because their browser held too many.
     pub crowded: u64,

@@ -8,7 +8,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use mio::Waker;
 
 use crate::bayeux::Channel;
+use crate::bayeux::check::check;
 use crate::engine::Command;
+
+/// Nesting of arrays and objects in published data, count; with batch and message around it, what clients may send.
+const DATA_DEPTH: usize = 30;
 
 /// What can be in the mailbox.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub enum HandleError {
     Closed,
     /// Not a channel that events can be published to.
     Channel,
-    /// Not JSON.
+    /// Not JSON, nested deeper than 30 arrays and objects, or with a lone surrogate in a string.
     Data,
 }
 
@@ -37,7 +41,7 @@ impl core::fmt::Display for HandleError {
             Self::Full => "the server's mailbox is full",
             Self::Closed => "the server has stopped",
             Self::Channel => "not a channel that events can be published to",
-            Self::Data => "not JSON",
+            Self::Data => "not JSON that clients take",
         })
     }
 }
@@ -66,7 +70,7 @@ impl Handle {
         if parsed.is_meta() || parsed.is_service() {
             return Err(HandleError::Channel);
         }
-        serde_json::from_str::<&serde_json::value::RawValue>(data).map_err(|_| HandleError::Data)?;
+        checked(data)?;
         self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned() }))
     }
 
@@ -99,4 +103,10 @@ impl Handle {
         })?;
         self.waker.wake().map_err(|_| HandleError::Closed)
     }
+}
+
+/// What a client may not send, for the sake of those who receive, a thread may not either.
+pub(super) fn checked(data: &str) -> Result<(), HandleError> {
+    serde_json::from_str::<&serde_json::value::RawValue>(data).map_err(|_| HandleError::Data)?;
+    check(data.as_bytes(), DATA_DEPTH).map_err(|_| HandleError::Data)
 }

@@ -187,7 +187,7 @@ fn check_mount(mount: &str) -> Result<(), String> {
     if mount.starts_with('/') && mount.bytes().all(plain) && !mount.contains("//") {
         return Ok(());
     }
-    Err(format!("mount = {mount:?}: must be a path such as /cometd, of letters, digits and - _ . ~"))
+    Err(format!("{mount:?} must be a path such as /cometd, of letters, digits and - _ . ~"))
 }
 
 /// Random bytes from the operating system.
@@ -511,7 +511,7 @@ impl Server {
         for at in 0..self.listeners.len() {
             for _ in 0..self.engine.limits().accepts_per_turn {
                 if self.open >= self.engine.limits().connections {
-                    self.warn_of_pause("as many connections are open as allowed", now);
+                    self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
                     self.accepting = Accepting::Full;
                     return;
                 }
@@ -655,6 +655,11 @@ mod tests {
         assert_eq!(handle.publish("/a/*", "1"), Err(HandleError::Channel));
         assert_eq!(handle.publish("/meta/x", "1"), Err(HandleError::Channel));
         assert_eq!(handle.publish("/a", "{"), Err(HandleError::Data));
+        assert_eq!(handle.publish("/a", r#""\ud800""#), Err(HandleError::Data));
+        for (depth, taken) in [(29, true), (30, true), (31, false)] {
+            let data = "[".repeat(depth) + &"]".repeat(depth);
+            assert_eq!(super::handle::checked(&data), taken.then_some(()).ok_or(HandleError::Data));
+        }
         std::thread::spawn(move || {
             handle.publish("/a", "1").unwrap();
             handle.stop().unwrap();

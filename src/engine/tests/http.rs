@@ -222,7 +222,7 @@ fn must_2_a_form_that_is_no_batch_is_400_and_changes_nothing() {
         assert_eq!(b.post(&Post::new(body).field("Content-Type", FORM)).status, status, "{body:?}");
     }
     let response = b.post(&Post::new("a=1").field("Content-Type", FORM));
-    assert_eq!(response.body, "The form has no message field\n");
+    assert_eq!(response.body, "The form has no message field. JSON needs Content-Type: application/json\n");
     for second in ["[", "1", "[1]"] {
         assert_eq!(b.post(&form(&[HANDSHAKE, second])).status, 400);
     }
