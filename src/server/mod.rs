@@ -141,7 +141,7 @@ impl Builder {
     /// A setting that is no good (`InvalidInput`), or an address that cannot be bound; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
         let invalid = |text: String| io::Error::new(ErrorKind::InvalidInput, text);
-        check_mount(&self.mount).map_err(invalid)?;
+        check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
         let site = Site {
             mount: self.mount,
             origins: OriginRule::new(&self.origins).map_err(invalid)?,
@@ -187,7 +187,7 @@ fn check_mount(mount: &str) -> Result<(), String> {
     if mount.starts_with('/') && mount.bytes().all(plain) && !mount.contains("//") {
         return Ok(());
     }
-    Err(format!("{mount:?} must be a path such as /cometd, of letters, digits and - _ . ~"))
+    Err("must be a path such as /cometd, of letters, digits and - _ . ~".to_owned())
 }
 
 /// Random bytes from the operating system.
