@@ -180,7 +180,7 @@ impl Engine {
         self.touch(key);
     }
 
-    /// The socket took `n` bytes of what is pending.
+    /// The socket took `n` bytes of what is pending: 0 if it takes none for now, which starts the time that it has for some.
     pub fn sent(&mut self, key: ConnKey, n: usize, now: Now) {
         self.tell_time(now);
         let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now)) else { return };
@@ -342,7 +342,10 @@ impl Engine {
             conn.listed = true;
             self.dirty.push(key);
         }
-        self.schedule(key);
+        // What waits to be written is tried first: mostly the socket takes all of it, and no timer was needed.
+        if self.step(key) != Step::Write {
+            self.schedule(key);
+        }
     }
 
     /// Sees to it that the connection's timer is not later than its deadline. An earlier one stays: when it fires, the

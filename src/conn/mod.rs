@@ -454,7 +454,9 @@ impl Conn {
     /// The socket took so many bytes; whether all are written now.
     pub fn sent(&mut self, n: usize, env: Env<'_>) -> bool {
         self.output.advance(n);
-        self.progress_ms = env.now_ms;
+        if n > 0 {
+            self.progress_ms = env.now_ms;
+        }
         let all = self.output.is_empty();
         if all {
             self.unwritten = 0;

@@ -451,7 +451,7 @@ impl Server {
                 }
                 Step::Write => match self.write(key) {
                     Ok(n) => self.engine.sent(key, n, now),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return self.engine.sent(key, 0, now),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => return self.close(key, now),
                 },

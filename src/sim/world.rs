@@ -330,7 +330,7 @@ impl<P: People> World<P> {
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck = stuck;
                             }
-                            return;
+                            return self.engine.sent(key, 0, self.clock());
                         }
                         Write::Broken => return self.close(key, wire),
                     }

@@ -272,7 +272,7 @@ impl Bench {
         loop {
             match self.engine.step(conn) {
                 Step::Wait => return,
-                Step::Write if self.seen(conn).stalled => return,
+                Step::Write if self.seen(conn).stalled => return self.engine.sent(conn, 0, self.now),
                 Step::Write => {
                     let mut slices = [IoSlice::new(&[]); 4];
                     let used = self.engine.slices(conn, &mut slices);
@@ -346,6 +346,11 @@ impl Bench {
     fn set_clock(&mut self, at: u64) {
         self.now.unix_ms += at - self.now.mono_ms;
         self.now.mono_ms = at;
+    }
+
+    /// The time on the clock of the timers.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now.mono_ms
     }
 
     pub(super) fn is_shut(&self, conn: ConnKey) -> bool {

@@ -468,3 +468,15 @@ fn must_2_a_page_that_is_let_in_can_read_why_it_is_refused() {
         assert_eq!((response.status, response.field("Access-Control-Allow-Origin")), (status, Some(app)));
     }
 }
+
+#[test]
+fn a_peer_that_takes_its_answers_costs_no_timer_but_that_of_an_idle_connection() {
+    let mut b = Bench::new();
+    let conn = b.open();
+    let idle_ms = b.engine.limits().idle_ms;
+    for _ in 0..3 {
+        assert_eq!(b.text(conn, "[]"), "[]");
+        let wake = b.engine.poll_timeout().map(|(at, _)| at - b.now_ms());
+        assert_eq!(wake, Some(idle_ms), "not that of writing, which was over at once");
+    }
+}
