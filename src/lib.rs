@@ -42,7 +42,7 @@
 //! - another request on its connection: the same way, before that request acts;
 //! - a newer connect of its session: with HTTP 500 and no messages, for an answer would make the client send another
 //!   one;
-//! - the end of its session: with `reconnect: none`;
+//! - the end of its session: with `reconnect: none`, or after an overflow with the advice to shake hands again;
 //! - the end of its connection: nothing to answer.
 //!
 //! When the answer is written, or its connection is gone, the session's expiry begins.
