@@ -448,7 +448,11 @@ fn must_2_leave_to_send_a_body_is_given_on_a_connection_that_has_been_idle() {
         b.advance(idle_ms);
         let post = Post::new("[]").field("Expect", "100-continue").bytes();
         let (head, body) = post.split_at(post.len() - 2);
+        // Also a socket that takes no bytes just then gets its time to.
+        b.stall(conn);
         b.give(conn, head);
+        b.advance(9_999);
+        b.unstall(conn);
         assert_eq!(b.raw(conn), "HTTP/1.1 100 Continue\r\n\r\n", "idle for {idle_ms} ms");
         b.give(conn, body);
         assert_eq!(b.one(conn).body, "[]");
