@@ -387,7 +387,8 @@ impl Engine {
         let mut rest = data;
         let complete = loop {
             if !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
-                break rest.is_empty();
+                // What has come of a request, if any has, is kept until the answers before it are written.
+                break false;
             }
             match self.read_one(key, &mut reader, &mut rest) {
                 Progress::HeadDone { .. } | Progress::Blank | Progress::InHead | Progress::InBody => break false,

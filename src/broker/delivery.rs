@@ -161,7 +161,7 @@ impl Broker {
         let Some(hold) = self.release_hold(key) else { return false };
         self.answering(key, link);
         let advice = self.news(key, false, hold.advised);
-        answer.replies.push(|out| write_connect_reply(&hold, advice, out));
+        answer.replies.push(|out| write_connect_reply(&hold, None, advice, out));
         self.drain(key, answer);
         true
     }

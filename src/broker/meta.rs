@@ -292,15 +292,8 @@ impl Broker {
             }
             let lost = removal == Removal::Overflow;
             let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
-            let reply = Reply {
-                channel: Meta::Connect.as_str(),
-                id: hold.id.as_json().map(Id::from_kept),
-                successful: !lost,
-                error: lost.then_some(Error::SessionUnknown),
-                advice: Some(self.advice(reconnect)),
-                ..Reply::default()
-            };
-            reply.write(&mut last);
+            let error = lost.then_some(Error::SessionUnknown);
+            write_connect_reply(&hold, error, Some(self.advice(reconnect)), &mut last);
             let ticket = Ticket(key.to_bits());
             self.endings.push(Ending { link: hold.link, ticket, end: End::Closed(last) });
         }
@@ -336,8 +329,14 @@ impl Refusal<'_> {
     }
 }
 
-/// Writes the reply to a connect that was held.
-pub(super) fn write_connect_reply(hold: &Hold, advice: Option<ReplyAdvice>, out: &mut Vec<u8>) {
+/// Writes the reply to a connect that was held; successful unless there is an error.
+pub(super) fn write_connect_reply(
+    hold: &Hold,
+    error: Option<Error<'_>>,
+    advice: Option<ReplyAdvice>,
+    out: &mut Vec<u8>,
+) {
     let id = hold.id.as_json().map(Id::from_kept);
-    Reply { channel: Meta::Connect.as_str(), id, successful: true, advice, ..Reply::default() }.write(out);
+    let successful = error.is_none();
+    Reply { channel: Meta::Connect.as_str(), id, successful, error, advice, ..Reply::default() }.write(out);
 }
