@@ -6,6 +6,7 @@ mod connect;
 mod events;
 mod framing;
 mod http;
+mod limits;
 mod meta;
 mod origin;
 mod sessions;

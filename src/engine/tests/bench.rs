@@ -348,6 +348,34 @@ impl Bench {
         self.now.mono_ms = at;
     }
 
+    /// Whether another connection is taken; it is not used.
+    pub(super) fn accepts(&mut self) -> bool {
+        self.engine.accept(None, self.now).is_ok()
+    }
+
+    /// An event of the server's own; the turn goes on.
+    pub(super) fn inject_without_a_turn(&mut self, channel: &str, data: &str) -> bool {
+        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned() };
+        self.engine.command(&command, self.now)
+    }
+
+    /// One flush; how many connections then have something to write, which they do.
+    pub(super) fn flush(&mut self) -> usize {
+        self.engine.flush(self.now);
+        let mut dirty = 0;
+        while let Some(conn) = self.engine.next_dirty() {
+            dirty += 1;
+            self.drive(conn);
+        }
+        dirty
+    }
+
+    /// Time passes, and what is due is asked for once.
+    pub(super) fn time_out_once(&mut self, ms: u64) {
+        self.set_clock(self.now.mono_ms + ms);
+        self.engine.handle_timeout(self.now);
+    }
+
     /// The time on the clock of the timers.
     pub(super) fn now_ms(&self) -> u64 {
         self.now.mono_ms

@@ -1,0 +1,128 @@
+//! The bounds that show only on a whole connection or a whole turn, each at one less, exactly, and one more.
+
+use serde_json::json;
+
+use super::bench::{Bench, Post};
+use crate::limits::Limits;
+
+const PART_OF_A_HEAD: &[u8] = b"POST /cometd HTTP/1.1\r\nHost: h.exa";
+
+#[test]
+fn limit_connections() {
+    for (open, taken) in [(2, true), (3, false), (4, false)] {
+        let mut b = Bench::with(|setup| setup.limits.connections = 3);
+        for _ in 0..open.min(3) {
+            b.open();
+        }
+        assert_eq!(b.accepts(), taken, "{open} are open");
+    }
+}
+
+#[test]
+fn limit_idle_ms() {
+    let idle_ms = Limits::default().idle_ms;
+    for (waited, closed) in [(idle_ms - 1, false), (idle_ms, true), (idle_ms + 1, true)] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        assert_eq!(b.text(conn, "[]"), "[]");
+        b.advance(waited);
+        assert_eq!((b.is_closed(conn), b.raw(conn).as_str()), (closed, ""), "after {waited} ms, in silence");
+    }
+}
+
+#[test]
+fn limit_head_ms() {
+    let head_ms = Limits::default().head_ms;
+    for (waited, refused) in [(head_ms - 1, false), (head_ms, true), (head_ms + 1, true)] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        b.give(conn, PART_OF_A_HEAD);
+        b.advance(waited);
+        assert_eq!(b.raw(conn).starts_with("HTTP/1.1 408 "), refused, "after {waited} ms");
+    }
+}
+
+#[test]
+fn limit_body_ms() {
+    let body_ms = Limits::default().body_ms;
+    let post = Post::new("[]").bytes();
+    for (waited, refused) in [(body_ms - 1, false), (body_ms, true), (body_ms + 1, true)] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        b.give(conn, &post[..post.len() - 1]);
+        b.advance(waited);
+        assert_eq!(b.raw(conn).starts_with("HTTP/1.1 408 "), refused, "after {waited} ms");
+    }
+}
+
+#[test]
+fn limit_write_ms() {
+    let write_ms = Limits::default().write_ms;
+    for (waited, closed) in [(write_ms - 1, false), (write_ms, true), (write_ms + 1, true)] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        b.stall(conn);
+        b.give(conn, &Post::new("[]").bytes());
+        b.advance(waited);
+        assert_eq!(b.is_closed(conn), closed, "after {waited} ms");
+    }
+}
+
+#[test]
+fn limit_linger_ms() {
+    let linger_ms = Limits::default().linger_ms;
+    for (waited, closed) in [(linger_ms - 1, false), (linger_ms, true), (linger_ms + 1, true)] {
+        let mut b = Bench::new();
+        let conn = b.open();
+        b.give(conn, b"\n");
+        assert!(b.is_shut(conn), "answered, and shut");
+        b.advance(waited);
+        assert_eq!(b.is_closed(conn), closed, "after {waited} ms");
+    }
+}
+
+/// How many answers lie ready after each of three flushes, for so many waiting clients.
+fn answers_after_flushes(clients: usize) -> [usize; 3] {
+    let mut b = Bench::with(|setup| setup.limits.deliveries_per_turn = 3);
+    let clients: Vec<_> = (0..clients).map(|_| b.subscriber("/a")).collect();
+    for client in &clients {
+        b.hold(client);
+    }
+    assert!(b.inject_without_a_turn("/a", "1"));
+    core::array::from_fn(|_| b.flush())
+}
+
+#[test]
+fn limit_deliveries_per_turn() {
+    assert_eq!(answers_after_flushes(2), [2, 0, 0]);
+    assert_eq!(answers_after_flushes(3), [3, 0, 0]);
+    assert_eq!(answers_after_flushes(4), [3, 1, 0], "the rest in the next turn");
+}
+
+#[test]
+fn limit_timers_per_turn() {
+    for (clients, left) in [(2, 0), (3, 0), (4, 1)] {
+        let mut b = Bench::with(|setup| setup.limits.timers_per_turn = 3);
+        for _ in 0..clients {
+            b.handshake();
+        }
+        assert_eq!(b.sessions(), clients);
+        b.time_out_once(10_000);
+        assert_eq!(b.sessions(), left, "of {clients} sessions that expire together");
+        b.turn();
+        assert_eq!(b.sessions(), 0, "the rest in the next turn");
+    }
+}
+
+#[test]
+fn the_bounds_of_a_turn_delay_and_lose_nothing() {
+    let mut b = Bench::with(|setup| setup.limits.deliveries_per_turn = 1);
+    let clients: Vec<_> = (0..5).map(|_| b.subscriber("/a")).collect();
+    for client in &clients {
+        b.hold(client);
+    }
+    assert!(b.inject("/a", "7"));
+    for client in &clients {
+        assert_eq!(b.one(client.down).json()[0], json!({"channel": "/a", "data": 7}));
+    }
+}
