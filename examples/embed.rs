@@ -19,13 +19,14 @@
 //!
 //! The first connect is answered at once, each one after it with a tick. Ctrl-C ends the server.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 use std::{io, thread};
 
 use encke::server::{Handle, HandleError, Server};
 
 fn main() -> io::Result<()> {
-    let server = Server::builder().listen(vec![([127, 0, 0, 1], 0).into()]).build()?;
+    let server = Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).build()?;
     for url in server.urls() {
         println!("URL={url}");
     }

@@ -26,8 +26,9 @@ use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route, Site};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Env, Input, Step};
 use crate::http::date::HttpDate;
+use crate::http::forwarded::TrustedProxies;
 use crate::http::head::{Head, Method};
-use crate::http::origin::Grant;
+use crate::http::origin::{Grant, OriginRule};
 use crate::http::response::Status;
 use crate::http::{HttpError, cookie, form};
 use crate::limits::Limits;
@@ -64,6 +65,28 @@ pub enum Command {
     Disconnect(String),
 }
 
+/// What can be changed while the engine runs.
+#[derive(Debug)]
+pub struct Change {
+    /// Which other sites' pages may use this server.
+    pub origins: OriginRule,
+    /// Whose `X-Forwarded-*` header fields are believed.
+    pub proxies: TrustedProxies,
+    /// Whether the demonstration is served.
+    pub demo: bool,
+    /// The broker's settings.
+    pub broker: broker::Config,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+/// Whether the engine keeps connections and holds connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Serving,
+    Ending,
+}
+
 /// Why the engine wants to be called at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -85,6 +108,8 @@ pub struct Census {
     pub connections: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Sessions whose connect is held.
+    pub parked: usize,
     /// Channels and patterns with a subscriber.
     pub topics: usize,
     /// Browsers with a session.
@@ -99,6 +124,7 @@ pub struct Census {
 pub struct Engine {
     site: Site,
     limits: Limits,
+    life: Life,
     broker: Broker,
     conns: Arena<Conn>,
     wheel: Wheel<ConnKey>,
@@ -124,6 +150,7 @@ impl Engine {
             site,
             broker: Broker::new(broker, limits.clone(), now, entropy, policy),
             limits,
+            life: Life::Serving,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
             dirty: Vec::new(),
@@ -149,6 +176,7 @@ impl Engine {
         Census {
             connections: self.conns.len(),
             sessions: self.broker.sessions(),
+            parked: self.broker.parked(),
             topics: self.broker.topics(),
             browsers: self.broker.browsers(),
             timers: self.broker.timers() + self.wheel.len(),
@@ -183,7 +211,9 @@ impl Engine {
     /// The socket took `n` bytes of what is pending: 0 if it takes none for now, which starts the time that it has for some.
     pub fn sent(&mut self, key: ConnKey, n: usize, now: Now) {
         self.tell_time(now);
-        let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now)) else { return };
+        let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.life)) else {
+            return;
+        };
         if !conn.sent(n, env) {
             return self.schedule(key);
         }
@@ -199,7 +229,7 @@ impl Engine {
     pub fn write_shut(&mut self, key: ConnKey, now: Now) {
         self.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.write_shut(env(&self.date, &self.site, self.now));
+            conn.write_shut(env(&self.date, &self.site, self.now, self.life));
         }
         self.touch(key);
     }
@@ -238,6 +268,56 @@ impl Engine {
         done
     }
 
+    /// Changes what can be changed. What was granted to requests under way holds for them.
+    ///
+    /// # Errors
+    /// More origins than can be told apart since the start; nothing has changed then.
+    pub fn reconfigure(&mut self, change: Change) -> Result<(), String> {
+        let Change { origins, proxies, demo, broker, limits } = change;
+        self.site.origins = self.site.origins.succeeded_by(&origins)?;
+        self.site.proxies = proxies;
+        self.site.pages.show(demo);
+        self.broker.reconfigure(broker, limits.clone());
+        self.limits = limits;
+        Ok(())
+    }
+
+    /// Begins to end: from now on no connect is held, each answer closes its connection, and the connects that are held
+    /// get their answers one after another, so that their clients do not all come back at the same instant.
+    pub fn drain(&mut self, within_ms: u64, now: Now) {
+        self.tell_time(now);
+        self.life = Life::Ending;
+        self.broker.drain(within_ms, now);
+    }
+
+    /// Whether it is ending and nothing is under way any more.
+    pub fn is_drained(&self) -> bool {
+        self.life == Life::Ending
+            && self.broker.parked() == 0
+            && self.dirty.is_empty()
+            && self.conns.iter().all(|(_, conn)| conn.is_quiet())
+    }
+
+    /// How many connections have a request or an answer under way.
+    pub fn unfinished(&self) -> usize {
+        self.conns.iter().filter(|(_, conn)| conn.is_unfinished()).count()
+    }
+
+    /// Logs how many of everything there are, and have been since the start.
+    pub fn report(&self) {
+        let Census { connections, sessions, parked, topics, browsers, queued_bytes, .. } = self.census();
+        let broker::Counters { published, delivered, sessions_added, overflows, .. } = self.counters();
+        log::info!(
+            "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
+            queued-bytes={queued_bytes}"
+        );
+        log::info!(
+            "since the start: sessions={sessions_added} published={published} delivered={delivered} \
+            overflows={overflows}"
+        );
+        log::info!("refused or ended since the start: {}", self.refusals);
+    }
+
     /// Fires what is due, as much of it as fits into a turn.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tell_time(now);
@@ -263,7 +343,7 @@ impl Engine {
             self.answer.clear();
             let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { break };
             let Some(key) = conn_key(link) else { continue };
-            let env = env(&self.date, &self.site, self.now);
+            let env = env(&self.date, &self.site, self.now, self.life);
             let filled = self.conns.get_mut(key).is_some_and(|conn| conn.fill(ticket, &self.answer, env));
             debug_assert!(filled, "a session is held by a connection that does not wait for it");
             if !filled {
@@ -367,7 +447,7 @@ impl Engine {
         conn.timer = None;
         let due = conn.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now.mono_ms);
         if due {
-            let refusal = conn.timed_out(&self.limits, env(&self.date, &self.site, self.now));
+            let refusal = conn.timed_out(&self.limits, env(&self.date, &self.site, self.now, self.life));
             if let Some(refusal) = refusal {
                 self.end_poll(key);
                 self.fail(key, &refusal);
@@ -435,7 +515,7 @@ impl Engine {
                     self.end_poll(key);
                 }
                 if let Some(conn) = self.conns.get_mut(key) {
-                    conn.progressed(progress, env(&self.date, &self.site, self.now));
+                    conn.progressed(progress, env(&self.date, &self.site, self.now, self.life));
                 }
                 progress
             }
@@ -459,7 +539,7 @@ impl Engine {
     fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
         self.refusals.note(refusal, self.now.mono_ms);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.fail(refusal, env(&self.date, &self.site, self.now));
+            conn.fail(refusal, env(&self.date, &self.site, self.now, self.life));
         }
     }
 
@@ -469,7 +549,7 @@ impl Engine {
         self.answer.clear();
         let held = self.broker.answer_hold(ticket, link(key), &mut self.answer);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now);
+        let env = env(&self.date, &self.site, self.now, self.life);
         if held {
             conn.fill(ticket, &self.answer, env);
         } else {
@@ -481,7 +561,7 @@ impl Engine {
     fn request(&mut self, key: ConnKey, head: &Head<'_>, body: &[u8]) {
         self.end_poll(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now);
+        let env = env(&self.date, &self.site, self.now, self.life);
         conn.request_taken(env);
         let refusal = match self.site.route(head, conn.peer()) {
             Route::Bayeux(to, form) => match decode(form, body, &self.limits) {
@@ -490,6 +570,11 @@ impl Engine {
             },
             Route::Preflight(grant) => return conn.answer_preflight(grant, head.persistence, env),
             Route::NoContent => return conn.answer_no_content(head.persistence, env),
+            Route::Health { body } => return conn.answer_health(body, head.persistence, env),
+            Route::Page(form) => match self.site.pages.find(head.path) {
+                Some(page) => return conn.answer_page(page, form, head.persistence, env),
+                None => return,
+            },
             Route::Refuse(refusal) => refusal,
         };
         self.refusals.note(&refusal, self.now.mono_ms);
@@ -505,7 +590,7 @@ impl Engine {
                 let refusal = Refusal { grant: to.grant, ..refusal };
                 self.refusals.note(&refusal, self.now.mono_ms);
                 if let Some(conn) = self.conns.get_mut(key) {
-                    conn.refuse(&refusal, true, head.persistence, env(&self.date, &self.site, self.now));
+                    conn.refuse(&refusal, true, head.persistence, env(&self.date, &self.site, self.now, self.life));
                 }
                 return;
             }
@@ -522,7 +607,7 @@ impl Engine {
         self.answer.clear();
         self.broker.receive(&request, messages, self.now, &mut self.answer);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.answer(&mut self.answer, to, head.persistence, env(&self.date, &self.site, self.now));
+            conn.answer(&mut self.answer, to, head.persistence, env(&self.date, &self.site, self.now, self.life));
         }
         self.settle();
     }
@@ -532,7 +617,7 @@ impl Engine {
         while let Some(ending) = self.broker.take_endings() {
             let Some(key) = conn_key(ending.link) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let env = env(&self.date, &self.site, self.now);
+            let env = env(&self.date, &self.site, self.now, self.life);
             match ending.end {
                 End::Superseded => {
                     conn.abandon(ending.ticket, env);
@@ -555,8 +640,8 @@ impl Engine {
     }
 }
 
-fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now) -> Env<'a> {
-    Env { date, origins: &site.origins, now_ms: now.mono_ms }
+fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, life: Life) -> Env<'a> {
+    Env { date, origins: &site.origins, now_ms: now.mono_ms, ending: life == Life::Ending }
 }
 
 fn link(key: ConnKey) -> Link {

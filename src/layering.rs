@@ -15,14 +15,16 @@ const RANKS: &[(&str, u8)] = &[
     ("http", 2),
     ("bayeux", 2),
     ("reply", 2),
+    ("pages", 3),
     ("framing", 3),
     ("conn", 4),
     ("broker", 4),
     ("refusals", 5),
     ("engine", 6),
     ("server", 7),
-    ("lib", 8),
-    ("main", 8),
+    ("config", 8),
+    ("lib", 9),
+    ("main", 9),
 ];
 
 /// From this rank on, sockets, clocks, threads and randomness are allowed.

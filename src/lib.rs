@@ -74,6 +74,8 @@ pub mod bayeux;
 pub mod broker;
 pub mod chunk;
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod config;
 pub mod conn;
 pub mod engine;
 pub mod framing;
@@ -81,6 +83,7 @@ pub mod http;
 #[cfg(test)]
 mod layering;
 pub mod limits;
+pub mod pages;
 pub mod refusals;
 pub mod reply;
 pub mod server;

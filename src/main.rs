@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use encke::config::{self as options, Options};
 use encke::http::date::iso8601;
-use encke::server::options::{self, Options};
 
 const USAGE: &str = "\
 encke: a Comet server that speaks Bayeux (CometD, Faye) to thousands of waiting clients.
@@ -85,7 +85,7 @@ fn serve(mut options: Options) -> std::io::Result<()> {
     options.fit_into_files(files);
     let connections = options.connections();
     let mut server = options.into_builder().build()?;
-    server.stop_on_signals()?;
+    server.obey_signals()?;
     let mut stdout = std::io::stdout().lock();
     let said = server.urls().iter().try_for_each(|url| writeln!(stdout, "encke listening on {url}"));
     said.and_then(|()| stdout.flush())

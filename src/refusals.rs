@@ -11,6 +11,7 @@ const QUIET_MS: u64 = 60_000;
 
 /// Something that goes wrong in the broker.
 struct Trouble {
+    short_name: &'static str,
     name: &'static str,
     text: &'static str,
     count: fn(&Counters) -> u64,
@@ -19,26 +20,31 @@ struct Trouble {
 /// The broker's troubles; their kinds come after those of refused requests.
 const TROUBLES: [Trouble; 5] = [
     Trouble {
+        short_name: "overflow",
         name: "ended a session",
         text: "more waited for it than max-queue or max-queue-size allows",
         count: |counters| counters.overflows,
     },
     Trouble {
+        short_name: "session-limit",
         name: "refused a handshake",
         text: "there are as many sessions as max-sessions allows",
         count: |counters| counters.handshakes_refused,
     },
     Trouble {
+        short_name: "queue-limit",
         name: "refused a publish",
         text: "as much waits for clients as max-queued-bytes allows, or the event is larger than max-queue-size",
         count: |counters| counters.publishes_refused,
     },
     Trouble {
+        short_name: "crowded",
         name: "did not hold a connect",
         text: "its browser holds as many as max-sessions-per-browser allows, so the tab polls at multi-session-interval",
         count: |counters| counters.crowded,
     },
     Trouble {
+        short_name: "no-connect",
         name: "ended a session",
         text: "no-connect: its client went on sending but no longer connected",
         count: |counters| counters.no_connects,
@@ -87,13 +93,27 @@ pub struct Refusals {
     kinds: [Kind; KINDS],
 }
 
+/// `cross-site=1 …`, each kind by its short name.
+impl core::fmt::Display for Refusals {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let names = RefusalKind::ALL.iter().map(|kind| kind.short_name());
+        let names = names.chain(TROUBLES.iter().map(|trouble| trouble.short_name));
+        for (at, (kind, name)) in self.kinds.iter().zip(names).enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}{name}={}", kind.total)?;
+        }
+        Ok(())
+    }
+}
+
 impl Refusals {
     /// Counts a refused request, and logs it unless its kind has just been logged.
     pub fn note(&mut self, refusal: &Refusal, now_ms: u64) {
-        if refusal.kind == RefusalKind::Transport {
-            return log::debug!("{}: {}", refusal.kind.name(), refusal.text);
-        }
         if let Some(kind) = self.kinds.get_mut(refusal.kind as usize) {
+            if refusal.kind == RefusalKind::Transport {
+                kind.total += 1;
+                return log::debug!("{}: {}", refusal.kind.name(), refusal.text);
+            }
             kind.note(refusal.kind.name(), 1, || format!("{} {}", refusal.status.code(), refusal.text), now_ms);
         }
     }

@@ -8,173 +8,15 @@
 mod common;
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
-use common::{Daemon, Log};
+use common::Daemon;
+use common::peer::{PATIENT, Peer, Response, connect, connected, eventually, glance, post, post_with};
+use common::process::{Process, run};
 use serde_json::{Value, json};
-
-/// Far more than any single answer takes.
-const LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at something that is to happen.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Looks before it is given up.
-const LOOKS: u32 = 3_000;
-/// Connects are held for so long that it is never the timeout that ends one.
-const PATIENT: &[&str] = &["--timeout", "1h"];
-
-/// Looks until something is there.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..LOOKS {
-        if let Some(found) = look() {
-            return found;
-        }
-        thread::sleep(PAUSE);
-    }
-    panic!("never: {what}");
-}
-
-/// A response as it came.
-#[derive(Debug)]
-struct Response {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Response {
-    fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(": ")).find(|(own, _)| *own == name).map(|(_, value)| value)
-    }
-
-    fn json(&self) -> Value {
-        assert_eq!(self.status, 200, "{self:?}");
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-/// One TCP connection to the daemon.
-struct Peer {
-    stream: TcpStream,
-    /// Bytes that have come and belong to no response yet.
-    bytes: Vec<u8>,
-}
-
-impl Peer {
-    fn new(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.set_write_timeout(Some(LIMIT)).unwrap();
-        Self { stream, bytes: Vec::new() }
-    }
-
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Reads once; how many bytes came, 0 at the end.
-    fn more(&mut self) -> usize {
-        let mut part = [0; 16 * 1024];
-        let n = self.stream.read(&mut part).unwrap();
-        self.bytes.extend_from_slice(&part[..n]);
-        n
-    }
-
-    /// The head of the next response, with its empty line.
-    fn head(&mut self) -> String {
-        loop {
-            if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                return String::from_utf8(self.bytes.drain(..at + 4).collect()).unwrap();
-            }
-            assert!(self.more() > 0, "the end, and no response: {:?}", String::from_utf8_lossy(&self.bytes));
-        }
-    }
-
-    fn response(&mut self) -> Response {
-        let head = self.head();
-        let status = head.strip_prefix("HTTP/1.1 ").and_then(|line| line.get(..3)).unwrap().parse().unwrap();
-        let mut response = Response { status, head, body: String::new() };
-        let length: usize = response.field("Content-Length").map_or(0, |digits| digits.parse().unwrap());
-        while self.bytes.len() < length {
-            assert!(self.more() > 0, "the end within a body");
-        }
-        response.body = String::from_utf8(self.bytes.drain(..length).collect()).unwrap();
-        response
-    }
-
-    fn exchange(&mut self, bytes: impl AsRef<[u8]>) -> Response {
-        self.send(bytes);
-        self.response()
-    }
-
-    /// Messages, and the replies to them.
-    fn say(&mut self, messages: &Value) -> Value {
-        self.exchange(post(messages)).json()
-    }
-
-    fn handshake(&mut self) -> String {
-        let replies = self.say(&json!({"channel": "/meta/handshake", "supportedConnectionTypes": ["long-polling"]}));
-        replies[0]["clientId"].as_str().unwrap().to_owned()
-    }
-
-    /// A session whose next connect is held.
-    fn session(&mut self) -> String {
-        let id = self.handshake();
-        assert_eq!(self.say(&connect(&id))[0]["successful"], true);
-        id
-    }
-
-    fn subscribe(&mut self, id: &str, subscription: &str) {
-        let reply = self.say(&json!({"channel": "/meta/subscribe", "clientId": id, "subscription": subscription}));
-        assert_eq!(reply[0]["successful"], true);
-    }
-
-    fn publish(&mut self, id: &str, channel: &str, data: impl Into<Value>) -> Value {
-        self.say(&json!({"channel": channel, "clientId": id, "data": data.into()}))[0].clone()
-    }
-
-    /// Everything that still comes, to the end of the connection.
-    fn rest(&mut self) -> String {
-        while self.more() > 0 {}
-        String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
-    }
-
-    /// Waits for the end of a connection, which may be a reset. Whether that is what came, and not a byte or nothing.
-    fn breaks(&mut self) -> bool {
-        match self.stream.read(&mut [0; 64]) {
-            Ok(n) => n == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        }
-    }
-}
-
-fn post_with(fields: &str, body: &str) -> String {
-    format!(
-        "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{fields}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-fn post(messages: &Value) -> String {
-    post_with("", &messages.to_string())
-}
-
-fn connect(id: &str) -> Value {
-    json!({"channel": "/meta/connect", "clientId": id, "connectionType": "long-polling"})
-}
-
-/// A connect that is held for a moment at most.
-fn glance(id: &str) -> Value {
-    json!({"channel": "/meta/connect", "clientId": id, "advice": {"timeout": 1}})
-}
-
-fn connected() -> Value {
-    json!({"channel": "/meta/connect", "successful": true})
-}
 
 /// Two sessions of a browser that may hold one connect; the first one's is held, on the first connection.
 fn one_place(daemon: &Daemon) -> (Peer, String, Peer, String) {
@@ -217,84 +59,6 @@ fn either(one: &mut Peer, other: &mut Peer) -> Response {
     if first { one.response() } else { other.response() }
 }
 
-/// A process whose end matters. It is killed when this is dropped.
-struct Process {
-    child: Child,
-    log: Log,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("--- encke wrote to stderr:\n{}---", self.log.text());
-        }
-    }
-}
-
-impl Process {
-    /// The daemon on a free port, with these options, and debug lines in its log; and where it listens.
-    fn start(options: &[&str]) -> (Self, SocketAddr) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
-        command.env("RUST_LOG", "encke=debug").args(["--listen", "127.0.0.1:0"]).args(options);
-        let (process, lines) = Self::launch(command, 1);
-        let addr = lines[0].strip_prefix("encke listening on http://").unwrap().strip_suffix("/cometd").unwrap();
-        (process, addr.parse().unwrap())
-    }
-
-    /// Runs a command and reads so many lines of its stdout.
-    fn launch(mut command: Command, lines: usize) -> (Self, Vec<String>) {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let log = Log::default();
-        let (sink, stderr) = (log.clone(), child.stderr.take().unwrap());
-        thread::spawn(move || sink.copy_from(stderr));
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let process = Self { child, log };
-        let said: Vec<String> = stdout.lines().take(lines).map(Result::unwrap).collect();
-        assert_eq!(said.len(), lines, "{said:?}");
-        (process, said)
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        eventually("it ends", || child.try_wait().unwrap())
-    }
-
-    fn wait_for_log(&self, text: &str) {
-        for _ in 0..LOOKS {
-            if self.log.text().contains(text) {
-                return;
-            }
-            thread::sleep(PAUSE);
-        }
-        panic!("never logged: {text}");
-    }
-}
-
-/// What a program that ended has left: its exit code, stdout and stderr.
-fn run(words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
-    let mut child =
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let logs = [Log::default(), Log::default()];
-    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let mut process = Process { child, log: logs[1].clone() };
-    let [stdout, stderr] = logs.clone();
-    let readers = [thread::spawn(move || stdout.copy_from(out)), thread::spawn(move || stderr.copy_from(err))];
-    let code = process.wait().code();
-    for reader in readers {
-        reader.join().unwrap();
-    }
-    (code, logs[0].text(), logs[1].text())
-}
-
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
@@ -317,21 +81,6 @@ fn the_first_line_says_where_it_listens_with_the_real_port() {
         assert_eq!(peer.exchange(request).body, "[]", "it can be reached as soon as it says so");
     }
     assert_eq!(ports.len(), 2);
-}
-
-#[test]
-fn sigterm_and_sigint_end_it_cleanly() {
-    for signal in ["TERM", "INT"] {
-        let (mut process, addr) = Process::start(PATIENT);
-        let mut peer = Peer::new(addr);
-        let id = peer.session();
-        peer.send(post(&connect(&id)));
-        let _idle = Peer::new(addr);
-        process.signal(signal);
-        assert_eq!(process.wait().code(), Some(0), "{signal}");
-        assert!(peer.breaks(), "its clients learn of it");
-        process.wait_for_log("stopped");
-    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Broker {
     }
 
     /// Moves what waits for the session into an answer, up to a connection's worth of bytes.
-    pub(super) fn drain(&mut self, key: SessionKey, answer: &mut Answer) {
+    pub(super) fn unload(&mut self, key: SessionKey, answer: &mut Answer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = answer.events.len();
         session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
@@ -162,7 +162,7 @@ impl Broker {
         self.answering(key, link);
         let advice = self.news(key, false, hold.advised);
         answer.replies.push(|out| write_connect_reply(&hold, None, advice, out));
-        self.drain(key, answer);
+        self.unload(key, answer);
         true
     }
 

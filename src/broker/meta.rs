@@ -124,11 +124,12 @@ impl Broker {
         session.interval_ms = wish.interval.and_then(|interval| u32::try_from(interval.min(most)).ok());
         let first = matches!(session.reach, Reach::New);
         let advised = message.advice.is_some();
-        let wants_hold = sole && !first && session.outbox.is_empty() && timeout_ms > 0;
+        let wants_hold = self.holding && sole && !first && session.outbox.is_empty() && timeout_ms > 0;
         let crowded = wants_hold && !self.try_hold(key);
         if wants_hold && !crowded {
             let Some(session) = self.sessions.get_mut(key) else { return };
             session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised });
+            self.parked += 1;
             self.arm(key, self.now_ms + timeout_ms);
             answer.replies.push_waiting(Ticket(key.to_bits()));
             return;
@@ -137,7 +138,7 @@ impl Broker {
         self.answering(key, request.link);
         let reply = Reply { advice: self.news(key, crowded, advised), ..reply_to(message, true) };
         answer.replies.push(|out| reply.write(out));
-        self.drain(key, answer);
+        self.unload(key, answer);
     }
 
     fn try_hold(&mut self, key: SessionKey) -> bool {
@@ -151,6 +152,7 @@ impl Broker {
     pub(super) fn release_hold(&mut self, key: SessionKey) -> Option<Hold> {
         let session = self.sessions.get_mut(key)?;
         let hold = session.take_hold(session.held_by()?)?;
+        self.parked -= 1;
         if let (Some(browser), Some(_)) = (&session.browser, self.config.max_sessions_per_browser) {
             self.browsers.release(browser);
         }
@@ -165,13 +167,18 @@ impl Broker {
         }
     }
 
-    /// The advice for a reply to a connect: at first, when it has changed, and when the client sent some.
+    /// The advice for a reply to a connect: at first, when it has changed, when the client sent some, and when the server
+    /// ends. Then clients are sent away without a pause, whatever the setting: some read it as seconds.
     pub(super) fn news(&mut self, key: SessionKey, crowded: bool, advised: bool) -> Option<ReplyAdvice> {
-        let interval = if crowded { self.config.multi_session_interval_ms } else { self.config.interval_ms };
+        let interval = match (self.holding, crowded) {
+            (false, _) => 0,
+            (true, true) => self.config.multi_session_interval_ms,
+            (true, false) => self.config.interval_ms,
+        };
         let told = Told { timeout: self.config.timeout_ms, interval, multiple_clients: crowded };
         let session = self.sessions.get_mut(key)?;
         let changed = session.told.replace(told) != Some(told);
-        (changed || advised).then(|| ReplyAdvice {
+        (changed || advised || !self.holding).then(|| ReplyAdvice {
             reconnect: Reconnect::Retry,
             interval: u64::from(interval),
             timeout: u64::from(told.timeout),

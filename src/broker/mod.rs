@@ -35,6 +35,9 @@ use session::{Reach, Session, SessionKey};
 use token::Entropy;
 use topics::Topics;
 
+/// Between the ends of two held connects when the server ends, ms.
+const DRAIN_STEP_MS: u64 = 10;
+
 /// What an operator sets. Times are milliseconds.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -164,6 +167,10 @@ pub struct Broker {
     counters: Counters,
     entropy: Box<dyn Entropy>,
     policy: Box<dyn Policy>,
+    /// Connects that are held.
+    parked: usize,
+    /// Whether connects are held; not while the server ends.
+    holding: bool,
     /// Scratch for encoding one event.
     encoded: Vec<u8>,
 }
@@ -193,6 +200,8 @@ impl Broker {
             counters: Counters::default(),
             entropy,
             policy,
+            parked: 0,
+            holding: true,
             encoded: Vec::new(),
         }
     }
@@ -205,6 +214,11 @@ impl Broker {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// How many connects are held.
+    pub fn parked(&self) -> usize {
+        self.parked
     }
 
     /// How many channels and patterns have a subscriber.
@@ -235,6 +249,31 @@ impl Broker {
     /// Whether [`Broker::pull`] has something.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Changes settings and bounds. Connects that are held keep the timeout that they have; clients are told with their
+    /// next connect.
+    pub fn reconfigure(&mut self, config: Config, limits: Limits) {
+        self.config = config;
+        self.limits = limits;
+    }
+
+    /// Holds no connect from now on, and has those that are held end one after another: each at least
+    /// [`DRAIN_STEP_MS`] after the one before, or closer if they would not all end within three quarters of the time.
+    pub fn drain(&mut self, within_ms: u64, now: Now) {
+        self.now_ms = now.mono_ms;
+        self.holding = false;
+        let held: Vec<SessionKey> =
+            self.sessions.iter().filter(|(_, session)| session.held_by().is_some()).map(|(key, _)| key).collect();
+        let count = held.len() as u64;
+        let spread_ms = (within_ms * 3 / 4).min(count * DRAIN_STEP_MS);
+        for (key, at) in held.into_iter().zip(0u64..) {
+            let deadline = self.now_ms + spread_ms * at / count;
+            let sooner = |timer| self.wheel.deadline(timer).is_some_and(|armed| armed <= deadline);
+            if !self.sessions.get(key).and_then(|session| session.timer).is_none_or(sooner) {
+                self.arm(key, deadline);
+            }
+        }
     }
 
     /// Handles one batch and appends what it is answered now to `answer`.

@@ -30,19 +30,23 @@ use crate::chunk::Pending;
 use crate::framing::Batch;
 use crate::http::date::HttpDate;
 use crate::http::origin::{Grant, OriginRule};
-use crate::http::response::{self, Content, Persistence, ResponseHead, SetCookie, Status};
+use crate::http::response::{self, Caching, Content, Cors, Persistence, ResponseHead, SetCookie, Status};
 use crate::limits::{self, Limits};
+use crate::pages::Page;
 use crate::reply::{Answer, Ticket};
 use crate::wheel::TimerKey;
 
 use reader::{Progress, Reader};
-use route::{Refusal, ReplyTo};
+use route::{PageForm, Refusal, ReplyTo};
 
 /// Names one connection.
 pub type ConnKey = Key<Conn>;
 
 /// The name of the browser cookie.
 pub const BROWSER_COOKIE: &str = "BAYEUX_BROWSER";
+
+/// The type of short answers for people.
+const TEXT: &str = "text/plain;charset=UTF-8";
 
 /// What the owner of the socket is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,15 @@ pub struct Env<'a> {
     pub origins: &'a OriginRule,
     /// ms.
     pub now_ms: u64,
+    /// Whether the server is ending, so that no connection is to be used again.
+    pub ending: bool,
+}
+
+impl Env<'_> {
+    /// What becomes of a connection, where its request wishes this.
+    fn settle(&self, wish: Persistence) -> Persistence {
+        if self.ending { Persistence::Close } else { wish }
+    }
 }
 
 impl Conn {
@@ -324,6 +337,7 @@ impl Conn {
     }
 
     fn write_answer(&mut self, answer: &Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
         let batch = Batch { events: &answer.events, replies: &answer.replies };
         let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
         let head = ResponseHead {
@@ -334,7 +348,7 @@ impl Conn {
             cors: env.origins.cors(to.grant),
             set_cookie: cookie,
             allow: None,
-            no_store: true,
+            caching: Caching::NoStore,
         };
         self.begin_output(env);
         head.write(self.output.buffer());
@@ -377,6 +391,7 @@ impl Conn {
 
     /// A response without a body.
     fn write_bare(&mut self, status: Status, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
         let head = ResponseHead {
             status,
             persistence,
@@ -385,7 +400,7 @@ impl Conn {
             cors: env.origins.cors(grant),
             set_cookie: None,
             allow: None,
-            no_store: true,
+            caching: Caching::NoStore,
         };
         self.begin_output(env);
         head.write(self.output.buffer());
@@ -399,32 +414,71 @@ impl Conn {
 
     /// Answers a CORS preflight.
     pub fn answer_preflight(&mut self, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
         self.begin_output(env);
         response::preflight(self.output.buffer(), persistence, env.date, env.origins.cors(grant));
         self.written_out(persistence, env);
     }
 
-    /// Refuses a request; the connection goes on. A `HEAD` gets no body.
-    pub fn refuse(&mut self, refusal: &Refusal, body: bool, persistence: Persistence, env: Env<'_>) {
-        let text = refusal.text.as_bytes();
+    /// Answers whether the server takes requests: 200, or 503 while it is ending.
+    pub fn answer_health(&mut self, body: bool, persistence: Persistence, env: Env<'_>) {
+        let (status, text) = if env.ending { (Status::ServiceUnavailable, "ending\n") } else { (Status::Ok, "ok\n") };
         let head = ResponseHead {
-            status: refusal.status,
-            persistence,
+            status,
+            persistence: env.settle(persistence),
             date: env.date,
-            content: Some(Content::sized("text/plain;charset=UTF-8", text.len() + 1)),
-            cors: env.origins.cors(refusal.grant),
+            content: Some(Content::sized(TEXT, text.len())),
+            cors: Cors::None,
             set_cookie: None,
-            allow: refusal.allow,
-            no_store: true,
+            allow: None,
+            caching: Caching::NoStore,
         };
+        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
+    }
+
+    /// Answers with a file of the server's own.
+    pub fn answer_page(&mut self, page: &Page, form: PageForm, persistence: Persistence, env: Env<'_>) {
+        let content = Content { policy: page.policy, ..Content::sized(page.media_type, page.body.len()) };
+        let (status, body) = match form {
+            PageForm::Whole => (Status::Ok, &*page.body),
+            PageForm::Head => (Status::Ok, &[][..]),
+            PageForm::Known => (Status::NotModified, &[][..]),
+        };
+        let head = ResponseHead {
+            status,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(content),
+            cors: if page.shared { Cors::Any } else { Cors::None },
+            set_cookie: None,
+            allow: None,
+            caching: Caching::Revalidate(page.tag),
+        };
+        self.write_whole(&head, body, env);
+    }
+
+    fn write_whole(&mut self, head: &ResponseHead<'_>, body: &[u8], env: Env<'_>) {
         self.begin_output(env);
         let out = self.output.buffer();
         head.write(out);
-        if body {
-            out.extend_from_slice(text);
-            out.push(b'\n');
-        }
-        self.written_out(persistence, env);
+        out.extend_from_slice(body);
+        self.written_out(head.persistence, env);
+    }
+
+    /// Refuses a request; the connection goes on. A `HEAD` gets no body.
+    pub fn refuse(&mut self, refusal: &Refusal, body: bool, persistence: Persistence, env: Env<'_>) {
+        let text = format!("{}\n", refusal.text);
+        let head = ResponseHead {
+            status: refusal.status,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(Content::sized(TEXT, text.len())),
+            cors: env.origins.cors(refusal.grant),
+            set_cookie: None,
+            allow: refusal.allow,
+            caching: Caching::NoStore,
+        };
+        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
     }
 
     /// Answers a fault after which nothing of the connection can be trusted: answer, shut, discard, close.
@@ -487,6 +541,16 @@ impl Conn {
         self.phase = Phase::Dead;
         self.output.clear();
         self.input = None;
+    }
+
+    /// Whether a request or an answer is under way on it.
+    pub fn is_unfinished(&self) -> bool {
+        self.stage != Stage::Idle || self.is_waiting() || !self.output.is_empty()
+    }
+
+    /// Whether nothing is under way on it, a parting included.
+    pub fn is_quiet(&self) -> bool {
+        self.phase == Phase::Open && !self.is_unfinished()
     }
 
     /// When [`Conn::timed_out`] is due, ms. Nothing is due while a poll is parked.

@@ -13,6 +13,7 @@ use crate::http::head::{Head, Method};
 use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits;
+use crate::pages::Pages;
 
 /// What an operator sets.
 #[derive(Debug)]
@@ -23,7 +24,12 @@ pub struct Site {
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
     pub proxies: TrustedProxies,
+    /// The server's own files.
+    pub pages: Pages,
 }
+
+/// Where load balancers and monitors ask whether the server takes requests. Outside the mount, whatever that is.
+pub const HEALTH: &str = "/health";
 
 /// How the JSON texts of a batch stand in a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +58,28 @@ pub enum Route {
     Bayeux(ReplyTo, BodyForm),
     /// A browser asks before it sends a cross-site request.
     Preflight(Grant),
-    /// A health check: answered without content.
+    /// An `OPTIONS` outside the endpoint, as some proxies send to see whether a server lives: answered without content.
     NoContent,
+    /// A health check, answered with or without a body.
+    Health {
+        /// Not for a `HEAD`.
+        body: bool,
+    },
+    /// A file of the server's own.
+    Page(PageForm),
     /// Not to be had.
     Refuse(Refusal),
+}
+
+/// How much of a page is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageForm {
+    /// All of it.
+    Whole,
+    /// Its head.
+    Head,
+    /// Nothing: the client has it already.
+    Known,
 }
 
 /// A refusal of one request; the connection may go on.
@@ -93,14 +117,30 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] =
+        [Self::Origin, Self::Request, Self::Framing, Self::Batch, Self::Timeout, Self::Transport, Self::Size];
     /// How many kinds there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// The kind that a framing error of this status is.
     pub const fn of_fault(status: Status) -> Self {
         match status {
             Status::ContentTooLarge | Status::HeadersTooLarge | Status::UriTooLong => Self::Size,
             _ => Self::Framing,
+        }
+    }
+
+    /// What a line of counts calls it.
+    pub const fn short_name(self) -> &'static str {
+        match self {
+            Self::Origin => "cross-site",
+            Self::Request => "unknown-request",
+            Self::Framing => "malformed-http",
+            Self::Batch => "malformed-batch",
+            Self::Timeout => "slow-request",
+            Self::Transport => "transport",
+            Self::Size => "large-request",
         }
     }
 
@@ -127,20 +167,18 @@ impl Refusal {
 impl Site {
     /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket.
     pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Route {
+        let reads = matches!(head.method, Method::Get | Method::Head);
+        if head.path == HEALTH && reads {
+            return Route::Health { body: head.method == Method::Get };
+        }
         if !self.is_mounted(head.path) {
-            return match head.method {
-                Method::Options => Route::NoContent,
-                _ => Route::Refuse(Refusal::new(
-                    Status::NotFound,
-                    format!("Nothing here. The Bayeux endpoint is {}", self.mount),
-                )),
-            };
+            return self.route_elsewhere(head, reads);
         }
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
         let (grant, cross) = match self.origins.check_head(head, forwarded.host) {
             Verdict::NoOrigin => (Grant::SameOrigin, false),
             Verdict::Granted(grant) => (grant, grant != Grant::SameOrigin),
-            Verdict::Refused => return Route::Refuse(refused_origin(head)),
+            Verdict::Refused => return Route::Refuse(refused_origin(head, self.origins.any_listed())),
         };
         match head.method {
             Method::Options => Route::Preflight(grant),
@@ -161,6 +199,27 @@ impl Site {
                 Route::Refuse(Refusal { allow: Some("POST, OPTIONS"), grant, ..refusal })
             }
         }
+    }
+
+    /// A request for something beside the endpoint.
+    fn route_elsewhere(&self, head: &Head<'_>, reads: bool) -> Route {
+        if head.method == Method::Options {
+            return Route::NoContent;
+        }
+        let Some(page) = self.pages.find(head.path) else {
+            let text = format!("Nothing here. The Bayeux endpoint is {}", self.mount);
+            return Route::Refuse(Refusal::new(Status::NotFound, text));
+        };
+        if !reads {
+            let refusal = Refusal::new(Status::MethodNotAllowed, "This page can only be read");
+            return Route::Refuse(Refusal { allow: Some("GET, HEAD"), ..refusal });
+        }
+        let known = head.values("if-none-match").any(|field| page.tag.is_among(field));
+        Route::Page(match head.method {
+            _ if known => PageForm::Known,
+            Method::Head => PageForm::Head,
+            _ => PageForm::Whole,
+        })
     }
 
     /// The mount itself or anything below it.
@@ -186,20 +245,23 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
 }
 
 /// The refusal names the setting that would lift it.
-fn refused_origin(head: &Head<'_>) -> Refusal {
+fn refused_origin(head: &Head<'_>, others_listed: bool) -> Refusal {
     let sent = head.header("origin").unwrap_or_default();
     let origin = printable(sent);
     let host = printable(head.host.unwrap_or("none").as_bytes());
-    // The line is there to be pasted into a shell, so it holds nothing that a shell would act on.
+    // The line is there to be pasted into a shell or a file, so it holds nothing that either would act on.
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'.' | b'-' | b'_' | b'[' | b']');
     let whole = sent.iter().copied().all(plain) && sent.len() == origin.len();
     let could_be_listed = whole && OriginRule::new(core::slice::from_ref(&origin)).is_ok();
-    let text = if could_be_listed {
-        format!("Origin {origin} may not use Host {host}. To allow it, start encke with: --allowed-origins {origin}")
-    } else {
-        format!("Origin {origin} may not use Host {host}. It is none that --allowed-origins takes as it stands")
+    let help = match (could_be_listed, others_listed) {
+        (true, false) => {
+            format!("To allow it, set allowed-origins = [\"{origin}\"] or start encke with: --allowed-origins {origin}")
+        }
+        (true, true) => format!("To allow it too, add to the list of allowed-origins: {origin}"),
+        (false, _) => "It is none that allowed-origins takes as it stands".to_owned(),
     };
+    let text = format!("Origin {origin} may not use Host {host}. {help}");
     Refusal { kind: RefusalKind::Origin, ..Refusal::new(Status::Forbidden, text) }
 }
 

@@ -13,7 +13,7 @@ impl Bench {
         Self { origins: OriginRule::default(), date: HttpDate::from_unix_ms(0) }
     }
     fn at(&self, now_ms: u64) -> Env<'_> {
-        Env { date: &self.date, origins: &self.origins, now_ms }
+        Env { date: &self.date, origins: &self.origins, now_ms, ending: false }
     }
 }
 

@@ -3,10 +3,13 @@
 mod bench;
 mod channels;
 mod connect;
+mod ending;
 mod events;
 mod framing;
 mod http;
 mod limits;
 mod meta;
 mod origin;
+mod pages;
+mod reconfigure;
 mod sessions;

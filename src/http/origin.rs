@@ -126,6 +126,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct OriginRule {
     listed: Vec<AllowedOrigin>,
+    /// Listed once, with the indices before those of `listed`: requests under way may have been granted by them.
+    retired: Vec<AllowedOrigin>,
     any: bool,
 }
 
@@ -149,6 +151,21 @@ impl OriginRule {
         Ok(rule)
     }
 
+    /// The rule that takes the place of this one. What this one has granted keeps its meaning.
+    ///
+    /// # Errors
+    /// A text for the operator, if more origins than can be told apart have been listed since the start.
+    pub fn succeeded_by(&self, next: &Self) -> Result<Self, String> {
+        if self.any == next.any && self.listed == next.listed {
+            return Ok(self.clone());
+        }
+        let retired = [self.retired.as_slice(), self.listed.as_slice()].concat();
+        if retired.len().saturating_add(next.listed.len()) > usize::from(u16::MAX) {
+            return Err("allowed-origins has changed too often: restart encke".to_owned());
+        }
+        Ok(Self { listed: next.listed.clone(), retired, any: next.any })
+    }
+
     /// Whether any origin besides the server's own is let in.
     pub fn any_listed(&self) -> bool {
         self.any || !self.listed.is_empty()
@@ -167,7 +184,7 @@ impl OriginRule {
             return Some(Grant::SameOrigin);
         }
         match self.listed.iter().position(|allowed| allowed.matches(origin)) {
-            Some(index) => u16::try_from(index).ok().map(Grant::Listed),
+            Some(index) => u16::try_from(self.retired.len().saturating_add(index)).ok().map(Grant::Listed),
             None => self.any.then_some(Grant::Any),
         }
     }
@@ -187,7 +204,10 @@ impl OriginRule {
     /// What the response tells the browser. If others are listed, also the server's own pages get `Vary`.
     pub fn cors(&self, grant: Grant) -> Cors<'_> {
         match grant {
-            Grant::Listed(index) => self.listed.get(usize::from(index)).map_or(Cors::Vary, Cors::Listed),
+            Grant::Listed(index) => {
+                let known = self.retired.iter().chain(&self.listed).nth(usize::from(index));
+                known.map_or(Cors::Vary, Cors::Listed)
+            }
             Grant::Any => Cors::Any,
             Grant::SameOrigin if self.any_listed() => Cors::Vary,
             Grant::SameOrigin => Cors::None,
@@ -203,6 +223,19 @@ mod tests {
 
     fn rule(list: &[&str]) -> OriginRule {
         OriginRule::new(&list.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_grant_keeps_its_meaning_when_the_list_changes() {
+        let first = rule(&["https://a.example", "https://b.example"]);
+        let granted = first.check(b"https://b.example", None, None).unwrap();
+        let second = first.succeeded_by(&rule(&["https://c.example"])).unwrap();
+        assert_eq!(second.cors(granted), first.cors(granted));
+        assert_eq!(second.check(b"https://b.example", None, None), None, "no longer listed");
+        let other = second.check(b"https://c.example", None, None).unwrap();
+        assert!(matches!(second.cors(other), Cors::Listed(origin) if origin.as_str() == "https://c.example"));
+        let same = second.succeeded_by(&rule(&["https://c.example"])).unwrap();
+        assert_eq!(same.retired.len(), 2, "a list that stays costs nothing");
     }
 
     fn check(list: &[&str], origin: &str, host: &str) -> Option<Grant> {

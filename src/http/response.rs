@@ -27,6 +27,8 @@ pub enum Status {
     Ok = 200,
     /// 204: preflights and health checks.
     NoContent = 204,
+    /// 304: what the client has is what there is.
+    NotModified = 304,
     /// 400: the request breaks a grammar.
     BadRequest = 400,
     /// 401: an admin surface without its token.
@@ -76,6 +78,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::NoContent => "No Content",
+            Self::NotModified => "Not Modified",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
@@ -129,12 +132,63 @@ pub struct Content {
     pub length: Length,
     /// The value of `Content-Disposition`, if the response has one (JSONP: `attachment; filename=...`).
     pub disposition: Option<&'static str>,
+    /// The value of `Content-Security-Policy`, if the response is a page.
+    pub policy: Option<&'static str>,
 }
 
 impl Content {
     /// A body of this type and of so many bytes.
     pub const fn sized(media_type: &'static str, bytes: usize) -> Self {
-        Self { media_type, length: Length::Known(bytes), disposition: None }
+        Self { media_type, length: Length::Known(bytes), disposition: None, policy: None }
+    }
+}
+
+/// A strong validator for the bytes of a page (RFC 9110 section 8.8.3): a quoted hash of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ETag([u8; 18]);
+
+impl ETag {
+    /// The validator of these bytes: FNV-1a, 64 bits. It tells versions of one page apart and protects nothing.
+    pub fn of(bytes: &[u8]) -> Self {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
+        let mut text = [b'"'; 18];
+        let hex = hash.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        for (place, digit) in text.iter_mut().skip(1).zip(hex) {
+            *place = char::from_digit(u32::from(digit), 16).map_or(b'0', |digit| digit as u8);
+        }
+        Self(text)
+    }
+
+    /// Whether the value of an `If-None-Match` field names it, or anything (RFC 9110 section 13.1.2).
+    pub fn is_among(&self, field: &[u8]) -> bool {
+        let same = |entry: &[u8]| entry == b"*" || entry.strip_prefix(b"W/").unwrap_or(entry) == self.0;
+        field.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(same)
+    }
+}
+
+/// What caches are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// To keep nothing.
+    NoStore,
+    /// To ask each time whether it has changed.
+    Revalidate(ETag),
+    /// Nothing.
+    Unsaid,
+}
+
+impl Caching {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::NoStore => out.extend_from_slice(b"Cache-Control: no-store\r\n"),
+            Self::Revalidate(tag) => {
+                out.extend_from_slice(b"Cache-Control: no-cache\r\nETag: ");
+                out.extend_from_slice(&tag.0);
+                out.extend_from_slice(b"\r\n");
+            }
+            Self::Unsaid => {}
+        }
     }
 }
 
@@ -205,7 +259,7 @@ pub struct ResponseHead<'a> {
     pub persistence: Persistence,
     /// The present date.
     pub date: &'a HttpDate,
-    /// The body, if there is one. Not looked at for a 204, which never has one.
+    /// The body, if there is one. Not looked at for a 204 and a 304, which never have one.
     pub content: Option<Content>,
     /// What other origins are told.
     pub cors: Cors<'a>,
@@ -213,8 +267,8 @@ pub struct ResponseHead<'a> {
     pub set_cookie: Option<SetCookie<'a>>,
     /// The methods of a 405 (RFC 9110 section 10.2.1), such as `GET, POST, OPTIONS`.
     pub allow: Option<&'static str>,
-    /// Whether caches are told to keep nothing.
-    pub no_store: bool,
+    /// What caches are told.
+    pub caching: Caching,
 }
 
 impl ResponseHead<'_> {
@@ -223,9 +277,7 @@ impl ResponseHead<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.reserve(USUAL_HEAD_BYTES);
         write_start(out, self.status, self.date, self.persistence);
-        if self.no_store {
-            out.extend_from_slice(b"Cache-Control: no-store\r\n");
-        }
+        self.caching.write(out);
         self.cors.write(out);
         if let Some(cookie) = &self.set_cookie {
             cookie.write(out);
@@ -236,7 +288,7 @@ impl ResponseHead<'_> {
             out.extend_from_slice(b"\r\n");
         }
         match &self.content {
-            _ if self.status == Status::NoContent => {}
+            _ if matches!(self.status, Status::NoContent | Status::NotModified) => {}
             Some(content) => write_content(out, content),
             None => out.extend_from_slice(b"Content-Length: 0\r\n"),
         }
@@ -278,6 +330,11 @@ fn write_content(out: &mut Vec<u8>, content: &Content) {
     if let Some(disposition) = content.disposition {
         out.extend_from_slice(b"Content-Disposition: ");
         out.extend_from_slice(disposition.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(policy) = content.policy {
+        out.extend_from_slice(b"Content-Security-Policy: ");
+        out.extend_from_slice(policy.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     match content.length {
@@ -328,7 +385,7 @@ mod tests {
             cors: Cors::None,
             set_cookie: None,
             allow: None,
-            no_store: false,
+            caching: Caching::Unsaid,
         }
     }
 
@@ -341,7 +398,8 @@ mod tests {
     #[test]
     fn a_delivery() {
         let date = date();
-        let head = ResponseHead { content: Some(Content::sized(JSON, 1234)), no_store: true, ..plain(&date) };
+        let head =
+            ResponseHead { content: Some(Content::sized(JSON, 1234)), caching: Caching::NoStore, ..plain(&date) };
         let expected = "HTTP/1.1 200 OK\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\nCache-Control: no-store\r\n\
             Content-Type: application/json;charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 1234\r\n\r\n";
         assert_eq!(text(&head), expected);
@@ -386,7 +444,7 @@ mod tests {
             let head = ResponseHead { status: Status::NoContent, content, ..plain(&date) };
             assert_eq!(text(&head), "HTTP/1.1 204 No Content\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\n\r\n");
         }
-        let stream = |length| Content { media_type: "text/event-stream", length, disposition: None };
+        let stream = |length| Content { media_type: "text/event-stream", length, disposition: None, policy: None };
         let chunked = text(&ResponseHead { content: Some(stream(Length::Chunked)), ..plain(&date) });
         assert!(
             chunked.ends_with("nosniff\r\nTransfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n\r\n"),
@@ -481,8 +539,13 @@ mod tests {
         let date = date();
         let status = Status::HeadersTooLarge;
         let content = Some(Content::sized(JSON, usize::MAX));
-        let head =
-            ResponseHead { status, content, persistence: Persistence::KeepAlive10, no_store: true, ..plain(&date) };
+        let head = ResponseHead {
+            status,
+            content,
+            persistence: Persistence::KeepAlive10,
+            caching: Caching::NoStore,
+            ..plain(&date)
+        };
         assert!(text(&head).len() <= USUAL_HEAD_BYTES);
     }
 

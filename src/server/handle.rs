@@ -18,6 +18,7 @@ const DATA_DEPTH: usize = 30;
 #[derive(Debug)]
 pub(super) enum Mail {
     Command(Command),
+    Shutdown,
     Stop,
 }
 
@@ -82,7 +83,16 @@ impl Handle {
         self.send(Mail::Command(Command::Disconnect(client_id.to_owned())))
     }
 
-    /// Ends [`Server::run`](super::Server::run).
+    /// Ends [`Server::run`](super::Server::run) when its clients have been told to go, in the time that
+    /// [`Settings::shutdown_ms`](super::Settings::shutdown_ms) gives them.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn shutdown(&self) -> Result<(), HandleError> {
+        self.send(Mail::Shutdown)
+    }
+
+    /// Ends [`Server::run`](super::Server::run) at once.
     ///
     /// # Errors
     /// [`HandleError::Full`] or [`HandleError::Closed`].

@@ -3,12 +3,13 @@
 //! Owns the listeners, the streams and the sleep. All decisions are the engine's; here bytes are moved. Readiness is
 //! edge-triggered, so what a turn leaves over is on a list and the next turn does not sleep.
 
+pub mod builder;
 mod clock;
 mod handle;
-mod stream;
-
+pub mod listen;
 #[cfg(feature = "daemon")]
-pub mod options;
+mod signals;
+mod stream;
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -16,23 +17,23 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 
-use crate::broker::policy::{AllowAll, Policy};
-use crate::broker::{self, token::Entropy};
 use crate::clock::Now;
-use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Census, Engine, Parts, Wake};
+use crate::engine::{Census, Change, Engine, Wake};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::OriginRule;
-use crate::limits::Limits;
 
+pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
+pub use listen::Listen;
 
+use builder::invalid;
 use clock::Clock;
 use handle::Mail;
-use stream::{Listener, Stream};
+use listen::Listener;
+use stream::Stream;
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -42,165 +43,16 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 /// Listener `n` is `LISTENERS - n`.
 const LISTENERS: usize = usize::MAX - 2;
-/// Connections waiting in the kernel to be accepted, per listener. A ramp of clients overruns a small one, and then each
-/// refused client waits a second before it tries again.
-const BACKLOG: i32 = 4_096;
 /// After a failed accept, ms before the next try; a closed connection brings it on at once.
 const ACCEPT_RETRY_MS: u64 = 100;
 /// Between two warnings that accepting pauses, ms.
 const PAUSE_QUIET_MS: u64 = 10_000;
+/// Turns of accepting what the kernel has taken on, before listening ends, count.
+const DRAIN_ACCEPTS: usize = 64;
 /// Events taken from the kernel at once, count.
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
 const SLICES: usize = 64;
-
-/// What a server is built from.
-pub struct Builder {
-    listen: Vec<SocketAddr>,
-    mount: String,
-    origins: Vec<String>,
-    proxies: Vec<String>,
-    broker: broker::Config,
-    limits: Limits,
-    policy: Box<dyn Policy>,
-}
-
-impl core::fmt::Debug for Builder {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Builder").field("listen", &self.listen).field("mount", &self.mount).finish_non_exhaustive()
-    }
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
-            mount: "/cometd".to_owned(),
-            origins: Vec::new(),
-            proxies: vec!["loopback".to_owned(), "unix".to_owned()],
-            broker: broker::Config::default(),
-            limits: Limits::default(),
-            policy: Box::new(AllowAll),
-        }
-    }
-}
-
-impl Builder {
-    /// The addresses to listen on, in place of `127.0.0.1:8080`. Port 0 takes any free port.
-    #[must_use]
-    pub fn listen(mut self, addresses: Vec<SocketAddr>) -> Self {
-        self.listen = addresses;
-        self
-    }
-
-    /// The path of the Bayeux endpoint, in place of `/cometd`.
-    #[must_use]
-    pub fn mount(mut self, path: &str) -> Self {
-        path.clone_into(&mut self.mount);
-        self
-    }
-
-    /// The origins whose pages may use this server from elsewhere: `https://app.example`, or `*`. None by default.
-    #[must_use]
-    pub fn allowed_origins(mut self, origins: Vec<String>) -> Self {
-        self.origins = origins;
-        self
-    }
-
-    /// The addresses and networks whose `X-Forwarded-*` header fields are believed. `loopback` and `unix` by default.
-    #[must_use]
-    pub fn trusted_proxies(mut self, proxies: Vec<String>) -> Self {
-        self.proxies = proxies;
-        self
-    }
-
-    /// How sessions are treated.
-    #[must_use]
-    pub fn broker(mut self, config: broker::Config) -> Self {
-        self.broker = config;
-        self
-    }
-
-    /// Every bound.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Who may do what, in place of everyone everything.
-    #[must_use]
-    pub fn policy(mut self, policy: Box<dyn Policy>) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// Binds the addresses.
-    ///
-    /// # Errors
-    /// A setting that is no good (`InvalidInput`), or an address that cannot be bound; the text says which and why.
-    pub fn build(self) -> io::Result<Server> {
-        let invalid = |text: String| io::Error::new(ErrorKind::InvalidInput, text);
-        check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
-        let site = Site {
-            mount: self.mount,
-            origins: OriginRule::new(&self.origins).map_err(invalid)?,
-            proxies: TrustedProxies::parse(&self.proxies).map_err(invalid)?,
-        };
-        let clock = Clock::start();
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        let mut listeners = Vec::new();
-        for address in self.listen {
-            let mut listener = Listener::bind(address, BACKLOG)
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-            listener.register(poll.registry(), Token(LISTENERS - listeners.len()))?;
-            listeners.push(listener);
-        }
-        let (handle, mail) = handle::mailbox(waker, self.limits.mailbox_commands);
-        let mount = site.mount.clone();
-        let scratch = vec![0; self.limits.read_bytes_per_turn];
-        let parts =
-            Parts { site, broker: self.broker, limits: self.limits, entropy: Box::new(OsEntropy), policy: self.policy };
-        Ok(Server {
-            engine: Engine::new(parts, clock.now()),
-            poll,
-            listeners,
-            streams: Vec::new(),
-            open: 0,
-            again: Vec::new(),
-            accepting: Accepting::Ready,
-            quiet_until_ms: 0,
-            scratch,
-            clock,
-            mount,
-            handle,
-            mail,
-            #[cfg(feature = "daemon")]
-            signals: None,
-        })
-    }
-}
-
-fn check_mount(mount: &str) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~');
-    if mount.starts_with('/') && mount.bytes().all(plain) && !mount.contains("//") {
-        return Ok(());
-    }
-    Err("must be a path such as /cometd, of letters, digits and - _ . ~".to_owned())
-}
-
-/// Random bytes from the operating system.
-struct OsEntropy;
-
-impl Entropy for OsEntropy {
-    fn secret(&mut self) -> [u8; broker::token::SECRET_BYTES] {
-        let mut secret = [0; broker::token::SECRET_BYTES];
-        // A server that cannot make secrets must not run on.
-        getrandom::fill(&mut secret).expect("the operating system gives random bytes");
-        secret
-    }
-}
 
 /// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +65,34 @@ enum Accepting {
     Full,
     /// Not until one closes or it is that late, ms: the kernel had no room for another.
     Failed { retry_ms: u64 },
+    /// Never again: the server ends.
+    Never,
+}
+
+/// Where a server stands in its life.
+///
+/// | state | next | by |
+/// |---|---|---|
+/// | `Serving` | `Draining` | a signal to end, [`Handle::shutdown`] |
+/// | | `Over` | the same if clients get no time to leave, [`Handle::stop`] |
+/// | `Draining` | `Over` | all clients have their answers, the time is up, or a second signal |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Serving,
+    /// Nothing is accepted any more, and clients are told to go, until then, ms.
+    Draining {
+        until_ms: u64,
+    },
+    Over,
+}
+
+/// Why [`Server::run_until_asked`] has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The server has ended.
+    End,
+    /// SIGHUP: [`Server::reconfigure`], if there is something new, and run on.
+    Reload,
 }
 
 /// A socket with what the loop must remember of it.
@@ -238,6 +118,8 @@ pub struct Server {
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
     accepting: Accepting,
+    life: Life,
+    shutdown_ms: u32,
     /// No further warning of a pause in accepting before that, ms.
     quiet_until_ms: u64,
     scratch: Vec<u8>,
@@ -246,7 +128,7 @@ pub struct Server {
     handle: Handle,
     mail: Receiver<Mail>,
     #[cfg(feature = "daemon")]
-    signals: Option<signal_hook_mio::v1_0::Signals>,
+    signals: Option<signals::Signals>,
 }
 
 impl core::fmt::Debug for Server {
@@ -261,14 +143,27 @@ impl Server {
         Builder::default()
     }
 
-    /// The addresses that it listens on, with real ports.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(Listener::address).collect()
+    /// Where it listens, with real ports; nowhere once it is ending.
+    pub fn listening(&self) -> Vec<Listen> {
+        self.listeners.iter().filter_map(|listener| listener.at().ok()).collect()
     }
 
-    /// The URLs of its Bayeux endpoint.
+    /// The addresses among the places where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |at| match at {
+            Listen::Tcp(address) => Some(address),
+            Listen::Unix(_) => None,
+        };
+        self.listening().into_iter().filter_map(address).collect()
+    }
+
+    /// The URLs of its Bayeux endpoint. That of a Unix socket is written as nginx wants it: `http://unix:/path:/cometd`.
     pub fn urls(&self) -> Vec<String> {
-        self.addresses().iter().map(|address| format!("http://{address}{}", self.mount)).collect()
+        let url = |at| match at {
+            Listen::Tcp(address) => format!("http://{address}{}", self.mount),
+            Listen::Unix(_) => format!("http://{at}:{}", self.mount),
+        };
+        self.listening().into_iter().map(url).collect()
     }
 
     /// For other threads to publish with, and to stop it.
@@ -281,16 +176,31 @@ impl Server {
         self.engine.census()
     }
 
-    /// Stops on SIGTERM and SIGINT, in place of ending the process.
+    /// Changes what can be changed while it runs. Sessions and connections stay; what they were told before holds for them
+    /// until they are told anew.
+    ///
+    /// # Errors
+    /// A setting that is no good (`InvalidInput`); nothing has changed then.
+    pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
+        let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker, limits } = settings;
+        let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
+        let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
+        self.engine.reconfigure(Change { origins, proxies, demo, broker, limits }).map_err(invalid)?;
+        self.shutdown_ms = shutdown_ms;
+        if self.accepting == Accepting::Full {
+            self.accepting = Accepting::More;
+        }
+        Ok(())
+    }
+
+    /// Obeys signals in place of what they do by default: SIGTERM and SIGINT end the server, at the second time at once;
+    /// SIGHUP makes [`Server::run_until_asked`] return; SIGUSR1 logs counts.
     ///
     /// # Errors
     /// The operating system's.
     #[cfg(feature = "daemon")]
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        let mut signals = signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT])?;
-        self.poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
-        self.signals = Some(signals);
+    pub fn obey_signals(&mut self) -> io::Result<()> {
+        self.signals = Some(signals::Signals::register(self.poll.registry(), SIGNALS)?);
         Ok(())
     }
 
@@ -299,6 +209,15 @@ impl Server {
     /// # Errors
     /// Those of the operating system that leave nothing to go on with.
     pub fn run(mut self) -> io::Result<()> {
+        while self.run_until_asked()? != Asked::End {}
+        Ok(())
+    }
+
+    /// Serves until it is stopped or asked for something that is not for it to do. May be called again after the latter.
+    ///
+    /// # Errors
+    /// Those of the operating system that leave nothing to go on with.
+    pub fn run_until_asked(&mut self) -> io::Result<Asked> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = self.sleep_for();
@@ -306,16 +225,16 @@ impl Server {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
-            if !self.turn(&events) {
-                return Ok(());
+            if let Some(asked) = self.turn(&events) {
+                return Ok(asked);
             }
         }
     }
 
-    /// One turn: everything that has come in, one flush, everything that goes out. Whether to go on.
-    fn turn(&mut self, events: &Events) -> bool {
+    /// One turn: everything that has come in, one flush, everything that goes out. What is asked of the caller, if anything.
+    fn turn(&mut self, events: &Events) -> Option<Asked> {
         let now = self.clock.now();
-        let mut run = true;
+        let mut asked = None;
         for key in core::mem::take(&mut self.again) {
             if let Some(slot) = self.slot(key) {
                 slot.listed = false;
@@ -323,7 +242,7 @@ impl Server {
             self.read(key, now);
         }
         for event in events {
-            run &= self.event(event, now);
+            asked = self.event(event, now).or(asked);
         }
         self.accept(now);
         self.engine.handle_timeout(now);
@@ -331,7 +250,44 @@ impl Server {
         while let Some(key) = self.engine.next_dirty() {
             self.drive(key, now);
         }
-        run
+        if let Life::Draining { until_ms } = self.life
+            && (until_ms <= now.mono_ms || self.engine.is_drained())
+        {
+            self.life = Life::Over;
+        }
+        if self.life != Life::Over {
+            return asked;
+        }
+        match self.engine.unfinished() {
+            0 => log::info!("stopped, no connection was cut off"),
+            cut => log::info!("stopped, {cut} connections were cut off"),
+        }
+        Some(Asked::End)
+    }
+
+    /// Begins to end, if there is time for that and it has not begun: nothing is accepted any more, and clients are
+    /// answered and told to go.
+    fn shutdown(&mut self, now: Now) {
+        if self.life != Life::Serving || self.shutdown_ms == 0 {
+            return self.life = Life::Over;
+        }
+        // What the kernel has taken on already would be reset.
+        for _ in 0..DRAIN_ACCEPTS {
+            if self.accepting == Accepting::Ready {
+                self.accepting = Accepting::More;
+            }
+            self.accept(now);
+            if self.accepting != Accepting::More {
+                break;
+            }
+        }
+        self.listeners.clear();
+        self.accepting = Accepting::Never;
+        let held = self.engine.census().parked;
+        let time = Duration::from_millis(u64::from(self.shutdown_ms));
+        log::info!("ending: {held} held connects are answered within {time:?}; another signal ends at once");
+        self.engine.drain(u64::from(self.shutdown_ms), now);
+        self.life = Life::Draining { until_ms: now.mono_ms + u64::from(self.shutdown_ms) };
     }
 
     fn sleep_for(&self) -> Option<Duration> {
@@ -340,52 +296,70 @@ impl Server {
         }
         let retry = match self.accepting {
             Accepting::Failed { retry_ms } => Some(retry_ms),
-            Accepting::Ready | Accepting::More | Accepting::Full => None,
+            Accepting::Ready | Accepting::More | Accepting::Full | Accepting::Never => None,
+        };
+        let over = match self.life {
+            Life::Draining { until_ms } => Some(until_ms),
+            Life::Serving | Life::Over => None,
         };
         let engine = match self.engine.poll_timeout() {
             Some((_, Wake::Work)) => return Some(Duration::ZERO),
             Some((at, Wake::Timer)) => Some(at),
             None => None,
         };
-        let at = [retry, engine].into_iter().flatten().min()?;
+        let at = [retry, over, engine].into_iter().flatten().min()?;
         Some(self.clock.until(at))
     }
 
-    /// Takes one event; false to stop.
-    fn event(&mut self, event: &Event, now: Now) -> bool {
+    /// Takes one event; what is asked of the caller, if anything.
+    fn event(&mut self, event: &Event, now: Now) -> Option<Asked> {
         match event.token() {
             WAKER => self.read_mail(now),
             #[cfg(feature = "daemon")]
-            SIGNALS => self.signals.as_mut().is_none_or(|signals| signals.pending().next().is_none()),
+            SIGNALS => return self.obey(now),
             Token(token) if token > LISTENERS - self.listeners.len() => {
                 if self.accepting == Accepting::Ready {
                     self.accepting = Accepting::More;
                 }
-                true
             }
             Token(token) => {
                 if let Some(key) = ConnKey::from_bits(token as u64) {
                     self.ready(key, event, now);
                 }
-                true
             }
         }
+        None
     }
 
-    fn read_mail(&mut self, now: Now) -> bool {
+    #[cfg(feature = "daemon")]
+    fn obey(&mut self, now: Now) -> Option<Asked> {
+        use signals::Request;
+        let mut asked = None;
+        let requests: Vec<Request> = self.signals.iter_mut().flat_map(signals::Signals::pending).collect();
+        for request in requests {
+            match (request, self.life) {
+                (Request::End, _) => self.shutdown(now),
+                (Request::Reload, _) => asked = Some(Asked::Reload),
+                (Request::Report, _) => self.engine.report(),
+            }
+        }
+        asked
+    }
+
+    fn read_mail(&mut self, now: Now) {
         for _ in 0..self.engine.limits().mailbox_commands {
             match self.mail.try_recv() {
                 Ok(Mail::Command(command)) => {
                     // What could not be published is counted and told by the engine.
                     self.engine.command(&command, now);
                 }
-                Ok(Mail::Stop) => return false,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+                Ok(Mail::Shutdown) => self.shutdown(now),
+                Ok(Mail::Stop) => return self.life = Life::Over,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
         // The rest in the next turn, so that busy publishers cannot keep clients waiting.
         self.handle.wake();
-        true
     }
 
     fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
@@ -505,7 +479,7 @@ impl Server {
         match self.accepting {
             Accepting::More => {}
             Accepting::Failed { retry_ms } if retry_ms <= now.mono_ms => {}
-            Accepting::Ready | Accepting::Full | Accepting::Failed { .. } => return,
+            Accepting::Ready | Accepting::Full | Accepting::Failed { .. } | Accepting::Never => return,
         }
         self.accepting = Accepting::Ready;
         for at in 0..self.listeners.len() {
@@ -561,119 +535,4 @@ fn is_about_the_peer(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_of_an_idle_connection_takes_little_room() {
-        // mio's sockets carry more than the file descriptor in debug builds, so they are left out of the sum.
-        let slot = size_of::<Option<Slot>>() - size_of::<Stream>();
-        assert!(slot <= 16, "{slot}");
-    }
-
-    /// A server with a client side to play with, whose turns are taken by hand.
-    struct Bench {
-        server: Server,
-        events: Events,
-    }
-
-    impl Bench {
-        fn new(limits: Limits) -> Self {
-            let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let server = Server::builder().listen(vec![any]).limits(limits).build().unwrap();
-            Self { server, events: Events::with_capacity(64) }
-        }
-
-        fn connect(&self) -> std::net::TcpStream {
-            std::net::TcpStream::connect(self.server.addresses()[0]).unwrap()
-        }
-
-        fn turn(&mut self) -> bool {
-            let timeout = self.server.sleep_for().or(Some(Duration::from_secs(30)));
-            self.server.poll.poll(&mut self.events, timeout).unwrap();
-            self.server.turn(&self.events)
-        }
-    }
-
-    #[test]
-    fn limit_accepts_per_turn() {
-        let mut bench = Bench::new(Limits { accepts_per_turn: 2, ..Limits::default() });
-        let _clients: Vec<_> = (0..5).map(|_| bench.connect()).collect();
-        let mut open = Vec::new();
-        for _ in 0..3 {
-            bench.turn();
-            open.push(bench.server.open);
-        }
-        assert_eq!(open, [2, 4, 5]);
-    }
-
-    #[test]
-    fn limit_connections_pauses_accepting_until_one_closes() {
-        let mut bench = Bench::new(Limits { connections: 2, ..Limits::default() });
-        let mut clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
-        bench.turn();
-        assert_eq!((bench.server.open, bench.server.accepting), (2, Accepting::Full));
-        clients.remove(0);
-        while bench.server.accepting == Accepting::Full {
-            bench.turn();
-        }
-        bench.turn();
-        assert_eq!(bench.server.open, 2, "the third has taken the place of the first");
-    }
-
-    #[test]
-    fn limit_read_bytes_per_turn() {
-        for (bytes, again) in [(99, false), (100, true), (101, true)] {
-            let mut bench = Bench::new(Limits { read_bytes_per_turn: 100, ..Limits::default() });
-            let mut client = bench.connect();
-            while bench.server.open == 0 {
-                bench.turn();
-            }
-            client.write_all(&vec![b'x'; bytes]).unwrap();
-            while bench.server.streams.iter().flatten().all(|slot| !bench.server.engine.has_received(slot.key)) {
-                bench.turn();
-            }
-            assert_eq!(!bench.server.again.is_empty(), again, "{bytes}");
-        }
-    }
-
-    #[test]
-    fn limit_mailbox_commands() {
-        let bench = Bench::new(Limits { mailbox_commands: 2, ..Limits::default() });
-        let handle = bench.server.handle();
-        assert_eq!(handle.publish("/a", "{}"), Ok(()));
-        assert_eq!(handle.publish("/a", "1"), Ok(()));
-        assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
-        drop(bench);
-        assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
-    }
-
-    #[test]
-    fn a_handle_publishes_and_stops_from_another_thread() {
-        let mut bench = Bench::new(Limits::default());
-        let handle = bench.server.handle();
-        assert_eq!(handle.publish("/a/*", "1"), Err(HandleError::Channel));
-        assert_eq!(handle.publish("/meta/x", "1"), Err(HandleError::Channel));
-        assert_eq!(handle.publish("/a", "{"), Err(HandleError::Data));
-        assert_eq!(handle.publish("/a", r#""\ud800""#), Err(HandleError::Data));
-        for (depth, taken) in [(29, true), (30, true), (31, false)] {
-            let data = "[".repeat(depth) + &"]".repeat(depth);
-            assert_eq!(super::handle::checked(&data), taken.then_some(()).ok_or(HandleError::Data));
-        }
-        std::thread::spawn(move || {
-            handle.publish("/a", "1").unwrap();
-            handle.stop().unwrap();
-        });
-        while bench.turn() {}
-        assert_eq!(bench.server.engine.counters().published, 1);
-    }
-
-    #[test]
-    fn a_mount_that_is_no_path_is_refused() {
-        for (mount, good) in
-            [("/cometd", true), ("/", true), ("cometd", false), ("/a b", false), ("/a//b", false), ("", false)]
-        {
-            assert_eq!(check_mount(mount).is_ok(), good, "{mount}");
-        }
-    }
-}
+mod tests;

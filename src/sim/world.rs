@@ -106,6 +106,7 @@ impl<P: People> World<P> {
             mount: "/cometd".to_owned(),
             origins: OriginRule::default(),
             proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
+            pages: crate::pages::Pages::new("/cometd", false),
         };
         let watch = Watch::new(&limits);
         let entropy = Box::new(SeededEntropy(Rng::of(seed, "entropy", 0)));

@@ -16,6 +16,7 @@ use crate::engine::{Command, Engine, Parts, Wake};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
+use crate::pages::Pages;
 
 /// Where peers come from unless a test says otherwise: not a trusted proxy.
 pub(super) const STRANGER: &str = "192.0.2.1";
@@ -30,6 +31,7 @@ pub(super) struct Setup {
     pub(super) broker: broker::Config,
     pub(super) limits: Limits,
     pub(super) policy: Box<dyn Policy>,
+    pub(super) demo: bool,
 }
 
 /// Secrets that count up: all different, always the same.
@@ -207,6 +209,7 @@ impl Bench {
             broker: broker::Config::default(),
             limits: Limits::default(),
             policy: Box::new(AllowAll),
+            demo: false,
         };
         change(&mut setup);
         let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
@@ -214,6 +217,7 @@ impl Bench {
             mount: setup.mount.to_owned(),
             origins: OriginRule::new(&list(&setup.origins)).unwrap(),
             proxies: TrustedProxies::parse(&list(&setup.proxies)).unwrap(),
+            pages: Pages::new(setup.mount, setup.demo),
         };
         // 2026-01-01T00:00:00Z, and a monotonic clock with another start.
         let now = Now { mono_ms: 5_000_000, unix_ms: 1_767_225_600_000 };
@@ -424,6 +428,18 @@ impl Bench {
     pub(super) fn exchange(&mut self, conn: ConnKey, bytes: &[u8]) -> Response {
         self.give(conn, bytes);
         self.one(conn)
+    }
+
+    /// Bytes, and what comes back as it stands: a `HEAD` tells the length of a body that does not follow.
+    pub(super) fn exchange_bare(&mut self, conn: ConnKey, bytes: &[u8]) -> String {
+        self.give(conn, bytes);
+        self.raw(conn)
+    }
+
+    /// The server begins to end.
+    pub(super) fn drain(&mut self, within_ms: u64) {
+        self.engine.drain(within_ms, self.now);
+        self.turn();
     }
 
     /// A request on a new connection, and its response.

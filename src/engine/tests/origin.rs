@@ -68,7 +68,8 @@ fn must_2_the_403_says_origin_host_and_the_line_that_would_allow_it() {
     assert_eq!(
         response.body,
         "Origin https://app.example may not use Host h.example. \
-        To allow it, start encke with: --allowed-origins https://app.example\n"
+        To allow it, set allowed-origins = [\"https://app.example\"] or start encke with: \
+        --allowed-origins https://app.example\n"
     );
     assert_eq!(response.field("Content-Type"), Some("text/plain;charset=UTF-8"));
     let response = from_page(&mut b, "http://a\tb\u{e9}");

@@ -3,33 +3,23 @@
 //! Owns the list of keys: name, default, meaning and how a value is read. The command line is one way in; each key reads
 //! its text the same whatever way it came.
 
-use std::net::SocketAddr;
-
-use crate::broker;
-use crate::limits::Limits;
-
-use super::{Builder, Server};
+use crate::server::builder::check_mount;
+use crate::server::{Builder, Listen, Server, Settings};
 
 /// Everything that can be set, with its defaults.
 #[derive(Debug)]
 pub struct Options {
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
     mount: String,
-    allowed_origins: Vec<String>,
-    trusted_proxies: Vec<String>,
-    broker: broker::Config,
-    limits: Limits,
+    settings: Settings,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            listen: vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
             mount: "/cometd".to_owned(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
-            broker: broker::Config::default(),
-            limits: Limits::default(),
+            settings: Settings { demo: true, ..Settings::default() },
         }
     }
 }
@@ -56,12 +46,7 @@ pub const KEYS: &[OptionKey] = &[
         default: "127.0.0.1:8080",
         help: "addresses to listen on; port 0 takes any free port",
         set: |options, text| {
-            let addresses: Result<Vec<SocketAddr>, String> = list(text)
-                .map(|item| {
-                    item.parse().map_err(|_| format!("{item:?} is not an address such as 127.0.0.1:8080 or [::1]:8080"))
-                })
-                .collect();
-            let addresses = addresses?;
+            let addresses = list(text).map(str::parse).collect::<Result<Vec<Listen>, String>>()?;
             if addresses.is_empty() {
                 return Err("needs at least one address".to_owned());
             }
@@ -75,7 +60,7 @@ pub const KEYS: &[OptionKey] = &[
         default: "/cometd",
         help: "path of the Bayeux endpoint; all below it is the endpoint too",
         set: |options, text| {
-            super::check_mount(text)?;
+            check_mount(text)?;
             text.clone_into(&mut options.mount);
             Ok(())
         },
@@ -85,21 +70,21 @@ pub const KEYS: &[OptionKey] = &[
         value: "TIME",
         default: "30s",
         help: "how long a connect is held without an event",
-        set: |options, text| milliseconds(text).map(|ms| options.broker.timeout_ms = ms),
+        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.timeout_ms = ms),
     },
     OptionKey {
         name: "interval",
         value: "TIME",
         default: "0",
         help: "how long clients are told to wait between connects (some read it as seconds)",
-        set: |options, text| milliseconds(text).map(|ms| options.broker.interval_ms = ms),
+        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.interval_ms = ms),
     },
     OptionKey {
         name: "max-interval",
         value: "TIME",
         default: "10s",
         help: "how long a session outlives its last connect, beyond interval",
-        set: |options, text| milliseconds(text).map(|ms| options.broker.max_interval_ms = ms),
+        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.max_interval_ms = ms),
     },
     OptionKey {
         name: "max-sessions-per-browser",
@@ -107,7 +92,7 @@ pub const KEYS: &[OptionKey] = &[
         default: "4",
         help: "sessions of one browser that may hold a connect at once",
         set: |options, text| {
-            options.broker.max_sessions_per_browser =
+            options.settings.broker.max_sessions_per_browser =
                 if text == "unlimited" { None } else { Some(count(text).map_err(|e| e + ", or unlimited")?) };
             Ok(())
         },
@@ -117,14 +102,14 @@ pub const KEYS: &[OptionKey] = &[
         value: "TIME",
         default: "2s",
         help: "the interval advised to sessions of a browser beyond that number",
-        set: |options, text| milliseconds(text).map(|ms| options.broker.multi_session_interval_ms = ms),
+        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.multi_session_interval_ms = ms),
     },
     OptionKey {
         name: "require-browser-cookie",
         value: "BOOL",
         default: "false",
         help: "refuse requests without the BAYEUX_BROWSER cookie of their session",
-        set: |options, text| boolean(text).map(|yes| options.broker.require_browser_cookie = yes),
+        set: |options, text| boolean(text).map(|yes| options.settings.broker.require_browser_cookie = yes),
     },
     OptionKey {
         name: "allowed-origins",
@@ -134,7 +119,7 @@ pub const KEYS: &[OptionKey] = &[
         set: |options, text| {
             let origins: Vec<String> = list(text).map(str::to_owned).collect();
             crate::http::origin::OriginRule::new(&origins)?;
-            options.allowed_origins = origins;
+            options.settings.allowed_origins = origins;
             Ok(())
         },
     },
@@ -146,7 +131,7 @@ pub const KEYS: &[OptionKey] = &[
         set: |options, text| {
             let proxies: Vec<String> = list(text).map(str::to_owned).collect();
             crate::http::forwarded::TrustedProxies::parse(&proxies)?;
-            options.trusted_proxies = proxies;
+            options.settings.trusted_proxies = proxies;
             Ok(())
         },
     },
@@ -155,42 +140,42 @@ pub const KEYS: &[OptionKey] = &[
         value: "SIZE",
         default: "256KiB",
         help: "the largest request body",
-        set: |options, text| bytes(text).map(|bytes| options.limits.body_bytes = bytes),
+        set: |options, text| bytes(text).map(|bytes| options.settings.limits.body_bytes = bytes),
     },
     OptionKey {
         name: "max-queue",
         value: "COUNT",
         default: "10000",
         help: "events waiting for one session before it is ended",
-        set: |options, text| count(text).map(|n| options.limits.outbox_events = n as usize),
+        set: |options, text| count(text).map(|n| options.settings.limits.outbox_events = n as usize),
     },
     OptionKey {
         name: "max-queue-size",
         value: "SIZE",
         default: "1MiB",
         help: "bytes of events waiting for one session before it is ended",
-        set: |options, text| bytes(text).map(|bytes| options.limits.outbox_bytes = bytes),
+        set: |options, text| bytes(text).map(|bytes| options.settings.limits.outbox_bytes = bytes),
     },
     OptionKey {
         name: "max-queued-bytes",
         value: "SIZE",
         default: "256MiB",
         help: "bytes of events waiting for anyone before publishes are refused",
-        set: |options, text| bytes(text).map(|bytes| options.limits.queued_bytes = bytes),
+        set: |options, text| bytes(text).map(|bytes| options.settings.limits.queued_bytes = bytes),
     },
     OptionKey {
         name: "max-sessions",
         value: "COUNT",
         default: "1000000",
         help: "sessions before handshakes are refused",
-        set: |options, text| count(text).map(|n| options.limits.sessions = n as usize),
+        set: |options, text| count(text).map(|n| options.settings.limits.sessions = n as usize),
     },
     OptionKey {
         name: "max-connections",
         value: "COUNT",
         default: "what the limit of open files leaves",
         help: "open connections before accepting pauses",
-        set: |options, text| count(text).map(|n| options.limits.connections = n as usize),
+        set: |options, text| count(text).map(|n| options.settings.limits.connections = n as usize),
     },
 ];
 
@@ -210,23 +195,17 @@ impl Options {
     /// Keeps the number of connections below the limit of open files.
     pub fn fit_into_files(&mut self, files: u64) {
         let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
-        self.limits.connections = self.limits.connections.min(most);
+        self.settings.limits.connections = self.settings.limits.connections.min(most);
     }
 
     /// How many connections may be open.
     pub fn connections(&self) -> usize {
-        self.limits.connections
+        self.settings.limits.connections
     }
 
     /// A builder with these settings.
     pub fn into_builder(self) -> Builder {
-        Server::builder()
-            .listen(self.listen)
-            .mount(&self.mount)
-            .allowed_origins(self.allowed_origins)
-            .trusted_proxies(self.trusted_proxies)
-            .broker(self.broker)
-            .limits(self.limits)
+        Server::builder().listen(self.listen).mount(&self.mount).settings(self.settings)
     }
 }
 

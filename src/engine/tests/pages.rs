@@ -1,0 +1,80 @@
+//! The server's own files, and what is beside the endpoint.
+
+use super::bench::{Bench, Response};
+
+fn demo(on: bool) -> Bench {
+    Bench::with(|setup| setup.demo = on)
+}
+
+fn get(b: &mut Bench, path: &str, fields: &str) -> Response {
+    let conn = b.open();
+    b.exchange(conn, format!("GET {path} HTTP/1.1\r\nHost: h.example\r\n{fields}\r\n").as_bytes())
+}
+
+#[test]
+fn the_page_is_there_with_demo_and_the_module_always() {
+    for (path, on, off, media_type) in [
+        ("/", 200, 404, "text/html;charset=UTF-8"),
+        ("/demo.css", 200, 404, "text/css;charset=UTF-8"),
+        ("/demo.js", 200, 404, "text/javascript;charset=UTF-8"),
+        ("/encke.js", 200, 200, "text/javascript;charset=UTF-8"),
+    ] {
+        let response = get(&mut demo(true), path, "");
+        assert_eq!((response.status, response.field("Content-Type")), (on, Some(media_type)), "{path}");
+        assert_eq!(response.field("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(response.field("Cache-Control"), Some("no-cache"));
+        assert_eq!(response.field("Content-Security-Policy").is_some(), path == "/", "{path}");
+        assert_eq!(get(&mut demo(false), path, "").status, off, "{path}");
+    }
+}
+
+#[test]
+fn a_file_that_the_browser_has_is_not_sent_again() {
+    let mut b = demo(true);
+    for path in ["/", "/encke.js"] {
+        let tag = get(&mut b, path, "").field("ETag").unwrap().to_owned();
+        for (field, status) in [
+            (format!("If-None-Match: {tag}\r\n"), 304),
+            (format!("If-None-Match: \"x\", W/{tag}\r\n"), 304),
+            ("If-None-Match: *\r\n".to_owned(), 304),
+            ("If-None-Match: \"x\"\r\n".to_owned(), 200),
+        ] {
+            let response = get(&mut b, path, &field);
+            assert_eq!((response.status, response.body.is_empty()), (status, status == 304), "{field}");
+            assert_eq!(response.field("ETag"), Some(tag.as_str()));
+        }
+    }
+}
+
+#[test]
+fn pages_of_any_site_may_load_the_module_and_nothing_else() {
+    let mut b = demo(true);
+    for (path, origin) in [("/encke.js", Some("*")), ("/", None), ("/demo.js", None)] {
+        let response = get(&mut b, path, "Origin: https://app.example\r\n");
+        assert_eq!((response.status, response.field("Access-Control-Allow-Origin")), (200, origin), "{path}");
+    }
+}
+
+#[test]
+fn files_can_only_be_read() {
+    let mut b = demo(true);
+    let conn = b.open();
+    let response = b.exchange(conn, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]");
+    assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD")));
+    let conn = b.open();
+    let head = b.exchange_bare(conn, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    let conn = b.open();
+    assert_eq!(b.exchange(conn, b"OPTIONS / HTTP/1.0\r\n\r\n").status, 204, "HAProxy's check");
+}
+
+#[test]
+fn an_endpoint_at_the_root_leaves_no_room_for_files_but_for_health() {
+    let mut b = Bench::with(|setup| {
+        setup.mount = "/";
+        setup.demo = true;
+    });
+    assert_eq!(get(&mut b, "/", "").status, 405);
+    assert_eq!(get(&mut b, "/encke.js", "").status, 405);
+    assert_eq!(get(&mut b, "/health", "").status, 200);
+}

@@ -1,0 +1,104 @@
+//! The few files that the server has of its own: a page that shows it at work, and the client module for browsers.
+//!
+//! Owns the table of their paths; nothing else is ever served from it, and no path reaches a file system. With the cargo
+//! feature `demo` off the table is empty.
+
+use std::borrow::Cow;
+
+use crate::http::response::ETag;
+
+/// What the page may do: load from here, connect to here, and nothing else.
+const POLICY: &str =
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Stands in the page for the path of the endpoint.
+#[cfg(feature = "demo")]
+const MOUNT: &str = "{{mount}}";
+
+/// One file.
+#[derive(Debug)]
+pub struct Page {
+    /// Its path.
+    pub path: &'static str,
+    /// Its `Content-Type`.
+    pub media_type: &'static str,
+    /// Its bytes.
+    pub body: Cow<'static, [u8]>,
+    /// Names this version of it.
+    pub tag: ETag,
+    /// Whether pages of any site may load it.
+    pub shared: bool,
+    /// Its `Content-Security-Policy`.
+    pub policy: Option<&'static str>,
+    /// Whether it is served with `demo` off, too.
+    always: bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Pages {
+    table: Vec<Page>,
+    demo: bool,
+}
+
+impl Pages {
+    /// The files as they are for an endpoint at this path. Where the endpoint takes every path, there are none.
+    pub fn new(mount: &str, demo: bool) -> Self {
+        let table = if mount == "/" { Vec::new() } else { table(mount) };
+        Self { table, demo }
+    }
+
+    /// Turns the demonstration on or off.
+    pub fn show(&mut self, demo: bool) {
+        self.demo = demo;
+    }
+
+    /// The file at a path.
+    pub fn find(&self, path: &str) -> Option<&Page> {
+        self.table.iter().find(|page| page.path == path && (self.demo || page.always))
+    }
+}
+
+#[cfg(not(feature = "demo"))]
+fn table(_mount: &str) -> Vec<Page> {
+    let _ = POLICY;
+    Vec::new()
+}
+
+#[cfg(feature = "demo")]
+fn table(mount: &str) -> Vec<Page> {
+    const SCRIPT: &str = "text/javascript;charset=UTF-8";
+    let index = include_str!("index.html").replace(MOUNT, mount).into_bytes();
+    let page = |path, media_type, body: Cow<'static, [u8]>| {
+        let tag = ETag::of(&body);
+        Page { path, media_type, body, tag, shared: false, policy: None, always: false }
+    };
+    let file = |path, media_type, text: &'static str| page(path, media_type, Cow::Borrowed(text.as_bytes()));
+    vec![
+        Page { policy: Some(POLICY), ..page("/", "text/html;charset=UTF-8", Cow::Owned(index)) },
+        file("/demo.css", "text/css;charset=UTF-8", include_str!("demo.css")),
+        file("/demo.js", SCRIPT, include_str!("demo.js")),
+        Page { shared: true, always: true, ..file("/encke.js", SCRIPT, include_str!("encke.js")) },
+    ]
+}
+
+#[cfg(all(test, feature = "demo"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_knows_the_mount_and_the_module_is_there_without_it() {
+        let mut pages = Pages::new("/bayeux", true);
+        let index = String::from_utf8(pages.find("/").unwrap().body.to_vec()).unwrap();
+        assert!(index.contains("/bayeux") && !index.contains(MOUNT), "{index}");
+        for path in ["/demo.css", "/demo.js", "/encke.js"] {
+            assert!(!pages.find(path).unwrap().body.is_empty(), "{path}");
+        }
+        for path in ["", "/index.html", "/../Cargo.toml", "/encke.js/", "/ENCKE.JS"] {
+            assert!(pages.find(path).is_none(), "{path}");
+        }
+        pages.show(false);
+        assert!(pages.find("/").is_none() && pages.find("/demo.js").is_none());
+        assert!(pages.find("/encke.js").is_some());
+        assert!(Pages::new("/", true).find("/encke.js").is_none(), "the endpoint has every path");
+    }
+}

@@ -1,0 +1,235 @@
+//! What a server is made from.
+//!
+//! Owns the defaults of everything that an embedder or an operator sets, and the checks before anything is bound.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use mio::{Poll, Token, Waker};
+
+use crate::broker::policy::{AllowAll, Policy};
+use crate::broker::{self, token::Entropy};
+use crate::conn::route::Site;
+use crate::engine::{Engine, Parts};
+use crate::http::forwarded::TrustedProxies;
+use crate::http::origin::OriginRule;
+use crate::limits::Limits;
+use crate::pages::Pages;
+
+use super::clock::Clock;
+use super::listen::{Listen, Listener};
+use super::{Accepting, LISTENERS, Life, Server, WAKER, handle};
+
+/// Connections waiting in the kernel to be accepted, per listener; the kernel's own bound (`net.core.somaxconn`) may be
+/// lower. A ramp of clients overruns a small one, and then each refused client waits a second before it tries again.
+pub const BACKLOG: i32 = 4_096;
+/// Permissions of a Unix socket: its user and its group.
+pub const SOCKET_MODE: u32 = 0o660;
+
+/// What can be changed while a server runs. Times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The origins whose pages may use this server from elsewhere: `https://app.example`, or `*`. None by default.
+    pub allowed_origins: Vec<String>,
+    /// The addresses and networks whose `X-Forwarded-*` header fields are believed: `loopback` and `unix` by default.
+    pub trusted_proxies: Vec<String>,
+    /// Whether the page at `/` is served that shows the server at work. Off by default.
+    pub demo: bool,
+    /// How long clients get to leave when the server is told to end. Default 10 s.
+    pub shutdown_ms: u32,
+    /// How sessions are treated.
+    pub broker: broker::Config,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Vec::new(),
+            trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
+            demo: false,
+            shutdown_ms: 10_000,
+            broker: broker::Config::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a server is built from.
+pub struct Builder {
+    listen: Vec<Listen>,
+    open: Vec<io::Result<Listener>>,
+    backlog: i32,
+    socket_mode: u32,
+    mount: String,
+    settings: Settings,
+    policy: Box<dyn Policy>,
+}
+
+impl core::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Builder").field("listen", &self.listen).field("mount", &self.mount).finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            open: Vec::new(),
+            backlog: BACKLOG,
+            socket_mode: SOCKET_MODE,
+            mount: "/cometd".to_owned(),
+            settings: Settings::default(),
+            policy: Box::new(AllowAll),
+        }
+    }
+}
+
+impl Builder {
+    /// What to listen on, in place of `127.0.0.1:8080`: addresses, or [`Listen`]s.
+    #[must_use]
+    pub fn listen<L: Into<Listen>>(mut self, places: impl IntoIterator<Item = L>) -> Self {
+        self.listen = places.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Listens also on a TCP socket that is open already.
+    #[must_use]
+    pub fn listen_on_tcp(mut self, listener: std::net::TcpListener) -> Self {
+        self.open.push(Listener::of_tcp(listener));
+        self
+    }
+
+    /// Listens also on a Unix socket that is open already. Its file stays when the server ends.
+    #[must_use]
+    pub fn listen_on_unix(mut self, listener: std::os::unix::net::UnixListener) -> Self {
+        self.open.push(Listener::of_unix(listener));
+        self
+    }
+
+    /// Connections waiting in the kernel to be accepted, count per listener, in place of [`BACKLOG`].
+    #[must_use]
+    pub fn backlog(mut self, connections: i32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Permissions of Unix sockets, in place of [`SOCKET_MODE`].
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket_mode = mode;
+        self
+    }
+
+    /// The path of the Bayeux endpoint, in place of `/cometd`.
+    #[must_use]
+    pub fn mount(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.mount);
+        self
+    }
+
+    /// Everything that can be changed later.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who may do what, in place of everyone everything.
+    #[must_use]
+    pub fn policy(mut self, policy: Box<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
+    pub fn build(self) -> io::Result<Server> {
+        check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
+        let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker, limits } = self.settings;
+        let site = Site {
+            origins: OriginRule::new(&allowed_origins).map_err(invalid)?,
+            proxies: TrustedProxies::parse(&trusted_proxies).map_err(invalid)?,
+            pages: Pages::new(&self.mount, demo),
+            mount: self.mount,
+        };
+        let clock = Clock::start();
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (backlog, mode) = (self.backlog, self.socket_mode);
+        let bound = self.listen.iter().map(|at| Listener::bind(at, backlog, mode));
+        let mut listeners = bound.chain(self.open).collect::<io::Result<Vec<_>>>()?;
+        for (at, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(LISTENERS - at))?;
+        }
+        let (handle, mail) = handle::mailbox(waker, limits.mailbox_commands);
+        let mount = site.mount.clone();
+        let scratch = vec![0; limits.read_bytes_per_turn];
+        let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
+        Ok(Server {
+            engine: Engine::new(parts, clock.now()),
+            poll,
+            listeners,
+            streams: Vec::new(),
+            open: 0,
+            again: Vec::new(),
+            accepting: Accepting::Ready,
+            life: Life::Serving,
+            shutdown_ms,
+            quiet_until_ms: 0,
+            scratch,
+            clock,
+            mount,
+            handle,
+            mail,
+            #[cfg(feature = "daemon")]
+            signals: None,
+        })
+    }
+}
+
+pub(super) fn invalid(text: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
+}
+
+/// Whether a path can be a mount.
+///
+/// # Errors
+/// What would be right.
+pub fn check_mount(mount: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~');
+    if mount.starts_with('/') && mount.bytes().all(plain) && !mount.contains("//") {
+        return Ok(());
+    }
+    Err("must be a path such as /cometd, of letters, digits and - _ . ~".to_owned())
+}
+
+/// Random bytes from the operating system.
+struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn secret(&mut self) -> [u8; broker::token::SECRET_BYTES] {
+        let mut secret = [0; broker::token::SECRET_BYTES];
+        // A server that cannot make secrets must not run on.
+        getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+        secret
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_is_no_path_is_refused() {
+        for (mount, good) in
+            [("/cometd", true), ("/", true), ("cometd", false), ("/a b", false), ("/a//b", false), ("", false)]
+        {
+            assert_eq!(check_mount(mount).is_ok(), good, "{mount}");
+        }
+    }
+}

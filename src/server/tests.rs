@@ -1,0 +1,110 @@
+//! Turns of the loop, taken by hand on real sockets.
+
+use super::*;
+use crate::limits::Limits;
+
+#[test]
+fn a_socket_of_an_idle_connection_takes_little_room() {
+    // mio's sockets carry more than the file descriptor in debug builds, so they are left out of the sum.
+    let slot = size_of::<Option<Slot>>() - size_of::<Stream>();
+    assert!(slot <= 16, "{slot}");
+}
+
+/// A server with a client side to play with, whose turns are taken by hand.
+struct Bench {
+    server: Server,
+    events: Events,
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server =
+            Server::builder().listen([any]).settings(Settings { limits, ..Settings::default() }).build().unwrap();
+        Self { server, events: Events::with_capacity(64) }
+    }
+
+    fn connect(&self) -> std::net::TcpStream {
+        std::net::TcpStream::connect(self.server.addresses()[0]).unwrap()
+    }
+
+    /// Takes one turn; whether the server runs on.
+    fn turn(&mut self) -> bool {
+        let timeout = self.server.sleep_for().or(Some(Duration::from_secs(30)));
+        self.server.poll.poll(&mut self.events, timeout).unwrap();
+        self.server.turn(&self.events).is_none()
+    }
+}
+
+#[test]
+fn limit_accepts_per_turn() {
+    let mut bench = Bench::new(Limits { accepts_per_turn: 2, ..Limits::default() });
+    let _clients: Vec<_> = (0..5).map(|_| bench.connect()).collect();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        bench.turn();
+        open.push(bench.server.open);
+    }
+    assert_eq!(open, [2, 4, 5]);
+}
+
+#[test]
+fn limit_connections_pauses_accepting_until_one_closes() {
+    let mut bench = Bench::new(Limits { connections: 2, ..Limits::default() });
+    let mut clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    bench.turn();
+    assert_eq!((bench.server.open, bench.server.accepting), (2, Accepting::Full));
+    clients.remove(0);
+    while bench.server.accepting == Accepting::Full {
+        bench.turn();
+    }
+    bench.turn();
+    assert_eq!(bench.server.open, 2, "the third has taken the place of the first");
+}
+
+#[test]
+fn limit_read_bytes_per_turn() {
+    for (bytes, again) in [(99, false), (100, true), (101, true)] {
+        let mut bench = Bench::new(Limits { read_bytes_per_turn: 100, ..Limits::default() });
+        let mut client = bench.connect();
+        while bench.server.open == 0 {
+            bench.turn();
+        }
+        client.write_all(&vec![b'x'; bytes]).unwrap();
+        while bench.server.streams.iter().flatten().all(|slot| !bench.server.engine.has_received(slot.key)) {
+            bench.turn();
+        }
+        assert_eq!(!bench.server.again.is_empty(), again, "{bytes}");
+    }
+}
+
+#[test]
+fn limit_mailbox_commands() {
+    let bench = Bench::new(Limits { mailbox_commands: 2, ..Limits::default() });
+    let handle = bench.server.handle();
+    assert_eq!(handle.publish("/a", "{}"), Ok(()));
+    assert_eq!(handle.publish("/a", "1"), Ok(()));
+    assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
+    drop(bench);
+    assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
+}
+
+#[test]
+fn a_handle_publishes_and_stops_from_another_thread() {
+    let mut bench = Bench::new(Limits::default());
+    let handle = bench.server.handle();
+    assert_eq!(handle.publish("/a/*", "1"), Err(HandleError::Channel));
+    assert_eq!(handle.publish("/meta/x", "1"), Err(HandleError::Channel));
+    assert_eq!(handle.publish("/a", "{"), Err(HandleError::Data));
+    assert_eq!(handle.publish("/a", r#""\ud800""#), Err(HandleError::Data));
+    for (depth, taken) in [(29, true), (30, true), (31, false)] {
+        let data = "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(super::handle::checked(&data), taken.then_some(()).ok_or(HandleError::Data));
+    }
+    std::thread::spawn(move || {
+        handle.publish("/a", "1").unwrap();
+        handle.stop().unwrap();
+    });
+    while bench.turn() {}
+    assert_eq!(bench.server.engine.counters().published, 1);
+}
