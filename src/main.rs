@@ -1,111 +1,259 @@
-//! The `encke` daemon: options, log, signals, and the server.
+//! The `encke` daemon: command line, log, signals, and the server.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
-use encke::config::{self as options, Options};
+use encke::config::{self, Config, Inputs, KEYS};
 use encke::http::date::iso8601;
+use encke::server::{Asked, Builder, Listen, Server};
+use log::LevelFilter;
 
 const USAGE: &str = "\
 encke: a Comet server that speaks Bayeux (CometD, Faye) to thousands of waiting clients.
 
-Usage: encke [--KEY VALUE]…
+Usage: encke [--config FILE] [--KEY VALUE]…
+       encke check [--config FILE] [--KEY VALUE]…
 
-Lists are comma-separated. Times are 500ms, 30s, 5m or 0; sizes are 512B, 64KiB or 1MiB.
+`encke check` serves nothing: it shows the configuration in force, with where each value comes from, or what is wrong
+with it. What it shows is a file for --config.
 
+Each key is also a key of the file, which is TOML (timeout = \"30s\"), and a variable of the environment
+(ENCKE_TIMEOUT=30s; ENCKE_CONFIG names the file). The command line counts before the environment, that before the file,
+and that before the default. Lists are comma-separated. Times are 500ms, 30s, 5m or 0; sizes are 512B, 64KiB or 1MiB.
 ";
 
 const USAGE_END: &str = "
-  -h, --help                                 this text
-  -V, --version                              the version
+Besides:
+      --config FILE                           the configuration file; none by default
+  -h, --help                                  this text
+  -V, --version                               the version
 
-Logs go to stderr; RUST_LOG=debug (or encke=trace, …) shows more. SIGTERM and SIGINT end it.
+Signals: SIGTERM and SIGINT let clients leave within shutdown-timeout, and a second one ends it at once. SIGHUP reads
+the file again. SIGUSR1 logs counts of sessions, connections and messages.
+
+Sockets that systemd has opened (LISTEN_FDS) take the place of listen. Logs go to stderr; RUST_LOG=debug (or
+encke=trace, …) shows more.
 ";
+
+/// The first file descriptor that systemd passes on.
+const FIRST_SOCKET: usize = 3;
+/// Where our own log lines come from, and those of libraries that somebody may want to see.
+const LOG_TARGETS: &[&str] = &["encke", "mio"];
 
 /// What the command line asks for.
 enum Wish {
-    Serve(Box<Options>),
+    Serve,
+    Check,
     Say(String),
 }
 
-fn main() -> ExitCode {
-    let wish = match read_arguments() {
-        Ok(wish) => wish,
-        Err(error) => {
-            eprintln!("encke: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match wish {
-        Wish::Say(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                eprintln!("encke: {error}");
-                ExitCode::FAILURE
-            }
-            // A reader that has seen enough is no fault.
-            _ => ExitCode::SUCCESS,
-        },
-        Wish::Serve(options) => match serve(*options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("encke: {error}");
-                ExitCode::FAILURE
-            }
-        },
+/// What ends the daemon other than an order to end.
+enum Failure {
+    /// It was asked for something that makes no sense.
+    Usage(String),
+    /// It cannot do what it was asked for.
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
     }
 }
 
-fn read_arguments() -> Result<Wish, String> {
+fn main() -> ExitCode {
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => {
+            eprintln!("encke: {error}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(error)) => {
+            eprintln!("encke: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> Result<(), Failure> {
+    let mut inputs = Inputs::default();
+    let wish = read_arguments(&mut inputs).map_err(Failure::Usage)?;
+    if let Wish::Say(text) = wish {
+        return say(&text);
+    }
+    inputs.environment(std::env::vars_os()).map_err(Failure::Usage)?;
+    let mut config = inputs.load().map_err(Failure::Usage)?;
+    let files = rlimit::increase_nofile_limit(u64::MAX)?;
+    config.fit_into_files(files).map_err(Failure::Other)?;
+    match wish {
+        Wish::Check => say(&config.text()),
+        _ => serve(config, &inputs, files),
+    }
+}
+
+fn read_arguments(inputs: &mut Inputs) -> Result<Wish, String> {
     use lexopt::prelude::{Long, Short, Value};
-    let mut options = Options::default();
+    let mut wish = Wish::Serve;
     let mut words = lexopt::Parser::from_env();
     while let Some(word) = words.next().map_err(|error| error.to_string())? {
         match word {
-            Short('h') | Long("help") => return Ok(Wish::Say(format!("{USAGE}{}{USAGE_END}", options::help()))),
+            Short('h') | Long("help") => return Ok(Wish::Say(format!("{USAGE}{}{USAGE_END}", config::help()))),
             Short('V') | Long("version") => return Ok(Wish::Say(format!("encke {}\n", env!("CARGO_PKG_VERSION")))),
             Long(name) => {
                 let name = name.to_owned();
-                if !options::KEYS.iter().any(|key| key.name == name) {
-                    options.set(&name, "")?;
-                }
-                let value = words.value().map_err(|error| error.to_string())?;
+                let kind = KEYS.iter().find(|key| key.name == name).map(config::Key::kind);
+                let Some(kind) = kind.or((name == "config").then_some("FILE")) else {
+                    return inputs.flag(&name, String::new()).map(|()| wish);
+                };
+                let value = words.value().map_err(|_| format!("--{name} needs a value: {kind}"))?;
                 let value = value.into_string().map_err(|value| format!("--{name} {value:?}: not UTF-8"))?;
-                options.set(&name, &value)?;
+                inputs.flag(&name, value)?;
             }
             Short(letter) => return Err(format!("unknown option -{letter}: see encke --help")),
+            Value(value) if value == "check" && matches!(wish, Wish::Serve) => wish = Wish::Check,
             Value(value) => return Err(format!("unexpected {value:?}: options are --KEY VALUE; see encke --help")),
         }
     }
-    Ok(Wish::Serve(Box::new(options)))
+    Ok(wish)
 }
 
-fn serve(mut options: Options) -> std::io::Result<()> {
+/// Writes to stdout. A reader that has seen enough is no fault.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    // In one piece: whoever reads the first line and goes must not break the next one.
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Other(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure> {
     start_log();
-    let files = rlimit::increase_nofile_limit(u64::MAX)?;
-    options.fit_into_files(files);
-    let connections = options.connections();
-    let mut server = options.into_builder().build()?;
+    let (builder, inherited) = with_inherited(config.builder()).map_err(Failure::Other)?;
+    if let Some(statement) = config.said_listen().filter(|_| inherited) {
+        log::warn!("{statement}: is not used, for systemd has opened the sockets to listen on");
+    }
+    let mut server = builder.build()?;
     server.obey_signals()?;
-    let mut stdout = std::io::stdout().lock();
-    let said = server.urls().iter().try_for_each(|url| writeln!(stdout, "encke listening on {url}"));
-    said.and_then(|()| stdout.flush())
-        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))?;
-    drop(stdout);
-    log::info!("started, version {}, with room for {connections} connections", env!("CARGO_PKG_VERSION"));
-    server.run()?;
-    log::info!("stopped");
+    say(&greeting(&server, &config))?;
+    let file = config.file().map(|file| format!("configured by {}", file.display()));
+    let file = file.as_deref().unwrap_or("without a configuration file");
+    let (version, connections) = (env!("CARGO_PKG_VERSION"), config.connections());
+    log::info!("started, version {version}, with room for {connections} connections, {file}");
+    while server.run_until_asked()? == Asked::Reload {
+        match reload(&mut server, &config, inputs, (files, inherited)) {
+            Ok(next) => config = next,
+            Err(error) => log::error!("{error}; the configuration stays as it was"),
+        }
+    }
     Ok(())
+}
+
+/// Where it listens, a line each, and what to do with it.
+fn greeting(server: &Server, config: &Config) -> String {
+    let mut text: String = server.urls().iter().map(|url| format!("encke listening on {url}\n")).collect();
+    if let Some(address) = server.addresses().into_iter().find(|_| config.demo()) {
+        // A browser cannot ask for any address.
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        text.push_str(&format!("try it: http://{}/\n", SocketAddr::new(ip, address.port())));
+    }
+    text
+}
+
+/// Reads the configuration again, and has the server follow it. Logs what has changed; the configuration in force then.
+fn reload(server: &mut Server, config: &Config, inputs: &Inputs, process: (u64, bool)) -> Result<Config, String> {
+    let Some(file) = inputs.file() else {
+        log::warn!("asked to read the configuration again, but there is no configuration file");
+        return Ok(config.clone());
+    };
+    let (files, inherited) = process;
+    let mut next = inputs.load()?;
+    next.fit_into_files(files)?;
+    let (next, changes) = config.succeeded_by(next, inherited)?;
+    if !changes.live.is_empty() {
+        server.reconfigure(next.settings()).map_err(|error| error.to_string())?;
+    }
+    match changes.live.len() + changes.at_restart.len() {
+        0 => log::info!("read {} again: nothing has changed", file.display()),
+        _ => log::info!("read {} again", file.display()),
+    }
+    for line in &changes.live {
+        log::info!("{line}");
+    }
+    for line in &changes.at_restart {
+        log::warn!("{line}");
+    }
+    Ok(next)
+}
+
+/// Has the builder use the sockets that systemd has opened, if there are any; whether there are.
+fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    if sockets.len() == 0 {
+        return Ok((builder, false));
+    }
+    builder = builder.listen(Vec::<Listen>::new());
+    for at in 0..sockets.len() {
+        let wrong = |what: &str| format!("LISTEN_FDS: file descriptor {} {what}", FIRST_SOCKET + at);
+        if let Ok(Some(socket)) = sockets.take_tcp_listener(at) {
+            let socket = TcpStream::from(OwnedFd::from(socket));
+            // With Accept=yes, systemd passes on connections; they look the same until one listens to them.
+            if socket.peer_addr().is_ok() {
+                return Err(wrong("is a connection: write Accept=no into the socket unit"));
+            }
+            builder = builder.listen_on_tcp(TcpListener::from(OwnedFd::from(socket)));
+        } else if let Ok(Some(socket)) = sockets.take_unix_listener(at) {
+            let socket: UnixListener = socket;
+            builder = builder.listen_on_unix(socket);
+        } else {
+            return Err(wrong("is neither a TCP socket nor a Unix stream socket: write ListenStream= into the unit"));
+        }
+    }
+    Ok((builder, true))
 }
 
 fn start_log() {
     // An empty RUST_LOG is most likely meant as none; it would silence everything.
-    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let wanted = std::env::var_os("RUST_LOG").map(|wanted| wanted.to_string_lossy().trim().to_owned());
+    let wanted = wanted.filter(|wanted| !wanted.is_empty());
+    let fault = wanted.as_deref().and_then(|wanted| Some((wanted, fault_in_filter(wanted)?)));
+    let filter = wanted.as_deref().filter(|_| fault.is_none()).unwrap_or("info");
     env_logger::Builder::new()
-        .parse_filters(wanted.as_deref().unwrap_or("info"))
+        .parse_filters(filter)
         .format(|out, record| {
             let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let time = iso8601(u64::try_from(since.as_millis()).unwrap_or_default());
             writeln!(out, "{time} {:5} {}", record.level(), record.args())
         })
         .init();
+    if let Some((wanted, part)) = fault {
+        log::warn!(
+            "RUST_LOG={wanted}: {part:?} must be a level (error, warn, info, debug, trace, off) or a part of encke such \
+            as encke::http=trace; logging at info"
+        );
+    }
+}
+
+/// The first part of a filter that is no good. A misspelt level would pass for the name of a module and silence all
+/// others, and so would a filter that is for other programs only.
+fn fault_in_filter(filter: &str) -> Option<&str> {
+    let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
+    let is_ours = |text: &str| LOG_TARGETS.contains(&text.split("::").next().unwrap_or_default().trim());
+    let is_known = |part: &&str| is_level(part) || is_ours(part.split('=').next().unwrap_or_default());
+    // Behind a slash stands a text that lines must contain.
+    let parts = filter.split('/').next().unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut bad = parts.clone().filter(|part| match part.split_once('=') {
+        Some((_, level)) => !is_level(level),
+        None => !is_known(part),
+    });
+    bad.next().or_else(|| if parts.clone().any(|part| is_known(&part)) { None } else { parts.clone().next() })
 }

@@ -152,15 +152,14 @@ mod tests {
     use super::*;
     use crate::http::response::Status;
 
+    fn refusal(kind: RefusalKind) -> Refusal {
+        let grant = crate::http::origin::Grant::SameOrigin;
+        Refusal { status: Status::BadRequest, text: "x".into(), allow: None, grant, kind }
+    }
+
     #[test]
     fn the_first_of_a_kind_is_told_at_once_and_the_rest_once_a_minute() {
-        let refusal = Refusal {
-            status: Status::BadRequest,
-            text: "x".into(),
-            allow: None,
-            grant: crate::http::origin::Grant::SameOrigin,
-            kind: RefusalKind::Framing,
-        };
+        let refusal = refusal(RefusalKind::Framing);
         let mut refusals = Refusals::default();
         refusals.note(&refusal, 5);
         assert_eq!(refusals.next_report(), None);
@@ -172,6 +171,23 @@ mod tests {
         refusals.report(5 + QUIET_MS);
         assert_eq!((refusals.next_report(), refusals.total(RefusalKind::Framing)), (None, 3));
         assert_eq!(refusals.total(RefusalKind::Origin), 0);
+    }
+
+    #[test]
+    fn each_kind_is_counted_under_its_own_name() {
+        for (at, kind) in RefusalKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, at, "{kind:?}");
+        }
+        let mut refusals = Refusals::default();
+        refusals.compare(&Counters { no_connects: 3, ..Counters::default() }, 1);
+        let refusal = refusal(RefusalKind::Size);
+        refusals.note(&refusal, 1);
+        refusals.note(&self::refusal(RefusalKind::Transport), 1);
+        assert_eq!(
+            refusals.to_string(),
+            "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
+            transport=1 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3"
+        );
     }
 
     #[test]

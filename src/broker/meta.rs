@@ -125,10 +125,10 @@ impl Broker {
         let first = matches!(session.reach, Reach::New);
         let advised = message.advice.is_some();
         let wants_hold = self.holding && sole && !first && session.outbox.is_empty() && timeout_ms > 0;
-        let crowded = wants_hold && !self.try_hold(key);
-        if wants_hold && !crowded {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised });
+        let place = if wants_hold { self.try_hold(key) } else { Some(false) };
+        let crowded = place.is_none();
+        if let (true, Some(counted), Some(session)) = (wants_hold, place, self.sessions.get_mut(key)) {
+            session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised, counted });
             self.parked += 1;
             self.arm(key, self.now_ms + timeout_ms);
             answer.replies.push_waiting(Ticket(key.to_bits()));
@@ -141,10 +141,11 @@ impl Broker {
         self.unload(key, answer);
     }
 
-    fn try_hold(&mut self, key: SessionKey) -> bool {
+    /// Whether the session may hold a connect, and if so, whether it counts as one of its browser's.
+    fn try_hold(&mut self, key: SessionKey) -> Option<bool> {
         match (self.config.max_sessions_per_browser, self.sessions.get(key).and_then(|s| s.browser.as_ref())) {
-            (Some(most), Some(browser)) => self.browsers.try_hold(browser, most),
-            _ => true,
+            (Some(most), Some(browser)) => self.browsers.try_hold(browser, most).then_some(true),
+            _ => Some(false),
         }
     }
 
@@ -153,7 +154,7 @@ impl Broker {
         let session = self.sessions.get_mut(key)?;
         let hold = session.take_hold(session.held_by()?)?;
         self.parked -= 1;
-        if let (Some(browser), Some(_)) = (&session.browser, self.config.max_sessions_per_browser) {
+        if let (Some(browser), true) = (&session.browser, hold.counted) {
             self.browsers.release(browser);
         }
         Some(hold)

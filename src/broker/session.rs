@@ -51,6 +51,8 @@ pub struct Hold {
     pub id: HeldId,
     /// Whether the client sent advice, and so gets ours.
     pub advised: bool,
+    /// Whether it counts as one of its browser's.
+    pub counted: bool,
 }
 
 /// The id of a held connect, as JSON. Short ones stand inline, since a heap block for each waiting client adds up.

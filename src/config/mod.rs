@@ -1,328 +1,323 @@
-//! The daemon's options.
+//! The daemon's configuration.
 //!
-//! Owns the list of keys: name, default, meaning and how a value is read. The command line is one way in; each key reads
-//! its text the same whatever way it came.
+//! Owns where values come from and which one counts: command line before environment before file before default. What
+//! can be set is one table, [`KEYS`]; what a value may be is decided by the kinds of values. A file is read in one
+//! place, and there tables such as `[auth]` will be read as well. Every error is one line that says where, what, and
+//! what is accepted instead.
 
-use crate::server::builder::check_mount;
+mod check;
+mod file;
+mod keys;
+mod reload;
+mod value;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::server::builder::{BACKLOG, SOCKET_MODE};
 use crate::server::{Builder, Listen, Server, Settings};
 
+pub use keys::{KEYS, Key, help, meant};
+pub use reload::Changes;
+pub use value::{Shown, TRANSPORTS};
+
+use value::{Said, echo};
+
+/// The variable that names the file.
+const FILE_VARIABLE: &str = "ENCKE_CONFIG";
+/// What Kubernetes tells of a service called encke: its address, and its ports, these with more behind an underscore.
+const SERVICE_HOST: &str = "ENCKE_SERVICE_HOST";
+const SERVICE_PORTS: &[&str] = &["ENCKE_SERVICE_PORT", "ENCKE_PORT"];
+/// File descriptors that are not for connections: listeners, poll, waker, signals, standard streams, and a reserve.
+const OTHER_FILES: u64 = 32;
+
 /// Everything that can be set, with its defaults.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     listen: Vec<Listen>,
+    backlog: usize,
+    socket_mode: u32,
     mount: String,
+    max_connections: Option<usize>,
     settings: Settings,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let mut settings = Settings::default();
+        settings.broker.transports = TRANSPORTS.to_vec();
         Self {
             listen: vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            backlog: usize::try_from(BACKLOG).unwrap_or_default(),
+            socket_mode: SOCKET_MODE,
             mount: "/cometd".to_owned(),
-            settings: Settings { demo: true, ..Settings::default() },
+            max_connections: None,
+            settings,
         }
     }
 }
 
-/// One thing that can be set.
-#[derive(Debug)]
-pub struct OptionKey {
-    /// In kebab case, as CometD calls it where it has the same.
-    pub name: &'static str,
-    /// The kind of value, for the help.
-    pub value: &'static str,
-    /// The default, for the help.
-    pub default: &'static str,
-    /// One line.
-    pub help: &'static str,
-    set: fn(&mut Options, &str) -> Result<(), String>,
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody has said anything.
+    Default,
+    /// The file, at that line, from 1.
+    File(usize),
+    /// The environment.
+    Environment,
+    /// The command line.
+    Flag,
 }
 
-/// All keys, in the order of the help.
-pub const KEYS: &[OptionKey] = &[
-    OptionKey {
-        name: "listen",
-        value: "ADDR:PORT,…",
-        default: "127.0.0.1:8080",
-        help: "addresses to listen on; port 0 takes any free port",
-        set: |options, text| {
-            let addresses = list(text).map(str::parse).collect::<Result<Vec<Listen>, String>>()?;
-            if addresses.is_empty() {
-                return Err("needs at least one address".to_owned());
-            }
-            options.listen = addresses;
-            Ok(())
-        },
-    },
-    OptionKey {
-        name: "mount",
-        value: "PATH",
-        default: "/cometd",
-        help: "path of the Bayeux endpoint; all below it is the endpoint too",
-        set: |options, text| {
-            check_mount(text)?;
-            text.clone_into(&mut options.mount);
-            Ok(())
-        },
-    },
-    OptionKey {
-        name: "timeout",
-        value: "TIME",
-        default: "30s",
-        help: "how long a connect is held without an event",
-        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.timeout_ms = ms),
-    },
-    OptionKey {
-        name: "interval",
-        value: "TIME",
-        default: "0",
-        help: "how long clients are told to wait between connects (some read it as seconds)",
-        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.interval_ms = ms),
-    },
-    OptionKey {
-        name: "max-interval",
-        value: "TIME",
-        default: "10s",
-        help: "how long a session outlives its last connect, beyond interval",
-        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.max_interval_ms = ms),
-    },
-    OptionKey {
-        name: "max-sessions-per-browser",
-        value: "COUNT|unlimited",
-        default: "4",
-        help: "sessions of one browser that may hold a connect at once",
-        set: |options, text| {
-            options.settings.broker.max_sessions_per_browser =
-                if text == "unlimited" { None } else { Some(count(text).map_err(|e| e + ", or unlimited")?) };
-            Ok(())
-        },
-    },
-    OptionKey {
-        name: "multi-session-interval",
-        value: "TIME",
-        default: "2s",
-        help: "the interval advised to sessions of a browser beyond that number",
-        set: |options, text| milliseconds(text).map(|ms| options.settings.broker.multi_session_interval_ms = ms),
-    },
-    OptionKey {
-        name: "require-browser-cookie",
-        value: "BOOL",
-        default: "false",
-        help: "refuse requests without the BAYEUX_BROWSER cookie of their session",
-        set: |options, text| boolean(text).map(|yes| options.settings.broker.require_browser_cookie = yes),
-    },
-    OptionKey {
-        name: "allowed-origins",
-        value: "ORIGIN,…",
-        default: "none",
-        help: "sites whose pages may use this server, such as https://app.example; or *",
-        set: |options, text| {
-            let origins: Vec<String> = list(text).map(str::to_owned).collect();
-            crate::http::origin::OriginRule::new(&origins)?;
-            options.settings.allowed_origins = origins;
-            Ok(())
-        },
-    },
-    OptionKey {
-        name: "trusted-proxies",
-        value: "NET,…",
-        default: "loopback,unix",
-        help: "whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks",
-        set: |options, text| {
-            let proxies: Vec<String> = list(text).map(str::to_owned).collect();
-            crate::http::forwarded::TrustedProxies::parse(&proxies)?;
-            options.settings.trusted_proxies = proxies;
-            Ok(())
-        },
-    },
-    OptionKey {
-        name: "max-message-size",
-        value: "SIZE",
-        default: "256KiB",
-        help: "the largest request body",
-        set: |options, text| bytes(text).map(|bytes| options.settings.limits.body_bytes = bytes),
-    },
-    OptionKey {
-        name: "max-queue",
-        value: "COUNT",
-        default: "10000",
-        help: "events waiting for one session before it is ended",
-        set: |options, text| count(text).map(|n| options.settings.limits.outbox_events = n as usize),
-    },
-    OptionKey {
-        name: "max-queue-size",
-        value: "SIZE",
-        default: "1MiB",
-        help: "bytes of events waiting for one session before it is ended",
-        set: |options, text| bytes(text).map(|bytes| options.settings.limits.outbox_bytes = bytes),
-    },
-    OptionKey {
-        name: "max-queued-bytes",
-        value: "SIZE",
-        default: "256MiB",
-        help: "bytes of events waiting for anyone before publishes are refused",
-        set: |options, text| bytes(text).map(|bytes| options.settings.limits.queued_bytes = bytes),
-    },
-    OptionKey {
-        name: "max-sessions",
-        value: "COUNT",
-        default: "1000000",
-        help: "sessions before handshakes are refused",
-        set: |options, text| count(text).map(|n| options.settings.limits.sessions = n as usize),
-    },
-    OptionKey {
-        name: "max-connections",
-        value: "COUNT",
-        default: "what the limit of open files leaves",
-        help: "open connections before accepting pauses",
-        set: |options, text| count(text).map(|n| options.settings.limits.connections = n as usize),
-    },
-];
+/// Where a value comes from, and how it was said there.
+#[derive(Clone, Debug)]
+struct Origin {
+    source: Source,
+    /// Such as `/etc/encke.toml, line 3: timeout = "30s"`.
+    statement: String,
+}
 
-/// File descriptors that are not for connections: listeners, poll, waker, signals, standard streams, and a reserve.
-const OTHER_FILES: u64 = 32;
+/// What has been said outside of the file: at the start, once and for all.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// The path, and who named it.
+    file: Option<(PathBuf, &'static str)>,
+    environment: Vec<Saying>,
+    flags: Vec<Saying>,
+}
 
-impl Options {
-    /// Sets one key.
+/// A key by its place in the table, and the text of its value.
+type Saying = (usize, String);
+
+impl Inputs {
+    /// Takes one flag of the command line. Of two for the same key the last one counts.
     ///
     /// # Errors
-    /// One line for the operator, with the key, the value and what would be right.
-    pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| unknown(name))?;
-        (key.set)(self, text).map_err(|error| format!("--{name} {text}: {error}"))
+    /// There is no such key.
+    pub fn flag(&mut self, name: &str, value: String) -> Result<(), String> {
+        if name == "config" {
+            if value.is_empty() {
+                return Err("--config needs a value: FILE".to_owned());
+            }
+            self.file = Some((PathBuf::from(value), "--config"));
+            return Ok(());
+        }
+        let key = keys::find(name).ok_or_else(|| unknown_flag(name))?;
+        self.flags.push((key, value));
+        Ok(())
     }
 
-    /// Keeps the number of connections below the limit of open files.
-    pub fn fit_into_files(&mut self, files: u64) {
+    /// Takes the variables of the environment that are for encke. An empty one counts as not set.
+    ///
+    /// # Errors
+    /// A variable that begins with `ENCKE_` and is for no key, or a value that is not UTF-8.
+    pub fn environment(&mut self, all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), String> {
+        for (name, value) in all {
+            let name = name.to_string_lossy();
+            let Some(rest) = name.strip_prefix("ENCKE_").filter(|_| !is_foreign(&name)) else { continue };
+            let known = KEYS.iter().position(|key| key.variable() == name);
+            if known.is_none() && name != FILE_VARIABLE {
+                return Err(unknown_variable(&name, rest));
+            }
+            let text = value.into_string().map_err(|value| format!("{name}={}: not UTF-8", value.display()))?;
+            match known {
+                _ if text.is_empty() => {}
+                Some(key) => self.environment.push((key, text)),
+                None if self.file.is_none() => self.file = Some((PathBuf::from(text), FILE_VARIABLE)),
+                // The command line has named another one.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Reads the file, and puts everything together.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub fn load(&self) -> Result<Config, String> {
+        let mut config = Config::new(self.file().map(Path::to_path_buf));
+        if let Some((path, named_by)) = &self.file {
+            file::read(path, named_by, &mut config)?;
+        }
+        for (key, value) in &self.environment {
+            let statement = format!("{}={}", KEYS[*key].variable(), echo(value));
+            config.set(*key, &Said::Word(value), Origin { source: Source::Environment, statement })?;
+        }
+        for (key, value) in &self.flags {
+            let statement = format!("--{} {}", KEYS[*key].name, echo(value));
+            config.set(*key, &Said::Word(value), Origin { source: Source::Flag, statement })?;
+        }
+        config.complete()?;
+        Ok(config)
+    }
+}
+
+/// Whether Kubernetes sets the variable, as it does in every container when there is a service called encke.
+fn is_foreign(variable: &str) -> bool {
+    let is_port = |name: &str| {
+        let more = variable.strip_prefix(name);
+        more.is_some_and(|more| more.is_empty() || more.starts_with('_'))
+    };
+    variable == SERVICE_HOST || SERVICE_PORTS.iter().any(|name| is_port(name))
+}
+
+fn unknown_flag(name: &str) -> String {
+    match meant(name) {
+        Some(near) => format!("unknown option --{}: did you mean --{near}?", echo(name)),
+        None => format!("unknown option --{}: see encke --help", echo(name)),
+    }
+}
+
+fn unknown_variable(variable: &str, rest: &str) -> String {
+    let near = meant(rest).and_then(keys::find).map(|key| KEYS[key].variable());
+    let help = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None if rest.contains("SERVICE_") || rest.contains("PORT") => {
+            "see encke --help; if Kubernetes makes it for a service, set enableServiceLinks: false".to_owned()
+        }
+        None => "see encke --help".to_owned(),
+    };
+    format!("unknown environment variable {}: {help}", echo(variable))
+}
+
+/// The configuration in force, with where each value comes from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    options: Options,
+    /// For each key, in the order of the table.
+    origins: Vec<Origin>,
+    file: Option<PathBuf>,
+}
+
+impl Config {
+    fn new(file: Option<PathBuf>) -> Self {
+        let options = Options::default();
+        let origin = |_| Origin { source: Source::Default, statement: String::new() };
+        Self { options, origins: KEYS.iter().map(origin).collect(), file }
+    }
+
+    /// Sets one key.
+    fn set(&mut self, key: usize, said: &Said<'_>, origin: Origin) -> Result<(), String> {
+        let read = KEYS[key].field.read(&mut self.options, said);
+        read.map_err(|accepted| format!("{}: {accepted}", origin.statement))?;
+        self.origins[key] = origin;
+        Ok(())
+    }
+
+    /// What depends on more than one key.
+    fn complete(&mut self) -> Result<(), String> {
+        let nobody = |name| self.origin(name).source == Source::Default;
+        if nobody("demo") {
+            let room = cfg!(feature = "demo") && self.options.mount != "/";
+            self.options.settings.demo = room && self.file.is_none();
+        }
+        self.agree()
+    }
+
+    /// Whether the values go together.
+    fn agree(&self) -> Result<(), String> {
+        let Options { mount, settings, .. } = &self.options;
+        if settings.demo && !cfg!(feature = "demo") {
+            return Err(format!("{}: this encke was built without it", self.says("demo")));
+        }
+        if settings.demo && mount == "/" {
+            let (demo, mount) = (self.says("demo"), self.says("mount"));
+            return Err(format!("{demo}: must be false, for the endpoint takes every path ({mount})"));
+        }
+        if settings.limits.outbox_bytes > settings.limits.queued_bytes {
+            let (one, all) = (self.says("max-queue-size"), self.says("max-queued-bytes"));
+            return Err(format!("{one}: must not be larger than max-queued-bytes, which is for all sessions ({all})"));
+        }
+        Ok(())
+    }
+
+    fn origin(&self, name: &str) -> &Origin {
+        let at = keys::find(name).unwrap_or_default();
+        &self.origins[at]
+    }
+
+    /// What the operator said of a key, or what holds because nobody did.
+    fn says(&self, name: &str) -> String {
+        let at = keys::find(name).unwrap_or_default();
+        match &self.origins[at] {
+            Origin { source: Source::Default, .. } => format!("{name} {} by default", self.plain(at)),
+            Origin { statement, .. } => statement.clone(),
+        }
+    }
+
+    /// The value of a key, as it stands on the command line.
+    fn plain(&self, key: usize) -> String {
+        match KEYS[key].shown(&self.options) {
+            Shown::Unset => self.connections().to_string(),
+            shown => shown.plain(),
+        }
+    }
+
+    /// Decides how many connections there can be with so many open files.
+    ///
+    /// # Errors
+    /// One line for the operator: more were asked for than that.
+    pub fn fit_into_files(&mut self, files: u64) -> Result<(), String> {
         let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
-        self.settings.limits.connections = self.settings.limits.connections.min(most);
+        let connections = &mut self.options.settings.limits.connections;
+        match self.options.max_connections {
+            None => *connections = most.min(*connections),
+            Some(wanted) if wanted <= most => *connections = wanted,
+            Some(_) => {
+                return Err(format!(
+                    "{}: the limit of open files is {files}, which leaves room for {most}: raise the hard limit \
+                    (`ulimit -Hn` shows it, LimitNOFILE= of a systemd unit sets it), or lower max-connections",
+                    self.says("max-connections")
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// How many connections may be open.
     pub fn connections(&self) -> usize {
-        self.settings.limits.connections
+        self.options.settings.limits.connections
     }
 
-    /// A builder with these settings.
-    pub fn into_builder(self) -> Builder {
-        Server::builder().listen(self.listen).mount(&self.mount).settings(self.settings)
+    /// The file that was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
-}
 
-/// The table of keys for `--help`.
-pub fn help() -> String {
-    let mut text = String::new();
-    for key in KEYS {
-        let left = format!("--{} {}", key.name, key.value);
-        text.push_str(&format!("  {left:<42} {} [{}]\n", key.help, key.default));
+    /// Whether there is a page to try.
+    pub fn demo(&self) -> bool {
+        self.options.settings.demo
     }
-    text
-}
 
-fn unknown(name: &str) -> String {
-    let near = KEYS.iter().map(|key| (distance(name, key.name), key.name)).min().filter(|(far, _)| *far <= 3);
-    match near {
-        Some((_, near)) => format!("unknown option --{name}: did you mean --{near}?"),
-        None => format!("unknown option --{name}: see encke --help"),
+    /// How the operator said where to listen, if anyone did.
+    pub fn said_listen(&self) -> Option<&str> {
+        let Origin { source, statement } = self.origin("listen");
+        (*source != Source::Default).then_some(statement.as_str())
     }
-}
 
-/// Edits that turn one word into the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
+    /// What can be changed while the server runs.
+    pub fn settings(&self) -> Settings {
+        self.options.settings.clone()
     }
-    row.last().copied().unwrap_or_default()
-}
 
-fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false".to_owned()),
+    /// A builder with all of this.
+    pub fn builder(&self) -> Builder {
+        let Options { listen, backlog, socket_mode, mount, settings, .. } = self.options.clone();
+        Server::builder()
+            .listen(listen)
+            .backlog(i32::try_from(backlog).unwrap_or(i32::MAX))
+            .socket_mode(socket_mode)
+            .mount(&mount)
+            .settings(settings)
     }
-}
-
-fn count(text: &str) -> Result<u32, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number from 1".to_owned())
-}
-
-/// A number with one of these units behind it, multiplied.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
-fn milliseconds(text: &str) -> Result<u32, String> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-    let ms = if text == "0" { Some(0) } else { scaled(text, &units) };
-    ms.and_then(|ms| u32::try_from(ms).ok()).ok_or_else(|| "must be a time such as 500ms, 30s, 5m or 0".to_owned())
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let units = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let bytes = scaled(text, &units).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "must be a size such as 512B, 64KiB or 1MiB".to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_in_the_help_is_the_default() {
-        let mut options = Options::default();
-        let before = format!("{options:?}");
-        for key in KEYS.iter().filter(|key| key.default != "none" && key.name != "max-connections") {
-            options.set(key.name, key.default).unwrap();
-        }
-        assert_eq!(format!("{options:?}"), before);
-    }
-
-    #[test]
-    fn a_bad_value_names_the_key_the_value_and_what_is_right() {
-        let mut options = Options::default();
-        let before = format!("{options:?}");
-        for (name, text, says) in [
-            ("timeout", "30", "--timeout 30: must be a time such as 500ms, 30s, 5m or 0"),
-            ("timeout", "9999999h", "must be a time"),
-            ("max-message-size", "1MB", "must be a size such as"),
-            ("max-queue", "0", "must be a whole number from 1"),
-            ("listen", "localhost", "is not an address such as"),
-            ("listen", "", "needs at least one address"),
-            ("mount", "cometd", "must be a path such as /cometd"),
-            ("require-browser-cookie", "yes", "must be true or false"),
-            ("allowed-origins", "app.example", "app.example"),
-            ("trusted-proxies", "10.0.0.1/99", "10.0.0.1/99"),
-            ("max-sessions-per-browser", "-1", "or unlimited"),
-            ("time-out", "30s", "did you mean --timeout?"),
-            ("frobnicate-all", "1", "see encke --help"),
-        ] {
-            let error = options.set(name, text).unwrap_err();
-            assert!(error.contains(says), "{name} {text}: {error}");
-        }
-        assert_eq!(format!("{options:?}"), before, "a refused value changes nothing");
-    }
-
-    #[test]
-    fn connections_fit_under_the_limit_of_open_files() {
-        for (files, connections) in [(20_000, 19_968), (33, 1), (32, 1), (0, 1), (u64::MAX, 1_000_000)] {
-            let mut options = Options::default();
-            options.fit_into_files(files);
-            assert_eq!(options.connections(), connections, "{files}");
-        }
-    }
-}
+mod tests;

@@ -119,7 +119,7 @@ pub enum RefusalKind {
 impl RefusalKind {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 7] =
-        [Self::Origin, Self::Request, Self::Framing, Self::Batch, Self::Timeout, Self::Transport, Self::Size];
+        [Self::Origin, Self::Request, Self::Framing, Self::Batch, Self::Timeout, Self::Size, Self::Transport];
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
 

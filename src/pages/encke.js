@@ -281,7 +281,7 @@ export class Client {
     const [reply] = await this.#exchange([handshake], this.#options.requestTimeout, life.poll.signal);
     this.#judge(reply, life);
     this.#clientId = reply.clientId;
-    this.#dropMeta();
+    this.#outbox = withoutMeta(this.#outbox);
     const entries = [...this.#channels].map(([channel, record]) => this.#subscribing(channel, record));
     try {
       while (entries.length) {
@@ -342,7 +342,7 @@ export class Client {
   #end(state, error) {
     const life = this.#life;
     this.#life = this.#clientId = undefined;
-    this.#dropMeta();
+    this.#outbox = withoutMeta(this.#outbox);
     this.#outbox.splice(0).forEach((entry) => entry.reject(error));
     life?.first.reject(error);
     life?.stop.abort();
@@ -384,13 +384,6 @@ export class Client {
   #enqueue(entry) {
     this.#outbox.push({ size: 0, group: this.#group ?? {}, ...entry });
     queueMicrotask(() => this.#flush());
-  }
-
-  /** Forgets what concerned a session that is gone: the next one begins with the subscriptions of then. */
-  #dropMeta() {
-    const isMeta = ({ message }) => message.channel.startsWith("/meta/");
-    this.#outbox.filter((entry) => entry.message.channel === "/meta/unsubscribe").forEach((entry) => entry.resolve());
-    this.#outbox = this.#outbox.filter((entry) => !isMeta(entry));
   }
 
   /** Sends what waits, one request after the other. */
@@ -439,7 +432,7 @@ export class Client {
     } catch (error) {
       for (const entry of entries) {
         // To subscribe twice harms nothing; to publish twice might.
-        if (error.code === "lost" && entry.message.channel.startsWith("/meta/") && this.#life) {
+        if (error.code === "lost" && isMeta(entry.message) && this.#life) {
           retry.push(entry);
         } else {
           entry.reject(error);
@@ -449,10 +442,7 @@ export class Client {
         throw error;
       }
     } finally {
-      this.#outbox.unshift(...retry);
-      if (this.#clientId !== clientId) {
-        this.#dropMeta();
-      }
+      this.#outbox.unshift(...(this.#clientId === clientId ? retry : withoutMeta(retry)));
     }
   }
 
@@ -468,7 +458,7 @@ export class Client {
       if (message.advice && this.#life === life) {
         this.#advice = { ...this.#advice, "multiple-clients": false, ...message.advice };
       }
-      if (message.data === undefined || message.channel.startsWith("/meta/")) {
+      if (message.data === undefined || isMeta(message)) {
         replies.set(message.id, message);
       } else if (life && this.#life === life) {
         this.#dispatch(message);
@@ -554,6 +544,16 @@ function* patternsOf(channel) {
     yield `${channel.slice(0, slash)}/**`;
   }
   yield "/**";
+}
+
+function isMeta({ channel }) {
+  return channel.startsWith("/meta/");
+}
+
+/** Without what concerned a session that is gone: the next one begins with the subscriptions of then. */
+function withoutMeta(entries) {
+  entries.filter(({ message }) => message.channel === "/meta/unsubscribe").forEach(({ resolve }) => resolve());
+  return entries.filter(({ message }) => !isMeta(message));
 }
 
 function isUnknown(reply) {

@@ -260,6 +260,7 @@ impl Server {
         }
         match self.engine.unfinished() {
             0 => log::info!("stopped, no connection was cut off"),
+            1 => log::info!("stopped, 1 connection was cut off"),
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
         Some(Asked::End)

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
+pub mod node;
 pub mod peer;
 pub mod process;
 
@@ -14,10 +15,25 @@ use std::time::Duration;
 /// How long the daemon may take to say where it listens; far more than it ever needs.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The program, without the configuration that the environment of the tests may hold.
+pub fn encke() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
+    without_settings(&mut command);
+    command
+}
+
+/// Takes every variable away from a command that would configure `encke`.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENCKE_")) {
+        command.env_remove(name);
+    }
+}
+
 /// A running `encke`. It ends, by its own pid, when this is dropped.
 pub struct Daemon {
     child: Child,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     addr: SocketAddr,
     url: String,
     log: Log,
@@ -29,11 +45,21 @@ impl Daemon {
     /// # Panics
     /// When it does not come up; the panic shows what it wrote to stderr.
     pub fn start(options: &[&str]) -> Self {
+        Self::start_with_env(options, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not come up; the panic shows what it wrote to stderr.
+    pub fn start_with_env(options: &[&str], environment: &[(&str, &str)]) -> Self {
         let options: Vec<String> = options.iter().map(|&word| word.to_owned()).collect();
+        let environment: Vec<_> =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let log = Log::default();
-        let (child, url) = launch("127.0.0.1:0", &options, &log);
+        let (child, url) = launch("127.0.0.1:0", (&options, &environment), &log);
         let addr = address_in(&url);
-        Self { child, options, addr, url, log }
+        Self { child, options, environment, addr, url, log }
     }
 
     /// The URL of the Bayeux endpoint, as the daemon said it: `http://127.0.0.1:PORT/cometd`.
@@ -88,7 +114,7 @@ impl Daemon {
     /// When it does not come up.
     pub fn restart(&mut self) {
         self.kill();
-        let (child, url) = launch(&self.addr.to_string(), &self.options, &self.log);
+        let (child, url) = launch(&self.addr.to_string(), (&self.options, &self.environment), &self.log);
         assert_eq!(url, self.url, "a restarted daemon listens where it did before");
         self.child = child;
     }
@@ -104,10 +130,12 @@ impl Drop for Daemon {
 }
 
 /// Starts the process and returns it with the URL of its first line.
-fn launch(listen: &str, options: &[String], log: &Log) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_encke"))
+fn launch(listen: &str, said: (&[String], &[(String, String)]), log: &Log) -> (Child, String) {
+    let (options, environment) = said;
+    let mut child = encke()
         .args(["--listen", listen])
         .args(options)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

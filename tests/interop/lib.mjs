@@ -1,67 +1,22 @@
-// What the scenarios share: the two client libraries behind one thin face, a session spoken by hand, and a watchdog.
-//
-// A scenario is a program: `node SCENARIO.mjs URL WORD…`. It ends with the line `@@passed` and exit code 0, or it fails.
-// `@@kill` and `@@restart` on stdout ask the test to do that to the daemon; the same word comes back on stdin when it is done.
+// What the scenarios share: the client libraries behind one thin face, and a session spoken by hand.
 
 import assert from "node:assert/strict";
-import { createInterface } from "node:readline";
 
 import { CometD } from "cometd";
 import { adapt } from "cometd-nodejs-client";
 import faye from "faye";
 
-// How long a scenario may take before it is called hung. Nothing here says how fast a server must be.
-const HUNG_AFTER_MS = 90_000;
+import { Client } from "../../src/pages/encke.js";
+import { sleep, until } from "./scenario.mjs";
+
+export { daemon, scenario, sleep, until } from "./scenario.mjs";
 
 // The cometd library expects a browser. All its clients of one process share one cookie jar, as the tabs of a browser do.
 adapt();
 
-/** What is being waited for, for the message of a scenario that hangs. */
-const waits = new Set();
-
-/** Runs a scenario to its end; the function gets the URL of the endpoint and the words after it. */
-export async function scenario(body) {
-  const [url, ...words] = process.argv.slice(2);
-  setTimeout(() => fail(new Error(`hung; waiting for: ${[...waits].join("; ") || "a reply"}`)), HUNG_AFTER_MS);
-  process.on("unhandledRejection", fail);
-  process.on("uncaughtException", fail);
-  await body(url, ...words).catch(fail);
-  console.log("@@passed");
-  process.exit(0);
-}
-
-function fail(error) {
-  console.error(error);
-  process.exit(1);
-}
-
-/** Waits until a condition holds. */
-export async function until(what, condition) {
-  waits.add(what);
-  while (!condition()) {
-    await sleep(5);
-  }
-  waits.delete(what);
-}
-
-export function sleep(ms) {
-  return new Promise((wake) => setTimeout(wake, ms));
-}
-
 /** Stops this whole process for a while, as a laptop that sleeps: no timer runs, no answer is read. */
 export function fallAsleep(ms) {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-}
-
-const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-
-/** Has the test do something to the daemon: "kill" or "restart". */
-export async function daemon(command) {
-  const what = `the daemon to ${command}`;
-  waits.add(what);
-  console.log(`@@${command}`);
-  assert.equal((await answers.next()).value, command);
-  waits.delete(what);
 }
 
 /** What a client has received, in order: `[channel, data]`. */
@@ -250,7 +205,44 @@ async function failing(promise) {
   }
 }
 
-const KINDS = { cometd: CometDClient, faye: FayeClient };
+/** Our own, as the daemon serves it. It subscribes again by itself after a new handshake. */
+class EnckeClient extends Recorder {
+  constructor(url, options) {
+    super();
+    this.lib = new Client(url, options);
+    this.lib.onWire((direction, messages) => {
+      messages.forEach((message) => (direction === "in" ? this.record(message) : this.sending(message)));
+    });
+    this.lib.onState((state) => (this.failures += state === "reconnecting" ? 1 : 0));
+  }
+
+  async open() {
+    await this.lib.connect();
+    return this.replied("/meta/handshake", 1);
+  }
+
+  async subscribe(channel, listener) {
+    const subscription = this.lib.subscribe(channel, (data, message) => listener(data, message.channel));
+    await subscription.ready;
+    return subscription;
+  }
+
+  publish(channel, data) {
+    return this.lib.publish(channel, data);
+  }
+
+  batch(send) {
+    this.lib.batch(send);
+  }
+
+  onHandshake() {}
+
+  close() {
+    return this.lib.disconnect();
+  }
+}
+
+const KINDS = { cometd: CometDClient, faye: FayeClient, encke: EnckeClient };
 
 /** A client that has not spoken yet. */
 export function client(kind, url, options) {

@@ -1,4 +1,4 @@
-// Many messages from one publisher, to both libraries: in order, none lost, none twice.
+// Many messages from one publisher, to every library: in order, none lost, none twice.
 import assert from "node:assert/strict";
 import { connected, inbox, scenario } from "./lib.mjs";
 
@@ -6,7 +6,10 @@ const COUNT = 500;
 
 await scenario(async (url, kind) => {
   const publisher = await connected(kind, url);
-  const readers = [await connected("cometd", url), await connected("faye", url), publisher];
+  const readers = [publisher];
+  for (const library of ["cometd", "faye", "encke"]) {
+    readers.push(await connected(library, url));
+  }
   const heard = [];
   for (const reader of readers) {
     const ears = inbox();
@@ -21,7 +24,7 @@ await scenario(async (url, kind) => {
       await publisher.publish(channel, data);
     }
   } else {
-    // cometd.js has one request under way besides the connect; the rest waits for its turn.
+    // cometd.js and encke.js have one request under way besides the connect; the rest waits for its turn.
     await Promise.all(expected.map(([channel, data]) => publisher.publish(channel, data)));
   }
 

@@ -37,7 +37,7 @@ await scenario(async (url, kind) => {
   // Nobody may publish to a pattern, or hear what is meta.
   await assert.rejects(publisher.publish("/news/*", {}), /405:\/news\/\*:/);
   await assert.rejects(subscriber.subscribe("/meta/handshake/x", () => {}), /403:\/meta\/handshake\/x:subscribe_denied/);
-  if (kind === "cometd") {
+  if (kind !== "faye") {
     // Half of a surrogate pair is refused as malformed. (Faye repeats whatever got no Bayeux reply, so it is not asked.)
     await assert.rejects(publisher.publish("/news", "cut \ud83d"), /HTTP status 400/);
   }

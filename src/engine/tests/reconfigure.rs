@@ -64,3 +64,29 @@ fn limits_and_pages_change_at_once() {
     assert_eq!(b.exchange(conn, page).status, 404);
     assert_eq!(b.post(&Post::new(HANDSHAKE)).status, 413);
 }
+
+#[test]
+fn a_browsers_places_are_counted_right_when_their_number_changes_meanwhile() {
+    let most = |most| broker::Config { max_sessions_per_browser: most, ..broker::Config::default() };
+    let mut b = Bench::with(|setup| setup.broker = most(None));
+    let clients: Vec<_> = (0..2).map(|_| b.handshake_with(Some("tabs"))).collect();
+    let hold = |b: &mut Bench, at: usize| {
+        let client: &super::bench::Client = &clients[at];
+        b.give(client.down, &Post::json(&client.connect()).cookie("tabs").bytes());
+        b.raw(client.down)
+    };
+    for at in [0, 1] {
+        assert_ne!(hold(&mut b, at), "", "the first connect is answered");
+    }
+    assert_eq!(hold(&mut b, 0), "");
+    b.engine.reconfigure(Change { broker: most(Some(1)), ..change(&[]) }).unwrap();
+    assert_eq!(hold(&mut b, 1), "", "the hold from before does not count");
+    b.engine.reconfigure(Change { broker: most(None), ..change(&[]) }).unwrap();
+    b.advance(30_000);
+    for at in [0, 1] {
+        assert!(b.raw(clients[at].down).contains("\"successful\":true"));
+    }
+    b.engine.reconfigure(Change { broker: most(Some(1)), ..change(&[]) }).unwrap();
+    assert_eq!(hold(&mut b, 0), "", "the place is free again");
+    assert!(hold(&mut b, 1).contains("multiple-clients"), "and there is one");
+}

@@ -1,0 +1,212 @@
+//! The table of keys.
+//!
+//! Owns the names, the order and the meaning of everything that can be set. Reading, showing, comparing, the help and
+//! what is tested all come from this one table.
+
+use core::fmt;
+
+use super::Options;
+use super::value::{At, Count, Field, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time};
+use super::value::{Shown, Transport, Truth};
+
+/// One thing that can be set.
+pub struct Key {
+    /// In kebab case, as CometD calls it where it has the same.
+    pub name: &'static str,
+    /// One line.
+    pub help: &'static str,
+    /// Whether a change takes effect while the server runs.
+    pub live: bool,
+    /// The default in words, where it is not one value.
+    words: Option<&'static str>,
+    pub(super) field: &'static dyn Field,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.name).finish()
+    }
+}
+
+impl Key {
+    const fn new(name: &'static str, help: &'static str, field: &'static dyn Field) -> Self {
+        Self { name, help, live: true, words: None, field }
+    }
+
+    const fn at_start_only(self) -> Self {
+        Self { live: false, ..self }
+    }
+
+    const fn by_default(self, words: &'static str) -> Self {
+        Self { words: Some(words), ..self }
+    }
+
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("ENCKE_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The kind of its value, for the help.
+    pub fn kind(&self) -> &'static str {
+        self.field.kind()
+    }
+
+    /// The default, as it stands on the command line, or in words.
+    pub fn default(&self) -> String {
+        self.words.map_or_else(|| self.shown(&Options::default()).plain(), str::to_owned)
+    }
+
+    /// Its value.
+    pub fn shown(&self, options: &Options) -> Shown {
+        self.field.show(options)
+    }
+}
+
+/// A field of [`Options`] by its path.
+macro_rules! at {
+    ($kind:ty, $($path:ident).+) => {
+        &At::<$kind> { get: |options| &options.$($path).+, get_mut: |options| &mut options.$($path).+ }
+    };
+}
+
+/// All keys, in the order of the help.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).at_start_only(),
+    Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).at_start_only(),
+    Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).at_start_only(),
+    Key::new("mount", "path of the Bayeux endpoint; all below it is the endpoint too", at!(Mount, mount))
+        .at_start_only(),
+    Key::new("demo", "serve a page that shows the server at work", at!(Truth, settings.demo))
+        .by_default("true, with a file false"),
+
+    Key::new("transports", "connection types to offer, the first one first",
+        at!(List<Transport>, settings.broker.transports)),
+    Key::new("timeout", "how long a connect is held without an event", at!(Time, settings.broker.timeout_ms)),
+    Key::new("interval", "how long clients wait between connects (some read it as seconds)",
+        at!(Time, settings.broker.interval_ms)),
+    Key::new("max-interval", "how long a session outlives its last connect, beyond interval",
+        at!(Time, settings.broker.max_interval_ms)),
+    Key::new("max-sessions-per-browser", "sessions of one browser that may hold a connect at once",
+        at!(Limit, settings.broker.max_sessions_per_browser)),
+    Key::new("multi-session-interval", "the interval advised to sessions of a browser beyond that",
+        at!(Time, settings.broker.multi_session_interval_ms)),
+    Key::new("require-browser-cookie", "refuse requests without the BAYEUX_BROWSER cookie",
+        at!(Truth, settings.broker.require_browser_cookie)),
+
+    Key::new("allowed-origins", "sites whose pages may use it, such as https://app.example; or *",
+        at!(List<Origin>, settings.allowed_origins)),
+    Key::new("trusted-proxies", "whose X-Forwarded-* are believed: addresses, networks",
+        at!(List<Proxy>, settings.trusted_proxies)),
+
+    Key::new("shutdown-timeout", "how long clients get to leave when it ends", at!(Time, settings.shutdown_ms)),
+    Key::new("max-message-size", "the largest request body", at!(Size, settings.limits.body_bytes)),
+    Key::new("max-batch", "messages in one request", at!(Count, settings.limits.batch_messages)),
+    Key::new("max-subscriptions", "subscriptions of one session", at!(Count, settings.limits.subscriptions)),
+    Key::new("max-queue", "events waiting for one session before it is ended",
+        at!(Count, settings.limits.outbox_events)),
+    Key::new("max-queue-size", "bytes of events waiting for one session before it is ended",
+        at!(Size, settings.limits.outbox_bytes)),
+    Key::new("max-queued-bytes", "bytes of events waiting for anyone before publishes are refused",
+        at!(Size, settings.limits.queued_bytes)),
+    Key::new("max-sessions", "sessions before handshakes are refused", at!(Count, settings.limits.sessions)),
+    Key::new("max-connections", "connections before accepting pauses", at!(Fitted, max_connections))
+        .by_default("what the limit of open files leaves"),
+    Key::new("max-head-size", "the largest request head", at!(Size, settings.limits.head_bytes)),
+    Key::new("head-timeout", "for a request head to arrive", at!(Patience, settings.limits.head_ms)),
+    Key::new("body-timeout", "for a request body to arrive", at!(Patience, settings.limits.body_ms)),
+    Key::new("idle-timeout", "for a connection without a request", at!(Patience, settings.limits.idle_ms)),
+    Key::new("write-timeout", "for a client to take some of its answer", at!(Patience, settings.limits.write_ms)),
+];
+
+/// Headings of the help, each with the key that it stands above.
+const HEADINGS: &[(&str, &str)] = &[
+    ("listen", "Where it listens:"),
+    ("transports", "Sessions:"),
+    ("allowed-origins", "Who is let in:"),
+    ("shutdown-timeout", "Bounds:"),
+];
+
+/// The place of a key in the table.
+pub(super) fn find(name: &str) -> Option<usize> {
+    KEYS.iter().position(|key| key.name == name)
+}
+
+/// The table for `--help`.
+pub fn help() -> String {
+    let mut text = String::new();
+    for key in KEYS {
+        if let Some((_, heading)) = HEADINGS.iter().find(|(above, _)| *above == key.name) {
+            text.push_str(&format!("\n{heading}\n"));
+        }
+        let left = format!("--{} {}", key.name, key.kind());
+        text.push_str(&format!("  {left:<43} {} [{}]\n", key.help, key.default()));
+    }
+    text
+}
+
+/// The key that an unknown name is most likely meant to be. Names in camel case, in snake case or in capitals are
+/// understood.
+pub fn meant(name: &str) -> Option<&'static str> {
+    let mut kebab = String::new();
+    let shouted = !name.contains(|c: char| c.is_ascii_lowercase());
+    for c in name.chars() {
+        match c {
+            '_' => kebab.push('-'),
+            c if c.is_ascii_uppercase() && !shouted => kebab.extend(['-', c.to_ascii_lowercase()]),
+            c => kebab.push(c.to_ascii_lowercase()),
+        }
+    }
+    let edits = (kebab.len() / 3).clamp(1, 3);
+    let near = KEYS.iter().map(|key| (distance(&kebab, key.name), key.name)).min();
+    near.filter(|(far, _)| *far <= edits).map(|(_, name)| name)
+}
+
+/// Edits that turn one word into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, to) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_headings_stand_above_one() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert_eq!(find(key.name), Some(at));
+        }
+        assert!(HEADINGS.iter().all(|(above, _)| find(above).is_some()));
+        for heading in HEADINGS {
+            assert!(help().contains(heading.1));
+        }
+        assert!(help().lines().all(|line| line.chars().count() <= 120), "{}", help());
+    }
+
+    #[test]
+    fn a_near_miss_is_understood() {
+        for (name, key) in [
+            ("time-out", Some("timeout")),
+            ("TIME_OUT", Some("timeout")),
+            ("maxInterval", Some("max-interval")),
+            ("maxSessionsPerBrowser", Some("max-sessions-per-browser")),
+            ("max_queue", Some("max-queue")),
+            ("listne", Some("listen")),
+            ("tls", None),
+            ("frobnicate-all", None),
+            ("", None),
+        ] {
+            assert_eq!(meant(name), key, "{name}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What differs between the configuration in force and one that was read again.
+
+use super::{Config, KEYS};
+
+/// The keys whose sockets systemd may have opened.
+const OF_SOCKETS: &[&str] = &["listen", "backlog", "socket-mode"];
+
+/// What has changed, as lines for the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What takes effect now.
+    pub live: Vec<String>,
+    /// What takes effect only in another process.
+    pub at_restart: Vec<String>,
+}
+
+impl Config {
+    /// The configuration that takes the place of this one in a running server: all of the next one that can change
+    /// there. With `inherited` sockets, what is said of sockets has no effect either way.
+    ///
+    /// # Errors
+    /// One line for the operator: what is new does not go together with what stays.
+    pub fn succeeded_by(&self, next: Self, inherited: bool) -> Result<(Self, Changes), String> {
+        let (mut now, mut changes) = (next.clone(), Changes::default());
+        for (at, key) in KEYS.iter().enumerate() {
+            let (was, is) = (self.plain(at), next.plain(at));
+            if was == is {
+                continue;
+            }
+            let name = key.name;
+            if key.live {
+                changes.live.push(format!("{name} is now {is} (was {was})"));
+                continue;
+            }
+            // So that the next time it is told again.
+            key.field.copy(&self.options, &mut now.options);
+            now.origins[at].clone_from(&self.origins[at]);
+            if !inherited || !OF_SOCKETS.contains(&name) {
+                let text = format!("{name} cannot change at run time: restart encke for {is} (still {was})");
+                changes.at_restart.push(text);
+            }
+        }
+        now.agree()?;
+        Ok((now, changes))
+    }
+}

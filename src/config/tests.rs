@@ -1,0 +1,139 @@
+//! Where values come from, without a process.
+
+use super::*;
+
+fn inputs(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Inputs, String> {
+    let mut inputs = Inputs::default();
+    for (name, value) in flags {
+        inputs.flag(name, (*value).to_owned())?;
+    }
+    inputs.environment(environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))?;
+    Ok(inputs)
+}
+
+fn load(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+    inputs(environment, flags)?.load()
+}
+
+/// Everything that can be set, as text.
+fn values(config: &Config) -> Vec<(&'static str, Shown)> {
+    KEYS.iter().map(|key| (key.name, key.shown(&config.options))).collect()
+}
+
+#[test]
+fn every_default_in_the_help_is_the_default_and_is_accepted() {
+    let before = load(&[], &[]).unwrap();
+    let said: Vec<(&str, String)> = KEYS.iter().map(|key| (key.name, key.default())).collect();
+    let said: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let depends = ["allowed-origins", "demo", "max-connections"];
+    let said: Vec<_> = said.into_iter().filter(|(name, _)| !depends.contains(name)).collect();
+    assert_eq!(said.len(), KEYS.len() - depends.len());
+    assert_eq!(values(&load(&[], &said).unwrap()), values(&before));
+}
+
+#[test]
+fn variables_of_others_are_ignored_and_unknown_ones_are_not() {
+    for name in [
+        "ENCKE_SERVICE_HOST",
+        "ENCKE_SERVICE_PORT",
+        "ENCKE_SERVICE_PORT_HTTP",
+        "ENCKE_PORT",
+        "ENCKE_PORT_8080_TCP",
+        "ENCKE_PORT_8080_TCP_ADDR",
+        "ENCKED",
+        "PATH",
+    ] {
+        assert!(load(&[(name, "x")], &[]).is_ok(), "{name}");
+    }
+    for name in ["ENCKE_", "ENCKE_SERVICE", "ENCKE_SERVICE_HOST_X", "ENCKE_PORTS", "ENCKE_timeout", "ENCKE_TIME_OUT"] {
+        let error = load(&[(name, "x")], &[]).unwrap_err();
+        assert!(error.starts_with(&format!("unknown environment variable {name}: ")), "{error}");
+    }
+}
+
+#[test]
+fn connections_fit_under_the_limit_of_open_files() {
+    for (files, connections) in [(20_000, 19_968), (33, 1), (32, 1), (0, 1), (u64::MAX, 1_000_000)] {
+        let mut config = load(&[], &[]).unwrap();
+        config.fit_into_files(files).unwrap();
+        assert_eq!(config.connections(), connections, "{files}");
+    }
+    let mut config = load(&[], &[("max-connections", "968")]).unwrap();
+    config.fit_into_files(1_000).unwrap();
+    assert_eq!(config.connections(), 968);
+    let error = config.fit_into_files(999).unwrap_err();
+    assert!(error.starts_with("--max-connections 968: the limit of open files is 999"), "{error}");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused() {
+    let error = load(&[("ENCKE_MOUNT", "/")], &[("demo", "true")]).unwrap_err();
+    assert!(error.starts_with("--demo true: must be false") && error.contains("(ENCKE_MOUNT=/)"), "{error}");
+    assert!(!load(&[], &[("mount", "/")]).unwrap().demo(), "nobody asked for it");
+    let error = load(&[], &[("max-queued-bytes", "512KiB")]).unwrap_err();
+    assert!(error.contains("max-queue-size 1MiB by default") && error.contains("--max-queued-bytes 512KiB"), "{error}");
+    assert!(load(&[], &[("max-queued-bytes", "1MiB")]).is_ok());
+}
+
+#[test]
+fn what_changed_is_told_and_what_needs_a_restart_stays() {
+    let running = load(&[], &[("listen", "127.0.0.1:1"), ("timeout", "30s"), ("mount", "/a")]).unwrap();
+    let next = load(&[], &[("listen", "127.0.0.1:2"), ("timeout", "45s"), ("max-connections", "7")]).unwrap();
+    let (now, changes) = running.succeeded_by(next, false).unwrap();
+    assert_eq!(changes.live, ["timeout is now 45s (was 30s)", "max-connections is now 7 (was 1000000)"]);
+    assert_eq!(
+        changes.at_restart,
+        [
+            "listen cannot change at run time: restart encke for 127.0.0.1:2 (still 127.0.0.1:1)",
+            "mount cannot change at run time: restart encke for /cometd (still /a)",
+        ]
+    );
+    assert_eq!(now.options.mount, "/a");
+    let again = load(&[], &[("listen", "127.0.0.1:2"), ("timeout", "45s"), ("max-connections", "7")]).unwrap();
+    let (_, changes) = now.succeeded_by(again, true).unwrap();
+    assert_eq!((changes.live.len(), changes.at_restart.len()), (0, 1), "it is not about sockets of systemd's");
+    let running = load(&[], &[("mount", "/")]).unwrap();
+    let error = running.succeeded_by(load(&[], &[("demo", "true")]).unwrap(), false).unwrap_err();
+    assert!(error.starts_with("--demo true: must be false") && error.contains("(--mount /)"), "{error}");
+}
+
+#[test]
+fn every_key_sets_the_field_that_it_is_named_for() {
+    let config = load(
+        &[],
+        &[
+            ("backlog", "1"),
+            ("demo", "false"),
+            ("timeout", "2ms"),
+            ("interval", "3ms"),
+            ("max-interval", "4ms"),
+            ("max-sessions-per-browser", "5"),
+            ("multi-session-interval", "6ms"),
+            ("require-browser-cookie", "true"),
+            ("allowed-origins", "*"),
+            ("trusted-proxies", "unix"),
+            ("shutdown-timeout", "7ms"),
+            ("max-message-size", "8B"),
+            ("max-batch", "9"),
+            ("max-subscriptions", "10"),
+            ("max-queue", "11"),
+            ("max-queue-size", "12B"),
+            ("max-queued-bytes", "13B"),
+            ("max-sessions", "14"),
+            ("max-head-size", "15B"),
+            ("head-timeout", "16ms"),
+            ("body-timeout", "17ms"),
+            ("idle-timeout", "18ms"),
+            ("write-timeout", "19ms"),
+        ],
+    );
+    let Options { backlog, settings, .. } = config.unwrap().options;
+    let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker: b, limits: l } = settings;
+    assert_eq!((backlog, demo, shutdown_ms), (1, false, 7));
+    assert_eq!((b.timeout_ms, b.interval_ms, b.max_interval_ms, b.multi_session_interval_ms), (2, 3, 4, 6));
+    assert_eq!((b.max_sessions_per_browser, b.require_browser_cookie), (Some(5), true));
+    assert_eq!((allowed_origins, trusted_proxies), (vec!["*".to_owned()], vec!["unix".to_owned()]));
+    assert_eq!((l.body_bytes, l.batch_messages, l.subscriptions, l.outbox_events), (8, 9, 10, 11));
+    assert_eq!((l.outbox_bytes, l.queued_bytes, l.sessions, l.head_bytes), (12, 13, 14, 15));
+    assert_eq!((l.head_ms, l.body_ms, l.idle_ms, l.write_ms), (16, 17, 18, 19));
+}

@@ -1,0 +1,577 @@
+//! The kinds of values: how each is read, and how it is shown.
+//!
+//! Owns what is accepted. A value reads the same whether it comes from the command line, from the environment or from a
+//! string in a file; what is shown is always in a form that is accepted.
+
+use core::marker::PhantomData;
+
+use crate::http::forwarded::TrustedProxies;
+use crate::http::origin::OriginRule;
+use crate::server::Listen;
+use crate::server::builder::check_mount;
+
+use super::Options;
+
+/// The transports that this server knows, in the order in which it offers them.
+pub const TRANSPORTS: &[&str] = &["long-polling"];
+
+/// Characters of a value that an error repeats; the rest is cut.
+const ECHO_CHARS: usize = 120;
+const SECOND_MS: u64 = 1_000;
+const MINUTE_MS: u64 = 60 * SECOND_MS;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// Units of a time with their ms, the largest first.
+const TIME_UNITS: &[(&str, u64)] = &[("h", HOUR_MS), ("m", MINUTE_MS), ("s", SECOND_MS), ("ms", 1)];
+/// The longest time, in hours.
+const MOST_HOURS: u64 = u32::MAX as u64 / HOUR_MS;
+/// Units of a size with their bytes, the largest first.
+const SIZE_UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+/// The permissions that a socket can have.
+const MODE_BITS: u32 = 0o777;
+
+/// A value as an operator has said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said<'a> {
+    /// A word of the command line or of the environment: whatever it is meant to be.
+    Word(&'a str),
+    /// A string in a file.
+    Text(&'a str),
+    /// A whole number in a file; `None` if it is negative or beyond all bounds.
+    Whole(Option<u64>),
+    /// `true` or `false` in a file.
+    Truth(bool),
+    /// An array of strings in a file.
+    List(Vec<&'a str>),
+    /// Anything else in a file.
+    Other,
+}
+
+/// A value to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// There is none: it depends on the machine.
+    Unset,
+    /// A string.
+    Text(String),
+    /// A number or a truth.
+    Bare(String),
+    /// Strings.
+    List(Vec<String>),
+}
+
+impl Shown {
+    /// As it stands in a file; `None` if there is no value.
+    pub fn toml(&self) -> Option<String> {
+        match self {
+            Self::Unset => None,
+            Self::Text(text) => Some(quoted(text)),
+            Self::Bare(text) => Some(text.clone()),
+            Self::List(items) => {
+                Some(format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    /// As it stands on the command line; a list without items is `none`.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::Unset => "unset".to_owned(),
+            Self::Text(text) | Self::Bare(text) => text.clone(),
+            Self::List(items) if items.is_empty() => "none".to_owned(),
+            Self::List(items) => items.join(","),
+        }
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Somebody's text for an error: on one line, and not too long.
+pub(super) fn echo(text: &str) -> String {
+    if text.is_empty() {
+        return "\"\"".to_owned();
+    }
+    let mut line = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == ECHO_CHARS => return line + "…",
+            '\n' | '\r' | '\t' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// A kind of value.
+pub(super) trait Kind: 'static {
+    /// What it is read into.
+    type Value: Clone;
+    /// For the help, such as `TIME`.
+    const NAME: &'static str;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// What is accepted.
+    fn read(said: &Said<'_>) -> Result<Self::Value, String>;
+
+    /// Shows a value as it is accepted.
+    fn show(value: &Self::Value) -> Shown;
+}
+
+/// One field of [`Options`] without its type.
+pub(super) trait Field: Sync {
+    /// The kind of its value, for the help.
+    fn kind(&self) -> &'static str;
+    /// Reads its value; on an error nothing has changed.
+    ///
+    /// # Errors
+    /// What is accepted.
+    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), String>;
+    /// Shows its value.
+    fn show(&self, options: &Options) -> Shown;
+    /// Takes its value from elsewhere.
+    fn copy(&self, from: &Options, to: &mut Options);
+}
+
+/// A field of [`Options`] and the kind of its value.
+pub(super) struct At<K: Kind> {
+    pub(super) get: fn(&Options) -> &K::Value,
+    pub(super) get_mut: fn(&mut Options) -> &mut K::Value,
+}
+
+impl<K: Kind> Field for At<K> {
+    fn kind(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), String> {
+        *(self.get_mut)(options) = K::read(said)?;
+        Ok(())
+    }
+
+    fn show(&self, options: &Options) -> Shown {
+        K::show((self.get)(options))
+    }
+
+    fn copy(&self, from: &Options, to: &mut Options) {
+        (self.get)(from).clone_into((self.get_mut)(to));
+    }
+}
+
+/// The text of something that is a string in a file, or what is accepted.
+fn text<'a>(said: &Said<'a>, accepted: &str) -> Result<&'a str, String> {
+    match said {
+        Said::Word(text) | Said::Text(text) => Ok(text),
+        Said::Whole(_) | Said::Truth(_) | Said::List(_) | Said::Other => Err(format!("{accepted}, in quotes")),
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A number with one of these units behind it, multiplied; `u64::MAX` if it is more.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0)?;
+    let (number, unit) = text.split_at(end);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    Some(number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(*factor))
+}
+
+/// A number in the largest unit that leaves no rest.
+fn unscaled(number: u64, units: &[(&str, u64)]) -> String {
+    let whole = units.iter().find(|(_, factor)| number.is_multiple_of(*factor));
+    whole.map_or_else(|| number.to_string(), |(unit, factor)| format!("{}{unit}", number / factor))
+}
+
+/// Milliseconds, or what is accepted.
+fn milliseconds(said: &Said<'_>, accepted: &str) -> Result<u32, String> {
+    let text = if *said == Said::Whole(Some(0)) { "0" } else { text(said, accepted)? };
+    let ms = if text == "0" { Some(0) } else { scaled(text, TIME_UNITS) };
+    let ms = ms.ok_or_else(|| accepted.to_owned())?;
+    u32::try_from(ms).map_err(|_| format!("{accepted}, and at most {MOST_HOURS}h"))
+}
+
+/// A time, ms; may be 0.
+pub(super) struct Time;
+
+impl Kind for Time {
+    type Value = u32;
+    const NAME: &'static str = "TIME";
+
+    fn read(said: &Said<'_>) -> Result<u32, String> {
+        milliseconds(said, "must be a time such as 500ms, 30s, 5m or 0")
+    }
+
+    fn show(value: &u32) -> Shown {
+        Shown::Text(if *value == 0 { "0".to_owned() } else { unscaled(u64::from(*value), TIME_UNITS) })
+    }
+}
+
+/// The bound of a wait, ms; never 0, which would end every wait at once.
+pub(super) struct Patience;
+
+impl Kind for Patience {
+    type Value = u64;
+    const NAME: &'static str = "TIME";
+
+    fn read(said: &Said<'_>) -> Result<u64, String> {
+        let accepted = "must be a time such as 500ms, 30s or 5m, and not 0";
+        let ms = milliseconds(said, accepted)?;
+        if ms > 0 { Ok(u64::from(ms)) } else { Err(accepted.to_owned()) }
+    }
+
+    fn show(value: &u64) -> Shown {
+        Shown::Text(unscaled(*value, TIME_UNITS))
+    }
+}
+
+/// A number of bytes, from 1.
+pub(super) struct Size;
+
+impl Kind for Size {
+    type Value = usize;
+    const NAME: &'static str = "SIZE";
+
+    fn read(said: &Said<'_>) -> Result<usize, String> {
+        let accepted = "must be a size such as 512B, 64KiB or 1MiB";
+        let bytes = scaled(text(said, accepted)?, SIZE_UNITS).filter(|bytes| (1..u64::MAX).contains(bytes));
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| accepted.to_owned())
+    }
+
+    fn show(value: &usize) -> Shown {
+        Shown::Text(unscaled(*value as u64, SIZE_UNITS))
+    }
+}
+
+/// A whole number from 1, or what is accepted.
+fn whole(said: &Said<'_>, accepted: &str) -> Result<u32, String> {
+    let number = match said {
+        Said::Word(text) | Said::Text(text) => digits(text),
+        Said::Whole(number) => *number,
+        Said::Truth(_) | Said::List(_) | Said::Other => None,
+    };
+    number.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| accepted.to_owned())
+}
+
+/// How many, from 1.
+pub(super) struct Count;
+
+impl Kind for Count {
+    type Value = usize;
+    const NAME: &'static str = "COUNT";
+
+    fn read(said: &Said<'_>) -> Result<usize, String> {
+        whole(said, "must be a whole number from 1 to 4294967295").map(|n| n as usize)
+    }
+
+    fn show(value: &usize) -> Shown {
+        Shown::Bare(value.to_string())
+    }
+}
+
+/// How many, from 1; unless it is said, the machine decides.
+pub(super) struct Fitted;
+
+impl Kind for Fitted {
+    type Value = Option<usize>;
+    const NAME: &'static str = Count::NAME;
+
+    fn read(said: &Said<'_>) -> Result<Option<usize>, String> {
+        Count::read(said).map(Some)
+    }
+
+    fn show(value: &Option<usize>) -> Shown {
+        value.as_ref().map_or(Shown::Unset, Count::show)
+    }
+}
+
+/// How many, from 1, or `unlimited`.
+pub(super) struct Limit;
+
+impl Kind for Limit {
+    type Value = Option<u32>;
+    const NAME: &'static str = "COUNT|unlimited";
+
+    fn read(said: &Said<'_>) -> Result<Option<u32>, String> {
+        match said {
+            Said::Word("unlimited") | Said::Text("unlimited") => Ok(None),
+            _ => whole(said, "must be a whole number from 1 to 4294967295, or unlimited").map(Some),
+        }
+    }
+
+    fn show(value: &Option<u32>) -> Shown {
+        value.map_or_else(|| Shown::Text("unlimited".to_owned()), |n| Shown::Bare(n.to_string()))
+    }
+}
+
+/// `true` or `false`.
+pub(super) struct Truth;
+
+impl Kind for Truth {
+    type Value = bool;
+    const NAME: &'static str = "BOOL";
+
+    fn read(said: &Said<'_>) -> Result<bool, String> {
+        match said {
+            Said::Word("true") | Said::Truth(true) => Ok(true),
+            Said::Word("false") | Said::Truth(false) => Ok(false),
+            Said::Text(_) => Err("must be true or false, without quotes".to_owned()),
+            _ => Err("must be true or false".to_owned()),
+        }
+    }
+
+    fn show(value: &bool) -> Shown {
+        Shown::Bare(value.to_string())
+    }
+}
+
+/// Permissions of a file, in octal.
+pub(super) struct Mode;
+
+impl Kind for Mode {
+    type Value = u32;
+    const NAME: &'static str = "MODE";
+
+    fn read(said: &Said<'_>) -> Result<u32, String> {
+        let accepted = "must be permissions in octal, such as 660 or 600";
+        let text = text(said, accepted)?;
+        let octal = digits(text).and_then(|_| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= MODE_BITS);
+        octal.filter(|_| text.len() >= 3).ok_or_else(|| accepted.to_owned())
+    }
+
+    fn show(value: &u32) -> Shown {
+        Shown::Text(format!("{value:03o}"))
+    }
+}
+
+/// The path of the endpoint.
+pub(super) struct Mount;
+
+impl Kind for Mount {
+    type Value = String;
+    const NAME: &'static str = "PATH";
+
+    fn read(said: &Said<'_>) -> Result<String, String> {
+        let path = text(said, "must be a path such as /cometd")?;
+        check_mount(path).map(|()| path.to_owned())
+    }
+
+    fn show(value: &String) -> Shown {
+        Shown::Text(value.clone())
+    }
+}
+
+/// A kind of items that lists have.
+pub(super) trait Item: 'static {
+    /// What one is read into.
+    type Value: Clone + PartialEq;
+    /// A list of them, for the help.
+    const NAME: &'static str;
+    /// A good one.
+    const EXAMPLE: &'static str;
+    /// Whether a list needs one.
+    const NEEDED: bool;
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is accepted.
+    fn read(text: &str) -> Result<Self::Value, String>;
+
+    /// Shows one as it is accepted.
+    fn show(value: &Self::Value) -> String;
+
+    /// Whether the same one twice in a list is no mistake.
+    fn may_repeat(_value: &Self::Value) -> bool {
+        false
+    }
+}
+
+/// Items: separated by commas, or in a file an array of strings.
+pub(super) struct List<I>(PhantomData<I>);
+
+impl<I: Item> Kind for List<I> {
+    type Value = Vec<I::Value>;
+    const NAME: &'static str = I::NAME;
+
+    fn read(said: &Said<'_>) -> Result<Vec<I::Value>, String> {
+        let items: Vec<&str> = match said {
+            Said::Word(text) | Said::Text(text) => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            }
+            Said::List(items) => items.clone(),
+            Said::Whole(_) | Said::Truth(_) | Said::Other => {
+                return Err(format!("must be a list of strings, such as [\"{}\"]", I::EXAMPLE));
+            }
+        };
+        if items.is_empty() && I::NEEDED {
+            return Err(format!("needs at least one, such as {}", I::EXAMPLE));
+        }
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            let value = I::read(item)?;
+            if values.contains(&value) && !I::may_repeat(&value) {
+                return Err(format!("{} is in it twice", echo(item)));
+            }
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    fn show(value: &Vec<I::Value>) -> Shown {
+        Shown::List(value.iter().map(I::show).collect())
+    }
+}
+
+/// A place to listen.
+pub(super) struct Place;
+
+impl Item for Place {
+    type Value = Listen;
+    const NAME: &'static str = "ADDR:PORT|unix:PATH,…";
+    const EXAMPLE: &'static str = "127.0.0.1:8080";
+    const NEEDED: bool = true;
+
+    fn read(text: &str) -> Result<Listen, String> {
+        text.parse()
+    }
+
+    fn show(value: &Listen) -> String {
+        value.to_string()
+    }
+
+    fn may_repeat(value: &Listen) -> bool {
+        // Each takes a port of its own.
+        matches!(value, Listen::Tcp(address) if address.port() == 0)
+    }
+}
+
+/// A transport.
+pub(super) struct Transport;
+
+impl Item for Transport {
+    type Value = &'static str;
+    const NAME: &'static str = "TRANSPORT,…";
+    const EXAMPLE: &'static str = "long-polling";
+    const NEEDED: bool = true;
+
+    fn read(text: &str) -> Result<&'static str, String> {
+        let known = TRANSPORTS.iter().find(|name| **name == text);
+        known.copied().ok_or_else(|| format!("{text:?} is not a transport; known: {}", TRANSPORTS.join(", ")))
+    }
+
+    fn show(value: &&'static str) -> String {
+        (*value).to_owned()
+    }
+}
+
+/// An origin whose pages may use the server.
+pub(super) struct Origin;
+
+impl Item for Origin {
+    type Value = String;
+    const NAME: &'static str = "ORIGIN,…";
+    const EXAMPLE: &'static str = "https://app.example";
+    const NEEDED: bool = false;
+
+    fn read(text: &str) -> Result<String, String> {
+        OriginRule::new(&[text.to_owned()]).map(|_| text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
+/// A proxy, or a network of them.
+pub(super) struct Proxy;
+
+impl Item for Proxy {
+    type Value = String;
+    const NAME: &'static str = "NET,…";
+    const EXAMPLE: &'static str = "10.0.0.0/8";
+    const NEEDED: bool = false;
+
+    fn read(text: &str) -> Result<String, String> {
+        TrustedProxies::parse(&[text.to_owned()]).map(|_| text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_the_largest_whole_unit_and_reads_the_same() {
+        for (text, shown) in [("0", "0"), ("1000ms", "1s"), ("90s", "90s"), ("60m", "1h"), ("1500ms", "1500ms")] {
+            let ms = Time::read(&Said::Word(text)).unwrap();
+            assert_eq!(Time::show(&ms), Shown::Text(shown.to_owned()), "{text}");
+            assert_eq!(Time::read(&Said::Text(shown)), Ok(ms));
+        }
+        for (text, shown) in [("1024B", "1KiB"), ("1536KiB", "1536KiB"), ("2048MiB", "2GiB"), ("1023B", "1023B")] {
+            let bytes = Size::read(&Said::Word(text)).unwrap();
+            assert_eq!(Size::show(&bytes), Shown::Text(shown.to_owned()), "{text}");
+            assert_eq!(Size::read(&Said::Text(shown)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_have_units_and_bounds() {
+        assert_eq!(Time::read(&Said::Word("4294967295ms")), Ok(u32::MAX));
+        let beyond = Time::read(&Said::Word("1194h")).unwrap_err();
+        assert!(beyond.ends_with("at most 1193h"), "{beyond}");
+        for text in ["", "s", "30", "+5s", "-5s", "5 s", "1.5s", "5S", "5d", "00"] {
+            assert!(Time::read(&Said::Word(text)).is_err(), "{text}");
+        }
+        for text in ["", "0B", "1KB", "1K", "1", "99999999999999999999GiB", "17179869184GiB"] {
+            assert!(Size::read(&Said::Word(text)).is_err(), "{text}");
+        }
+        assert!(Patience::read(&Said::Word("0")).is_err() && Patience::read(&Said::Whole(Some(0))).is_err());
+    }
+
+    #[test]
+    fn modes_are_octal_text() {
+        for (text, mode) in [("660", 0o660), ("0600", 0o600), ("000", 0), ("777", 0o777)] {
+            assert_eq!(Mode::read(&Said::Text(text)), Ok(mode));
+        }
+        for text in ["1777", "888", "0o660", "66", "rw-", "", "+660"] {
+            assert!(Mode::read(&Said::Text(text)).is_err(), "{text}");
+        }
+        assert!(Mode::read(&Said::Whole(Some(660))).unwrap_err().ends_with("in quotes"));
+    }
+
+    #[test]
+    fn a_list_says_what_is_there_twice() {
+        let read = |text| List::<Place>::read(&Said::Word(text));
+        assert_eq!(read("127.0.0.1:1, [::1]:1,").unwrap().len(), 2);
+        assert!(read("127.0.0.1:1,127.0.0.1:1").unwrap_err().contains("twice"));
+        assert_eq!(read("127.0.0.1:0,127.0.0.1:0").unwrap().len(), 2, "each has a port of its own");
+        assert!(read(" , ").unwrap_err().contains("at least one"));
+        assert!(List::<Place>::read(&Said::List(vec![""])).is_err());
+    }
+
+    #[test]
+    fn text_for_an_error_is_one_short_line() {
+        assert_eq!(echo("a\nb\t\u{1b}[2J"), "a b \\u{1b}[2J");
+        assert_eq!(echo(&"x".repeat(1_000)).chars().count(), ECHO_CHARS + 1);
+        assert_eq!(quoted("a\"b\\c\u{7f}"), r#""a\"b\\c\u007F""#);
+    }
+}

@@ -1,0 +1,115 @@
+// What the scenarios share: a real Chromium, and the page as a person sees it.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+import { scenario } from "../interop/scenario.mjs";
+
+export { daemon } from "../interop/scenario.mjs";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** How long to wait for anything before it is called hung. Nothing here says how fast a page must be. */
+const HUNG_AFTER_MS = 60_000;
+
+/** Runs a scenario with a browser; it gets `open`, which opens the page in a tab, and the words after the URL. */
+export async function browsing(body) {
+  await scenario(async (endpoint, ...words) => {
+    const executablePath = process.env.ENCKE_CHROMIUM || "/usr/bin/chromium";
+    const browser = await chromium.launch({ executablePath, args: FLAGS });
+    const tabs = [];
+    const contexts = new Map();
+    /** A tab; those with the same name of a browser share cookies and storage. */
+    const open = async ({ of = "one", ...options } = {}) => {
+      if (!contexts.has(of)) {
+        contexts.set(of, await browser.newContext(options));
+      }
+      const tab = new Tab(await contexts.get(of).newPage());
+      tabs.push(tab);
+      await tab.load(new URL("/", endpoint).href);
+      return tab;
+    };
+    await body({ open }, ...words);
+    for (const { complaints } of tabs) {
+      assert.deepEqual(complaints, [], "the console has no errors");
+    }
+    await browser.close();
+  });
+}
+
+class Tab {
+  /** Errors of the console and of the page; those about its content security policy are among them. */
+  complaints = [];
+  /** That requests fail is expected while there is no server; Chromium says so on the console. */
+  serverMayBeGone = false;
+
+  constructor(page) {
+    this.page = page;
+    page.setDefaultTimeout(HUNG_AFTER_MS);
+    page.on("pageerror", (error) => this.complaints.push(String(error.stack)));
+    page.on("console", (message) => {
+      const text = message.text();
+      const isLoss = this.serverMayBeGone && text.startsWith("Failed to load resource:");
+      if (["error", "warning"].includes(message.type()) && !isLoss) {
+        this.complaints.push(text);
+      }
+    });
+  }
+
+  async load(url) {
+    const response = await this.page.goto(url);
+    assert.equal(response.status(), 200);
+    // Gone when the page is loaded again.
+    await this.page.evaluate(() => (window.sameAsBefore = true));
+    await this.is("connected");
+  }
+
+  async is(state) {
+    await this.page.waitForSelector(`#pill[data-state="${state}"]`);
+  }
+
+  async say(text) {
+    await this.page.fill("#text", text);
+    await this.page.press("#text", "Enter");
+  }
+
+  /** One's own message of this text, when it has this fate. */
+  async said(text, fate) {
+    await this.message(text, `.own[data-fate="${fate}"]`).waitFor();
+  }
+
+  /** What somebody else said; returns the name. */
+  async heard(text) {
+    const message = this.message(text, ":not(.own)");
+    await message.waitFor();
+    return message.locator("b").textContent();
+  }
+
+  message(text, which = "") {
+    const exactly = this.page.locator(".text", { hasText: new RegExp(`^${text.replace(/[^\w ]/g, "\\$&")}$`) });
+    return this.page.locator(`.message${which}`).filter({ has: exactly });
+  }
+
+  async name() {
+    return this.page.inputValue("#name");
+  }
+
+  /** The page is not wider than the window, and nothing that is cut off is wider than its place. */
+  async fits() {
+    const tooWide = await this.page.evaluate(() =>
+      [document.documentElement, ...document.querySelectorAll(".bar, .card, .card > *")]
+        .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+        .map(({ outerHTML, scrollWidth }) => `in ${innerWidth} px: ${scrollWidth} px of ${outerHTML.slice(0, 80)}`),
+    );
+    assert.deepEqual(tooWide, []);
+  }
+}
