@@ -13,9 +13,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use common::Daemon;
 use common::peer::{PATIENT, Peer, Response, connect, connected, eventually, glance, post, post_with};
 use common::process::{Process, run};
+use common::{Daemon, encke, without_settings};
 use serde_json::{Value, json};
 
 /// Two sessions of a browser that may hold one connect; the first one's is held, on the first connection.
@@ -67,7 +67,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn the_first_line_says_where_it_listens_with_the_real_port() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
+    let mut command = encke();
     command.args(["--listen", "127.0.0.1:0,127.0.0.1:0", "--mount", "/bayeux"]);
     let (_process, lines) = Process::launch(command, 2);
     let mut ports = HashSet::new();
@@ -121,6 +121,7 @@ fn an_address_in_use_is_one_line_and_a_failure() {
 fn the_soft_limit_of_open_files_is_raised() {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -S -n 40 && exec \"$0\" --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_encke")]);
+    without_settings(&mut command);
     let (_process, lines) = Process::launch(command, 1);
     let addr = lines[0].strip_prefix("encke listening on http://").unwrap().strip_suffix("/cometd").unwrap();
     let mut peers: Vec<Peer> = (0..100).map(|_| Peer::new(addr.parse().unwrap())).collect();

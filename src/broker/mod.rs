@@ -259,7 +259,7 @@ impl Broker {
     }
 
     /// Holds no connect from now on, and has those that are held end one after another: each at least
-    /// [`DRAIN_STEP_MS`] after the one before, or closer if they would not all end within three quarters of the time.
+    /// 10 ms after the one before, or closer if they would not all end within three quarters of the time.
     pub fn drain(&mut self, within_ms: u64, now: Now) {
         self.now_ms = now.mono_ms;
         self.holding = false;

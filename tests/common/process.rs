@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
-use super::Log;
 use super::peer::{LOOKS, PAUSE, eventually};
+use super::{Log, encke};
 
 /// A process whose end matters. It is killed when this is dropped.
 pub struct Process {
@@ -27,7 +27,7 @@ impl Drop for Process {
 impl Process {
     /// The daemon on a free port, with these options, and debug lines in its log; and where it listens.
     pub fn start(options: &[&str]) -> (Self, SocketAddr) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
+        let mut command = encke();
         command.env("RUST_LOG", "encke=debug").args(["--listen", "127.0.0.1:0"]).args(options);
         let (process, lines) = Self::launch(command, 1);
         let addr = lines[0].strip_prefix("encke listening on http://").unwrap().strip_suffix("/cometd").unwrap();
@@ -81,7 +81,7 @@ impl Process {
 
 /// What a program that ended has left: its exit code, stdout and stderr.
 pub fn run(words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
+    let mut command = encke();
     let mut child =
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let logs = [Log::default(), Log::default()];
