@@ -84,7 +84,10 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Serving,
-    Ending,
+    /// Since then, ms.
+    Ending {
+        since_ms: u64,
+    },
 }
 
 /// Why the engine wants to be called at an instant.
@@ -279,6 +282,11 @@ impl Engine {
         self.site.pages.show(demo);
         self.broker.reconfigure(broker, limits.clone());
         self.limits = limits;
+        // A deadline may have become earlier than the timer that stands for it.
+        let keys: Vec<ConnKey> = self.conns.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.schedule(key);
+        }
         Ok(())
     }
 
@@ -286,16 +294,24 @@ impl Engine {
     /// get their answers one after another, so that their clients do not all come back at the same instant.
     pub fn drain(&mut self, within_ms: u64, now: Now) {
         self.tell_time(now);
-        self.life = Life::Ending;
+        self.life = Life::Ending { since_ms: now.mono_ms };
         self.broker.drain(within_ms, now);
     }
 
-    /// Whether it is ending and nothing is under way any more.
+    /// Whether it is ending and nothing is under way any more. A connection that has not had a request yet is waited for
+    /// as long as the peer's end is after an answer.
     pub fn is_drained(&self) -> bool {
-        self.life == Life::Ending
-            && self.broker.parked() == 0
+        let Life::Ending { since_ms } = self.life else { return false };
+        let waits = self.now.mono_ms < since_ms.saturating_add(self.limits.linger_ms);
+        self.broker.parked() == 0
             && self.dirty.is_empty()
-            && self.conns.iter().all(|(_, conn)| conn.is_quiet())
+            && self.conns.iter().all(|(_, conn)| conn.is_quiet() && !(waits && conn.is_new()))
+    }
+
+    /// When new connections are no longer waited for, ms, if it is ending and that is still to come.
+    fn end_of_patience(&self) -> Option<u64> {
+        let Life::Ending { since_ms } = self.life else { return None };
+        Some(since_ms.saturating_add(self.limits.linger_ms)).filter(|at| *at > self.now.mono_ms)
     }
 
     /// How many connections have a request or an answer under way.
@@ -390,8 +406,9 @@ impl Engine {
         if self.broker.has_ready() || !self.dirty.is_empty() {
             return Some((self.now.mono_ms, Wake::Work));
         }
-        let deadlines = [self.broker.next_deadline(), self.wheel.next_deadline(), self.refusals.next_report()];
-        deadlines.into_iter().flatten().min().map(|at| (at, Wake::Timer))
+        let own = [self.refusals.next_report(), self.end_of_patience()];
+        let deadlines = [self.broker.next_deadline(), self.wheel.next_deadline()].into_iter().chain(own);
+        deadlines.flatten().min().map(|at| (at, Wake::Timer))
     }
 
     /// Whether nothing is kept for anyone: what must hold once all connections and sessions have ended.
@@ -641,7 +658,7 @@ impl Engine {
 }
 
 fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, life: Life) -> Env<'a> {
-    Env { date, origins: &site.origins, now_ms: now.mono_ms, ending: life == Life::Ending }
+    Env { date, origins: &site.origins, now_ms: now.mono_ms, ending: life != Life::Serving }
 }
 
 fn link(key: ConnKey) -> Link {

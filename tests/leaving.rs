@@ -57,18 +57,20 @@ fn a_thousand_clients_are_told_to_go() {
 
 #[test]
 fn while_it_ends_it_accepts_nobody_and_says_so_to_those_who_are_connected() {
-    let (mut process, addr) = Process::start(&["--timeout", "1h", "--shutdown-timeout", "1h"]);
+    let (mut process, addr) = Process::start(&["--timeout", "1h", "--shutdown-timeout", "1h", "--head-timeout", "1h"]);
     let mut monitor = Peer::new(addr);
     assert_eq!(health(&mut monitor), (200, "ok\n".to_owned()));
     let mut client = held(addr);
+    // Half a request is waited for.
+    let mut slow = Peer::new(addr);
+    slow.send("POST /cometd HTTP/1.1\r\n");
     wait_until_held(&process, 1);
-    // It takes no answer and does not go, so it is waited for.
     process.signal("TERM");
     process.wait_for_log("ending: 1 held connects");
     assert_eq!(health(&mut monitor), (503, "ending\n".to_owned()));
     eventually("nobody is accepted", || std::net::TcpStream::connect(addr).is_err().then_some(()));
     assert_eq!(client.response().json(), farewell(3_600_000));
-    drop((client, monitor));
+    drop((client, monitor, slow));
     assert_eq!(process.wait().code(), Some(0));
 }
 

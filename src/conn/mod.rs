@@ -75,6 +75,9 @@ enum Phase {
 /// Which deadline applies to what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Before the first request.
+    New,
+    /// Between requests.
     Idle,
     Head,
     Body,
@@ -165,7 +168,7 @@ impl Conn {
         Self {
             peer,
             phase: Phase::Open,
-            stage: Stage::Idle,
+            stage: Stage::New,
             unwritten: 0,
             listed: false,
             input: None,
@@ -241,6 +244,7 @@ impl Conn {
     /// Notes how far the request under way has come.
     pub fn progressed(&mut self, progress: Progress, env: Env<'_>) {
         let stage = match progress {
+            Progress::Nothing | Progress::Blank if self.stage == Stage::New => Stage::New,
             Progress::Nothing | Progress::Blank => Stage::Idle,
             Progress::InHead => Stage::Head,
             Progress::HeadDone { .. } | Progress::InBody => Stage::Body,
@@ -496,7 +500,7 @@ impl Conn {
 
     fn written_out(&mut self, persistence: Persistence, env: Env<'_>) {
         self.unwritten = self.unwritten.saturating_add(1);
-        if self.stage == Stage::Idle {
+        if self.is_between() {
             self.since_ms = env.now_ms;
         }
         if persistence == Persistence::Close && matches!(self.phase, Phase::Open | Phase::Last) {
@@ -514,7 +518,7 @@ impl Conn {
         let all = self.output.is_empty();
         if all {
             self.unwritten = 0;
-            if self.stage == Stage::Idle {
+            if self.is_between() {
                 self.since_ms = env.now_ms;
             }
         }
@@ -545,7 +549,17 @@ impl Conn {
 
     /// Whether a request or an answer is under way on it.
     pub fn is_unfinished(&self) -> bool {
-        self.stage != Stage::Idle || self.is_waiting() || !self.output.is_empty()
+        !self.is_between() || self.is_waiting() || !self.output.is_empty()
+    }
+
+    /// Whether no part of a request has come.
+    fn is_between(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Idle)
+    }
+
+    /// Whether it has not had a request yet: the first may be on its way.
+    pub fn is_new(&self) -> bool {
+        self.stage == Stage::New
     }
 
     /// Whether nothing is under way on it, a parting included.
@@ -562,7 +576,9 @@ impl Conn {
             (Phase::Open, _) if !self.may_parse(limits) => None,
             (Phase::Open, Stage::Head) => Some(limits.head_ms),
             (Phase::Open, Stage::Body) => Some(limits.body_ms),
-            (Phase::Open, Stage::Idle) => (!self.is_waiting() && self.output.is_empty()).then_some(limits.idle_ms),
+            (Phase::Open, Stage::New | Stage::Idle) => {
+                (!self.is_waiting() && self.output.is_empty()).then_some(limits.idle_ms)
+            }
         };
         let reading = reading.map(|ms| self.since_ms.saturating_add(ms));
         match (writing, reading) {
@@ -574,7 +590,7 @@ impl Conn {
     /// A deadline has passed: what to answer, if the peer deserves one. Otherwise the connection is dead.
     pub fn timed_out(&mut self, limits: &Limits, env: Env<'_>) -> Option<Refusal> {
         let stuck = !self.output.is_empty() && self.progress_ms.saturating_add(limits.write_ms) <= env.now_ms;
-        let slow = self.phase == Phase::Open && self.stage != Stage::Idle;
+        let slow = self.phase == Phase::Open && !self.is_between();
         if slow && !stuck {
             return Some(Refusal {
                 status: Status::RequestTimeout,

@@ -168,8 +168,12 @@ impl Site {
     /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket.
     pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Route {
         let reads = matches!(head.method, Method::Get | Method::Head);
-        if head.path == HEALTH && reads {
-            return Route::Health { body: head.method == Method::Get };
+        match head.method {
+            Method::Get | Method::Head if head.path == HEALTH => {
+                return Route::Health { body: head.method == Method::Get };
+            }
+            Method::Post | Method::Other if head.path == HEALTH => return Route::Refuse(read_only()),
+            _ => {}
         }
         if !self.is_mounted(head.path) {
             return self.route_elsewhere(head, reads);
@@ -211,8 +215,7 @@ impl Site {
             return Route::Refuse(Refusal::new(Status::NotFound, text));
         };
         if !reads {
-            let refusal = Refusal::new(Status::MethodNotAllowed, "This page can only be read");
-            return Route::Refuse(Refusal { allow: Some("GET, HEAD"), ..refusal });
+            return Route::Refuse(read_only());
         }
         let known = head.values("if-none-match").any(|field| page.tag.is_among(field));
         Route::Page(match head.method {
@@ -227,6 +230,10 @@ impl Site {
         let mount = self.mount.trim_end_matches('/');
         path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+fn read_only() -> Refusal {
+    Refusal { allow: Some("GET, HEAD"), ..Refusal::new(Status::MethodNotAllowed, "This page can only be read") }
 }
 
 /// How the body is to be read. Faye's browser client sends a cross-site form without a type of its own, which the browser

@@ -105,12 +105,14 @@ impl Listener {
 
     /// Listens on a TCP socket that is open already.
     pub(super) fn of_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        must_listen(&(&listener).into())?;
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)))
     }
 
     /// Listens on a Unix socket that is open already; its file stays when listening ends.
     pub(super) fn of_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        must_listen(&(&listener).into())?;
         listener.set_nonblocking(true)?;
         let path = listener.local_addr()?.as_pathname().map(Path::to_path_buf).unwrap_or_default();
         Ok(Self::Unix(UnixListener::from_std(listener), SocketFile { path, made: None }))
@@ -181,8 +183,28 @@ fn bind_unix(path: &Path, backlog: i32, mode: u32) -> io::Result<Listener> {
 /// Whether the file is a socket that nobody listens on any more, as a server leaves behind that was killed.
 fn is_abandoned(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refused = |error: &io::Error| error.kind() == ErrorKind::ConnectionRefused;
-    is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(|error| refused(&error))
+    // Without blocking: who listens and does not accept would keep us waiting.
+    let asked = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    is_socket && asked().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// Whether a socket that somebody else has opened can be listened on.
+#[cfg(target_os = "linux")]
+fn must_listen(socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    if socket.is_listener()? {
+        return Ok(());
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "a socket that was handed over does not listen"))
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+fn must_listen(_socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    Ok(())
 }
 
 /// What went wrong in the operator's terms.
@@ -279,6 +301,60 @@ mod tests {
         let error = Listener::bind(&Listen::Unix(folder.join("no/s")), 1, 0o600).unwrap_err();
         assert!(error.to_string().contains("there is no folder"), "{error}");
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_listener_that_accepts_nobody_is_a_listener() {
+        let folder = folder();
+        let path = folder.join("s");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        let client = || {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let connected = client.connect(&SockAddr::unix(&path).unwrap()).is_ok();
+            (client, connected)
+        };
+        let mut waiting = Vec::new();
+        while let (one, true) = client() {
+            waiting.push(one);
+        }
+        let error = Listener::bind(&Listen::Unix(path), 1, 0o600).unwrap_err();
+        assert!(error.to_string().ends_with("another process listens there"), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn ipv4_and_ipv6_of_one_port_are_two_places() {
+        let any: Listen = "[::]:0".parse().unwrap();
+        let six = Listener::bind(&any, 1, 0).unwrap();
+        let Listen::Tcp(address) = six.at().unwrap() else { panic!("an address") };
+        let four = Listen::Tcp(SocketAddr::from(([0, 0, 0, 0], address.port())));
+        Listener::bind(&four, 1, 0).unwrap();
+    }
+
+    #[test]
+    fn an_address_can_be_had_again_at_once() {
+        let first = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 1, 0).unwrap();
+        let at = first.at().unwrap();
+        let Listen::Tcp(address) = at else { panic!("an address") };
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let Listener::Tcp(listener) = &first else { panic!("TCP") };
+        // Our side closes first, so the port stays in TIME_WAIT.
+        drop(listener.accept().unwrap());
+        drop(first);
+        drop(client);
+        Listener::bind(&Listen::Tcp(address), 1, 0).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_that_does_not_listen_is_not_taken() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let error = Listener::of_tcp(socket.into()).unwrap_err();
+        assert!(error.to_string().contains("does not listen"), "{error}");
     }
 
     #[test]

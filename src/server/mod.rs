@@ -75,7 +75,7 @@ enum Accepting {
 /// |---|---|---|
 /// | `Serving` | `Draining` | a signal to end, [`Handle::shutdown`] |
 /// | | `Over` | the same if clients get no time to leave, [`Handle::stop`] |
-/// | `Draining` | `Over` | all clients have their answers, the time is up, or a second signal |
+/// | `Draining` | `Over` | all clients have their answers, the time is up, a second signal, [`Handle::stop`] |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Serving,
@@ -250,8 +250,10 @@ impl Server {
         while let Some(key) = self.engine.next_dirty() {
             self.drive(key, now);
         }
+        // What came in this turn may be followed by more.
+        let calm = events.is_empty() && self.again.is_empty();
         if let Life::Draining { until_ms } = self.life
-            && (until_ms <= now.mono_ms || self.engine.is_drained())
+            && (until_ms <= now.mono_ms || (calm && self.engine.is_drained()))
         {
             self.life = Life::Over;
         }
@@ -272,7 +274,7 @@ impl Server {
         if self.life != Life::Serving || self.shutdown_ms == 0 {
             return self.life = Life::Over;
         }
-        // What the kernel has taken on already would be reset.
+        // What the kernel has taken on already would be reset. What there is no room for still is.
         for _ in 0..DRAIN_ACCEPTS {
             if self.accepting == Accepting::Ready {
                 self.accepting = Accepting::More;
@@ -292,7 +294,8 @@ impl Server {
     }
 
     fn sleep_for(&self) -> Option<Duration> {
-        if !self.again.is_empty() || self.accepting == Accepting::More {
+        let ended = matches!(self.life, Life::Draining { .. }) && self.engine.is_drained();
+        if ended || !self.again.is_empty() || self.accepting == Accepting::More {
             return Some(Duration::ZERO);
         }
         let retry = match self.accepting {
@@ -354,7 +357,9 @@ impl Server {
                     // What could not be published is counted and told by the engine.
                     self.engine.command(&command, now);
                 }
-                Ok(Mail::Shutdown) => self.shutdown(now),
+                // Only who sends signals is in a hurry when he asks again.
+                Ok(Mail::Shutdown) if self.life == Life::Serving => self.shutdown(now),
+                Ok(Mail::Shutdown) => {}
                 Ok(Mail::Stop) => return self.life = Life::Over,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }

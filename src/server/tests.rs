@@ -108,3 +108,39 @@ fn a_handle_publishes_and_stops_from_another_thread() {
     while bench.turn() {}
     assert_eq!(bench.server.engine.counters().published, 1);
 }
+
+#[test]
+fn a_raised_limit_of_connections_resumes_accepting() {
+    let mut bench = Bench::new(Limits { connections: 1, ..Limits::default() });
+    let _clients: Vec<_> = (0..2).map(|_| bench.connect()).collect();
+    bench.turn();
+    assert_eq!((bench.server.open, bench.server.accepting), (1, Accepting::Full));
+    bench.server.reconfigure(Settings::default()).unwrap();
+    bench.turn();
+    assert_eq!(bench.server.open, 2);
+}
+
+#[test]
+fn what_waits_to_be_accepted_when_the_server_ends_is_answered() {
+    let mut bench = Bench::new(Limits { accepts_per_turn: 2, ..Limits::default() });
+    let mut clients: Vec<_> = (0..7).map(|_| bench.connect()).collect();
+    for client in &mut clients {
+        client.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    }
+    bench.server.handle().shutdown().unwrap();
+    bench.server.handle().shutdown().unwrap();
+    while bench.turn() {
+        // They go when they have their answer.
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+            let mut answer = [0; 512];
+            if let Ok(n) = client.read(&mut answer)
+                && n > 0
+            {
+                assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+                client.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+        }
+    }
+    assert_eq!(bench.server.engine.census().connections, 0, "every one has had its answer");
+}

@@ -61,6 +61,8 @@ fn files_can_only_be_read() {
     let conn = b.open();
     let response = b.exchange(conn, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]");
     assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD")));
+    let response = b.exchange(conn, b"POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]");
+    assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD")));
     let conn = b.open();
     let head = b.exchange_bare(conn, b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");

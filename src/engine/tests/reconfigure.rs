@@ -90,3 +90,13 @@ fn a_browsers_places_are_counted_right_when_their_number_changes_meanwhile() {
     assert_eq!(hold(&mut b, 0), "", "the place is free again");
     assert!(hold(&mut b, 1).contains("multiple-clients"), "and there is one");
 }
+
+#[test]
+fn a_shorter_time_holds_for_what_waits_already() {
+    let mut b = Bench::new();
+    let conn = b.open();
+    let limits = Limits { idle_ms: 1_000, ..Limits::default() };
+    b.engine.reconfigure(Change { limits, ..change(&[]) }).unwrap();
+    b.advance(1_000);
+    assert!(b.is_closed(conn));
+}
