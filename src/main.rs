@@ -146,9 +146,8 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
     let (version, connections) = (env!("CARGO_PKG_VERSION"), config.connections());
     log::info!("started, version {version}, with room for {connections} connections, {file}");
     while server.run_until_asked()? == Asked::Reload {
-        match reload(&mut server, &config, inputs, (files, inherited)) {
-            Ok(next) => config = next,
-            Err(error) => log::error!("{error}; the configuration stays as it was"),
+        if let Err(error) = reload(&mut server, &mut config, inputs, (files, inherited)) {
+            log::error!("{error}; the configuration stays as it was");
         }
     }
     Ok(())
@@ -169,11 +168,11 @@ fn greeting(server: &Server, config: &Config) -> String {
     text
 }
 
-/// Reads the configuration again, and has the server follow it. Logs what has changed; the configuration in force then.
-fn reload(server: &mut Server, config: &Config, inputs: &Inputs, process: (u64, bool)) -> Result<Config, String> {
+/// Reads the configuration again, and has the server follow it. Logs what has changed.
+fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u64, bool)) -> Result<(), String> {
     let Some(file) = inputs.file() else {
         log::warn!("asked to read the configuration again, but there is no configuration file");
-        return Ok(config.clone());
+        return Ok(());
     };
     let (files, inherited) = process;
     let mut next = inputs.load()?;
@@ -192,7 +191,8 @@ fn reload(server: &mut Server, config: &Config, inputs: &Inputs, process: (u64, 
     for line in &changes.at_restart {
         log::warn!("{line}");
     }
-    Ok(next)
+    *config = next;
+    Ok(())
 }
 
 /// Has the builder use the sockets that systemd has opened, if there are any; whether there are.

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::value::{Said, echo};
 use super::{Config, KEYS, Origin, Source, keys, meant};
@@ -15,33 +15,62 @@ use super::{Config, KEYS, Origin, Source, keys, meant};
 /// Bytes of a file; far more than all keys together need.
 const FILE_BYTES: u64 = 1 << 20;
 
+/// A file that has been read.
+struct Contents<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Contents<'_> {
+    /// Where a byte stands.
+    fn place(&self, at: usize) -> String {
+        format!("{}, line {}", self.path.display(), line(self.text, at))
+    }
+
+    /// Why it is no TOML.
+    fn fault(&self, error: &toml::de::Error) -> String {
+        let at = error.span().map_or(0, |span| span.start);
+        let source = self.text.lines().nth(line(self.text, at) - 1).unwrap_or_default().trim();
+        // What else the parser would take there is more of TOML than helps.
+        let message = error.message().split(", expected literal string").next().unwrap_or_default();
+        format!("{}: {}: {}", self.place(at), echo(source), echo(message))
+    }
+
+    /// Sets what one line says.
+    fn take(
+        &self,
+        key: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        config: &mut Config,
+    ) -> Result<(), String> {
+        let (at, name) = (key.span().start, key.get_ref());
+        let Some(known) = keys::find(name) else {
+            return Err(format!("{}: {}", self.place(at), unknown(name, value)));
+        };
+        // A table's span is that of its header or of its first key: no value to repeat.
+        let is_table = value.get_ref().is_table();
+        let said = if is_table { "a table" } else { self.text.get(value.span()).unwrap_or_default() };
+        let statement = format!("{}: {} = {}", self.place(at), KEYS[known].name, echo(said));
+        let origin = Origin { source: Source::File(line(self.text, at)), statement };
+        config.set(known, &meaning(value.get_ref()), origin)
+    }
+}
+
 /// Reads a file into a configuration.
 ///
 /// # Errors
 /// One line for the operator: the file, the line, and what is wrong there.
 pub(super) fn read(path: &Path, named_by: &str, config: &mut Config) -> Result<(), String> {
-    let name = path.display();
-    let text = contents(path).map_err(|error| format!("{named_by} {name}: cannot read it: {error}"))?;
-    let place = |at: usize| format!("{name}, line {}", line(&text, at));
-    let table = DeTable::parse(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let source = text.lines().nth(line(&text, at) - 1).unwrap_or_default().trim();
-        // What else the parser would take there is more of TOML than helps.
-        let message = error.message().split(", expected literal string").next().unwrap_or_default();
-        format!("{}: {}: {}", place(at), echo(source), echo(message))
-    })?;
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
-        let at = key.span().start;
-        let key_name: &str = key.get_ref();
-        let Some(known) = keys::find(key_name) else {
-            return Err(format!("{}: {}", place(at), unknown(key_name, value)));
-        };
-        // A table's span is that of its header or of its first key: no value to repeat.
-        let said = if value.get_ref().is_table() { "a table" } else { text.get(value.span()).unwrap_or_default() };
-        let statement = format!("{}: {} = {}", place(at), KEYS[known].name, echo(said));
-        config.set(known, &meaning(value.get_ref()), Origin { source: Source::File(line(&text, at)), statement })?;
+    let text = contents(path).map_err(|error| format!("{named_by} {}: cannot read it: {error}", path.display()))?;
+    let file = Contents { path, text: &text };
+    let table = DeTable::parse(&text).map_err(|error| file.fault(&error))?;
+    // The table is not in the order of the file, in which the first fault is the one to tell. There are few rounds, for
+    // each takes a key of its own and anything else is a fault.
+    let mut from = 0;
+    let later = |from| table.get_ref().iter().filter(move |(key, _)| key.span().start >= from);
+    while let Some((key, value)) = later(from).min_by_key(|(key, _)| key.span().start) {
+        file.take(key, value, config)?;
+        from = key.span().end;
     }
     Ok(())
 }

@@ -69,9 +69,9 @@ macro_rules! at {
     };
 }
 
-/// All keys, in the order of the help.
+/// All keys, in the order of the help. Not a constant: the table and all its code would be in each crate that names it.
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &[
     Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).at_start_only(),
     Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).at_start_only(),
     Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).at_start_only(),

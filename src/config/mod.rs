@@ -309,13 +309,13 @@ impl Config {
 
     /// A builder with all of this.
     pub fn builder(&self) -> Builder {
-        let Options { listen, backlog, socket_mode, mount, settings, .. } = self.options.clone();
+        let options = &self.options;
         Server::builder()
-            .listen(listen)
-            .backlog(i32::try_from(backlog).unwrap_or(i32::MAX))
-            .socket_mode(socket_mode)
-            .mount(&mount)
-            .settings(settings)
+            .listen(options.listen.clone())
+            .backlog(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+            .socket_mode(options.socket_mode)
+            .mount(&options.mount)
+            .settings(self.settings())
     }
 }
 

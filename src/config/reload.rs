@@ -21,9 +21,9 @@ impl Config {
     /// # Errors
     /// One line for the operator: what is new does not go together with what stays.
     pub fn succeeded_by(&self, next: Self, inherited: bool) -> Result<(Self, Changes), String> {
-        let (mut now, mut changes) = (next.clone(), Changes::default());
+        let (mut now, mut changes) = (next, Changes::default());
         for (at, key) in KEYS.iter().enumerate() {
-            let (was, is) = (self.plain(at), next.plain(at));
+            let (was, is) = (self.plain(at), now.plain(at));
             if was == is {
                 continue;
             }

@@ -401,6 +401,19 @@ pub(super) trait Item: 'static {
     }
 }
 
+/// The texts of a list, or what is accepted.
+fn items<'a>(said: &Said<'a>, example: &str) -> Result<Vec<&'a str>, String> {
+    match said {
+        Said::Word(text) | Said::Text(text) => {
+            Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect())
+        }
+        Said::List(items) => Ok(items.clone()),
+        Said::Whole(_) | Said::Truth(_) | Said::Other => {
+            Err(format!("must be a list of strings, such as [\"{example}\"]"))
+        }
+    }
+}
+
 /// Items: separated by commas, or in a file an array of strings.
 pub(super) struct List<I>(PhantomData<I>);
 
@@ -409,15 +422,7 @@ impl<I: Item> Kind for List<I> {
     const NAME: &'static str = I::NAME;
 
     fn read(said: &Said<'_>) -> Result<Vec<I::Value>, String> {
-        let items: Vec<&str> = match said {
-            Said::Word(text) | Said::Text(text) => {
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
-            }
-            Said::List(items) => items.clone(),
-            Said::Whole(_) | Said::Truth(_) | Said::Other => {
-                return Err(format!("must be a list of strings, such as [\"{}\"]", I::EXAMPLE));
-            }
-        };
+        let items = items(said, I::EXAMPLE)?;
         if items.is_empty() && I::NEEDED {
             return Err(format!("needs at least one, such as {}", I::EXAMPLE));
         }

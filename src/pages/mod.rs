@@ -33,6 +33,16 @@ pub struct Page {
     always: bool,
 }
 
+#[cfg(feature = "demo")]
+impl Page {
+    /// One that is part of the demonstration.
+    #[inline(never)]
+    fn new(path: &'static str, media_type: &'static str, body: Cow<'static, [u8]>) -> Self {
+        let tag = ETag::of(&body);
+        Self { path, media_type, body, tag, shared: false, policy: None, always: false }
+    }
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct Pages {
@@ -68,13 +78,9 @@ fn table(_mount: &str) -> Vec<Page> {
 fn table(mount: &str) -> Vec<Page> {
     const SCRIPT: &str = "text/javascript;charset=UTF-8";
     let index = include_str!("index.html").replace(MOUNT, mount).into_bytes();
-    let page = |path, media_type, body: Cow<'static, [u8]>| {
-        let tag = ETag::of(&body);
-        Page { path, media_type, body, tag, shared: false, policy: None, always: false }
-    };
-    let file = |path, media_type, text: &'static str| page(path, media_type, Cow::Borrowed(text.as_bytes()));
+    let file = |path, media_type, text: &'static str| Page::new(path, media_type, Cow::Borrowed(text.as_bytes()));
     vec![
-        Page { policy: Some(POLICY), ..page("/", "text/html;charset=UTF-8", Cow::Owned(index)) },
+        Page { policy: Some(POLICY), ..Page::new("/", "text/html;charset=UTF-8", Cow::Owned(index)) },
         file("/demo.css", "text/css;charset=UTF-8", include_str!("demo.css")),
         file("/demo.js", SCRIPT, include_str!("demo.js")),
         Page { shared: true, always: true, ..file("/encke.js", SCRIPT, include_str!("encke.js")) },
