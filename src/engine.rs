@@ -26,13 +26,13 @@ use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route, Site};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Env, Input, Step};
 use crate::http::date::HttpDate;
-use crate::http::forwarded::TrustedProxies;
+use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::{Head, Method};
 use crate::http::origin::{Grant, OriginRule};
 use crate::http::response::Status;
 use crate::http::{HttpError, cookie, form};
 use crate::limits::Limits;
-use crate::refusals::Refusals;
+use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 
@@ -292,10 +292,16 @@ impl Engine {
 
     /// Begins to end: from now on no connect is held, each answer closes its connection, and the connects that are held
     /// get their answers one after another, so that their clients do not all come back at the same instant.
-    pub fn drain(&mut self, within_ms: u64, now: Now) {
+    /// Returns how long that takes if they take their answers, ms.
+    pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
         self.tell_time(now);
         self.life = Life::Ending { since_ms: now.mono_ms };
-        self.broker.drain(within_ms, now);
+        self.broker.drain(within_ms, now)
+    }
+
+    /// Says what has not been said yet: nothing follows.
+    pub fn last_words(&mut self) {
+        self.refusals.report_all();
     }
 
     /// Whether it is ending and nothing is under way any more. A connection that has not had a request yet is waited for
@@ -554,7 +560,8 @@ impl Engine {
     }
 
     fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
-        self.refusals.note(refusal, self.now.mono_ms);
+        let client = self.conns.get(key).and_then(Conn::peer);
+        self.refusals.note(refusal, Who { client, path: None }, self.now.mono_ms);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.fail(refusal, env(&self.date, &self.site, self.now, self.life));
         }
@@ -594,7 +601,7 @@ impl Engine {
             },
             Route::Refuse(refusal) => refusal,
         };
-        self.refusals.note(&refusal, self.now.mono_ms);
+        self.refusals.note(&refusal, who(&self.site, head, conn), self.now.mono_ms);
         conn.refuse(&refusal, head.method != Method::Head, head.persistence, env);
     }
 
@@ -605,8 +612,8 @@ impl Engine {
             let decoded = guarded_decode(|| bayeux::decode_into(&mut messages, text, &self.limits));
             if let Err(refusal) = decoded {
                 let refusal = Refusal { grant: to.grant, ..refusal };
-                self.refusals.note(&refusal, self.now.mono_ms);
                 if let Some(conn) = self.conns.get_mut(key) {
+                    self.refusals.note(&refusal, who(&self.site, head, conn), self.now.mono_ms);
                     conn.refuse(&refusal, true, head.persistence, env(&self.date, &self.site, self.now, self.life));
                 }
                 return;
@@ -659,6 +666,12 @@ impl Engine {
 
 fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, life: Life) -> Env<'a> {
     Env { date, origins: &site.origins, now_ms: now.mono_ms, ending: life != Life::Serving }
+}
+
+/// Whose request it is, by what is known of the client behind a proxy.
+fn who<'a>(site: &Site, head: &Head<'a>, conn: &Conn) -> Who<'a> {
+    let client = Forwarded::from_head(head, conn.peer(), &site.proxies).client;
+    Who { client, path: Some(head.path) }
 }
 
 fn link(key: ConnKey) -> Link {

@@ -1,5 +1,6 @@
 //! The `encke` daemon: command line, log, signals, and the server.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -87,7 +88,7 @@ fn work() -> Result<(), Failure> {
     inputs.environment(std::env::vars_os()).map_err(Failure::Usage)?;
     let mut config = inputs.load().map_err(Failure::Usage)?;
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
-    config.fit_into_files(files).map_err(Failure::Other)?;
+    config.fit_into_files(files).map_err(Failure::Usage)?;
     match wish {
         Wish::Check => say(&config.text()),
         _ => serve(config, &inputs, files),
@@ -175,6 +176,10 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
         return Ok(());
     };
     let (files, inherited) = process;
+    // A pipe is at its end, or keeps whoever opens it waiting.
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(format!("{} is no regular file and cannot be read again", file.display()));
+    }
     let mut next = inputs.load()?;
     next.fit_into_files(files)?;
     let (next, changes) = config.succeeded_by(next, inherited)?;

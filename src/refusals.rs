@@ -3,8 +3,10 @@
 //! Owns the counts and the pace: the first of a kind is logged at once, then at most one line a minute tells how many
 //! followed. So an attack does not fill the disk, and a misconfiguration is seen at the first try.
 
+use core::net::IpAddr;
+
 use crate::broker::Counters;
-use crate::conn::route::{Refusal, RefusalKind};
+use crate::conn::route::{Refusal, RefusalKind, printable};
 
 /// Between two lines about the same kind, ms.
 const QUIET_MS: u64 = 60_000;
@@ -83,7 +85,27 @@ impl Kind {
             more => log::warn!("{}, {more} times, the last: {}", self.name, self.last),
         }
         self.untold = 0;
-        self.quiet_until = now_ms + QUIET_MS;
+        self.quiet_until = now_ms.saturating_add(QUIET_MS);
+    }
+}
+
+/// Who has asked, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The client's address, as far as it is known; `None` for a Unix socket of which nobody says more.
+    pub client: Option<IpAddr>,
+    /// The path, if the request had come so far.
+    pub path: Option<&'a str>,
+}
+
+/// `203.0.113.9 for /path`
+impl core::fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.client {
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("a Unix socket")?,
+        }
+        self.path.map_or(Ok(()), |path| write!(f, " for {}", printable(path.as_bytes())))
     }
 }
 
@@ -108,13 +130,18 @@ impl core::fmt::Display for Refusals {
 
 impl Refusals {
     /// Counts a refused request, and logs it unless its kind has just been logged.
-    pub fn note(&mut self, refusal: &Refusal, now_ms: u64) {
+    pub fn note(&mut self, refusal: &Refusal, who: Who<'_>, now_ms: u64) {
         if let Some(kind) = self.kinds.get_mut(refusal.kind as usize) {
             if refusal.kind == RefusalKind::Transport {
                 kind.total += 1;
-                return log::debug!("{}: {}", refusal.kind.name(), refusal.text);
+                return log::debug!("{}: {}; from {who}", refusal.kind.name(), refusal.text);
             }
-            kind.note(refusal.kind.name(), 1, || format!("{} {}", refusal.status.code(), refusal.text), now_ms);
+            kind.note(
+                refusal.kind.name(),
+                1,
+                || format!("from {who}: {} {}", refusal.status.code(), refusal.text),
+                now_ms,
+            );
         }
     }
 
@@ -136,6 +163,11 @@ impl Refusals {
         }
     }
 
+    /// Logs all that has been held back.
+    pub fn report_all(&mut self) {
+        self.report(u64::MAX);
+    }
+
     /// When [`Refusals::report`] has something to say, ms.
     pub fn next_report(&self) -> Option<u64> {
         self.kinds.iter().filter(|kind| kind.untold > 0).map(|kind| kind.quiet_until).min()
@@ -152,6 +184,17 @@ mod tests {
     use super::*;
     use crate::http::response::Status;
 
+    const NOBODY: Who<'_> = Who { client: None, path: None };
+
+    #[test]
+    fn who_has_asked_is_one_line() {
+        let who = |client: &str, path| Who { client: client.parse().ok(), path }.to_string();
+        assert_eq!(who("203.0.113.9", None), "203.0.113.9");
+        assert_eq!(who("2001:db8::1", Some("/a")), "2001:db8::1 for /a");
+        assert_eq!(who("", Some("/a\n")), "a Unix socket for /a\\x0a");
+        assert!(who("", Some(&"x".repeat(10_000))).len() < 1_000);
+    }
+
     fn refusal(kind: RefusalKind) -> Refusal {
         let grant = crate::http::origin::Grant::SameOrigin;
         Refusal { status: Status::BadRequest, text: "x".into(), allow: None, grant, kind }
@@ -161,10 +204,10 @@ mod tests {
     fn the_first_of_a_kind_is_told_at_once_and_the_rest_once_a_minute() {
         let refusal = refusal(RefusalKind::Framing);
         let mut refusals = Refusals::default();
-        refusals.note(&refusal, 5);
+        refusals.note(&refusal, NOBODY, 5);
         assert_eq!(refusals.next_report(), None);
-        refusals.note(&refusal, 6);
-        refusals.note(&refusal, 7);
+        refusals.note(&refusal, NOBODY, 6);
+        refusals.note(&refusal, NOBODY, 7);
         assert_eq!(refusals.next_report(), Some(5 + QUIET_MS));
         refusals.report(5 + QUIET_MS - 1);
         assert!(refusals.next_report().is_some());
@@ -181,8 +224,8 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.compare(&Counters { no_connects: 3, ..Counters::default() }, 1);
         let refusal = refusal(RefusalKind::Size);
-        refusals.note(&refusal, 1);
-        refusals.note(&self::refusal(RefusalKind::Transport), 1);
+        refusals.note(&refusal, NOBODY, 1);
+        refusals.note(&self::refusal(RefusalKind::Transport), NOBODY, 1);
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \

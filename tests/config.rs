@@ -379,6 +379,22 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_file_that_can_be_read_only_once_is_not_read_again() {
+    let folder = Folder::new();
+    let path = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, "timeout = \"5s\"\n").unwrap()
+    });
+    let (process, addr) = Process::start(&["--config", &path]);
+    writer.join().unwrap();
+    process.signal("HUP");
+    process.wait_for_log("is no regular file and cannot be read again; the configuration stays as it was");
+    assert_eq!(Peer::new(addr).exchange("GET /health HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     let folder = Folder::new();
     let missing = folder.path("none.toml");
@@ -467,7 +483,7 @@ fn more_connections_than_files_are_refused_and_fitted_only_if_nobody_asked() {
     let unix = ["--listen", "unix:/nonexistent/s", "--max-connections", "969"];
     for words in [&["check", "--max-connections", "969"][..], &unix] {
         let ran = run_with_files(1_000, words);
-        let refusal = ran.refusal(1);
+        let refusal = ran.refusal(2);
         let says = "--max-connections 969: the limit of open files is 1000, which leaves room for 968: ";
         assert!(refusal.starts_with(says), "{refusal}");
         assert!(refusal.contains("`ulimit -Hn`") && refusal.contains("LimitNOFILE="), "{refusal}");

@@ -50,7 +50,7 @@ fn a_thousand_clients_are_told_to_go() {
         }
         drop(peers);
         assert_eq!(process.wait().code(), Some(0), "{signal}");
-        process.wait_for_log("ending: 1000 held connects are answered within 2s");
+        process.wait_for_log("ending: 1000 held connects are answered over 1.5s, clients may take 2s");
         process.wait_for_log("stopped, no connection was cut off");
     }
 }

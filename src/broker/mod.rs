@@ -260,7 +260,9 @@ impl Broker {
 
     /// Holds no connect from now on, and has those that are held end one after another: each at least
     /// 10 ms after the one before, or closer if they would not all end within three quarters of the time.
-    pub fn drain(&mut self, within_ms: u64, now: Now) {
+    ///
+    /// Returns how long that takes, ms.
+    pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
         self.now_ms = now.mono_ms;
         self.holding = false;
         let held: Vec<SessionKey> =
@@ -274,6 +276,7 @@ impl Broker {
                 self.arm(key, deadline);
             }
         }
+        spread_ms
     }
 
     /// Handles one batch and appends what it is answered now to `answer`.

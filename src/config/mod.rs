@@ -265,7 +265,13 @@ impl Config {
     /// # Errors
     /// One line for the operator: more were asked for than that.
     pub fn fit_into_files(&mut self, files: u64) -> Result<(), String> {
-        let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+        let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        if most == 0 {
+            return Err(format!(
+                "the limit of open files is {files}, and {OTHER_FILES} are needed beside those of connections: raise it \
+                (`ulimit -Hn` shows it, LimitNOFILE= of a systemd unit sets it)"
+            ));
+        }
         let connections = &mut self.options.settings.limits.connections;
         match self.options.max_connections {
             None => *connections = most.min(*connections),

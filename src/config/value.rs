@@ -404,6 +404,8 @@ pub(super) trait Item: 'static {
 /// The texts of a list, or what is accepted.
 fn items<'a>(said: &Said<'a>, example: &str) -> Result<Vec<&'a str>, String> {
     match said {
+        // As an empty list is shown.
+        Said::Word("none") | Said::Text("none") => Ok(Vec::new()),
         Said::Word(text) | Said::Text(text) => {
             Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect())
         }

@@ -262,6 +262,9 @@ fn refused_origin(head: &Head<'_>, others_listed: bool) -> Refusal {
     let whole = sent.iter().copied().all(plain) && sent.len() == origin.len();
     let could_be_listed = whole && OriginRule::new(core::slice::from_ref(&origin)).is_ok();
     let help = match (could_be_listed, others_listed) {
+        _ if sent == b"null" => {
+            "That is a page without a site, such as a file or a sandboxed frame: any page can be one".to_owned()
+        }
         (true, false) => {
             format!("To allow it, set allowed-origins = [\"{origin}\"] or start encke with: --allowed-origins {origin}")
         }

@@ -260,6 +260,7 @@ impl Server {
         if self.life != Life::Over {
             return asked;
         }
+        self.engine.last_words();
         match self.engine.unfinished() {
             0 => log::info!("stopped, no connection was cut off"),
             1 => log::info!("stopped, 1 connection was cut off"),
@@ -287,9 +288,13 @@ impl Server {
         self.listeners.clear();
         self.accepting = Accepting::Never;
         let held = self.engine.census().parked;
-        let time = Duration::from_millis(u64::from(self.shutdown_ms));
-        log::info!("ending: {held} held connects are answered within {time:?}; another signal ends at once");
-        self.engine.drain(u64::from(self.shutdown_ms), now);
+        let within_ms = u64::from(self.shutdown_ms);
+        let time = Duration::from_millis(self.engine.drain(within_ms, now));
+        let most = Duration::from_millis(within_ms);
+        log::info!(
+            "ending: {held} held connects are answered over {time:?}, clients may take {most:?}; another signal ends at \
+            once"
+        );
         self.life = Life::Draining { until_ms: now.mono_ms + u64::from(self.shutdown_ms) };
     }
 
