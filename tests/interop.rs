@@ -192,6 +192,11 @@ fn encke_keeps_its_promises() {
     run("encke", &[], PATIENT);
 }
 
+#[test]
+fn encke_keeps_its_promises_at_the_worst_moments() {
+    run("scripted", &[], PATIENT);
+}
+
 fn run(scenario: &str, words: &[&str], options: &[&str]) {
     SCENARIOS.run(scenario, words, options);
 }

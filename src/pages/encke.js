@@ -23,7 +23,7 @@
  * @typedef {"idle"|"connecting"|"connected"|"reconnecting"|"refused"} State
  * @typedef {object} Detail
  * @property {string} [reason] why it is not connected, in words
- * @property {number} [attempt] `reconnecting`: tries that failed in a row
+ * @property {number} [attempt] `reconnecting`: tries in a row that failed or did not last
  * @property {number} [retryAt] `reconnecting`: when the next try is, as of Date.now(); absent while one is under way
  */
 
@@ -73,17 +73,18 @@ export class Client {
   #onState = new Set();
   #onWire = new Set();
   #advice = ADVICE;
-  #clientId;
   #lastId = 0;
-  /** From connect() to disconnect(): `{ first, poll, wake, stop }`. */
+  /**
+   * From connect() to disconnect(): `{ first, stop, wake, clientId, spell, since, sending }`. `spell` aborts what is
+   * under way, and is replaced after each failure; `since` is when it became connected; `sending` is the promise of the
+   * sending under way: there is one request at a time, besides the connect.
+   */
   #life;
-  /** Channel or pattern → `{ listeners, ready, taken }`. */
+  /** Channel or pattern → `{ listeners, ready, asked, taken }`. */
   #channels = new Map();
-  /** What waits to be sent: `{ message, group, size, clientId, again, resolve, reject }`. */
+  /** What waits to be sent: `{ message, record, group, size, again, resolve, reject }`. */
   #outbox = [];
   #group;
-  /** The promise of the sending under way. There is one request at a time, besides the connect. */
-  #sending;
 
   /**
    * @param {string} url of the endpoint. In a browser a path such as "/cometd" will do; Node needs all of it.
@@ -111,7 +112,7 @@ export class Client {
   }
 
   /**
-   * Calls back with the present state, and then with each change.
+   * Calls back with the present state, and then with each change, unless a listener before this one has ended it.
    * @param {(state: State, detail: Detail) => void} listener
    * @returns {() => void} ends that
    */
@@ -138,19 +139,19 @@ export class Client {
    * @returns {Promise<void>} of the first connection; rejects with `refused` or `ended`. Need not be awaited.
    */
   connect() {
-    if (!this.#life) {
-      const stop = new AbortController();
-      const life = (this.#life = { first: deferred(), poll: new AbortController(), wake() {}, stop });
-      life.first.promise.catch(() => {});
+    let life = this.#life;
+    if (!life) {
+      const [stop, spell] = [new AbortController(), new AbortController()];
+      life = this.#life = { first: deferred(), stop, wake() {}, spell };
       const browser = { signal: stop.signal };
       globalThis.addEventListener?.("online", () => this.retryNow(), browser);
-      globalThis.addEventListener?.("offline", () => this.#lose("the browser is offline"), browser);
+      globalThis.addEventListener?.("offline", () => this.#lose(life, "the browser is offline"), browser);
       // Timers of a hidden page run late.
       globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.retryNow(), browser);
       this.#become("connecting");
       this.#run(life);
     }
-    return this.#life.first.promise;
+    return life.first.promise;
   }
 
   /** Ends the pause before the next try to reconnect, if there is one. */
@@ -165,14 +166,15 @@ export class Client {
    * @returns {Promise<void>} when the server knows, or cannot be told; never rejects
    */
   async disconnect() {
-    const [life, clientId] = [this.#life, this.#clientId];
+    const life = this.#life;
+    const clientId = life?.clientId;
     const error = new EnckeError("ended", "disconnect() was called");
     this.#end("idle", error);
-    await this.#sending;
+    await life?.sending;
     if (clientId) {
-      await this.#exchange([{ channel: "/meta/disconnect", clientId }], this.#options.requestTimeout).catch(() => {});
+      await this.#exchange(life, [{ channel: "/meta/disconnect", clientId }], { signal: null }).catch(() => {});
     }
-    life?.poll.abort(error);
+    life?.spell.abort(error);
   }
 
   /**
@@ -181,14 +183,16 @@ export class Client {
    * @param {string} channel
    * @param {(data: any, message: { channel: string, data: any }) => void} listener
    * @returns {{ ready: Promise<void>, cancel: () => Promise<void> }} `ready`: the server has taken it; rejects with
-   *   `refused`, or `ended` if cancelled before. `cancel` ends it at once; its promise is that the server knows.
+   *   `refused` (the subscription is gone), or `ended` if cancelled before. A refusal when nobody has asked for `ready`
+   *   is reported, as what a listener throws. `cancel` ends it at once; its promise, which never rejects, is that the
+   *   server knows, or need not.
    */
   subscribe(channel, listener) {
     let record = this.#channels.get(channel);
     if (!record) {
       record = { listeners: new Set(), ready: deferred(), taken: false };
       this.#channels.set(channel, record);
-      if (this.#clientId) {
+      if (this.#life?.clientId) {
         this.#enqueue(this.#subscribing(channel, record));
       }
     }
@@ -199,15 +203,22 @@ export class Client {
         return;
       }
       this.#channels.delete(channel);
-      if (this.#clientId) {
+      record.ready.reject(new EnckeError("ended", "cancelled before the server had taken it"));
+      const unsent = this.#outbox.findIndex((entry) => entry.record === record && !entry.again);
+      if (unsent >= 0) {
+        this.#outbox.splice(unsent, 1);
+      } else if (this.#life?.clientId) {
         const message = { channel: "/meta/unsubscribe", subscription: channel };
-        await new Promise((resolve, reject) => this.#enqueue({ message, resolve, reject }));
-      } else {
-        record.ready.promise.catch(() => {});
-        record.ready.reject(new EnckeError("ended", "cancelled before the server knew"));
+        await new Promise((resolve) => this.#enqueue({ message, resolve, reject: resolve }));
       }
     };
-    return { ready: record.ready.promise, cancel };
+    return {
+      cancel,
+      get ready() {
+        record.asked = true;
+        return record.ready.promise;
+      },
+    };
   }
 
   /**
@@ -220,11 +231,12 @@ export class Client {
     if (this.#state === "refused") {
       throw new EnckeError("ended", this.#detail.reason);
     }
-    if (this.#outbox.length >= this.#options.maxQueue) {
-      throw new EnckeError("queue_full", `${this.#outbox.length} messages wait to be sent already`);
+    const { maxQueue } = this.#options;
+    if (this.#outbox.length >= maxQueue && this.#outbox.filter((entry) => !isMeta(entry.message)).length >= maxQueue) {
+      throw new EnckeError("queue_full", `${maxQueue} messages wait to be sent already`);
     }
     const text = JSON.stringify(data) ?? "null";
-    const message = { channel, data: JSON.parse(text) };
+    const message = { channel: String(channel), data: JSON.parse(text) };
     return new Promise((resolve, reject) => this.#enqueue({ message, size: text.length, resolve, reject }));
   }
 
@@ -243,20 +255,25 @@ export class Client {
   async #run(life) {
     let failures = 0;
     while (this.#life === life) {
-      life.poll = new AbortController();
       try {
-        if (!this.#clientId) {
+        if (!life.clientId) {
           await this.#handshake(life);
         }
         await this.#poll(life);
-        failures = 0;
         await this.#pause(life, this.#advice.interval);
+        life.spell.signal.throwIfAborted();
       } catch (error) {
         if (this.#life !== life) {
           return;
         }
-        failures += 1;
+        if (error.code === "lost") {
+          life.spell.abort(error);
+        }
+        life.spell = new AbortController();
         const { retryMin, retryMax } = this.#options;
+        // To be connected for a moment is no success: else a server that forgets at once would be asked without pause.
+        failures = performance.now() - life.since > retryMax ? 1 : failures + 1;
+        life.since = undefined;
         const most = Math.min(retryMax, retryMin * 2 ** (failures - 1));
         let pause = failures === 1 ? most * Math.random() : most * (0.5 + Math.random() / 2);
         if (error.reply) {
@@ -264,8 +281,9 @@ export class Client {
           pause = Math.max(failures === 1 ? 0 : pause, this.#advice.interval);
         }
         const detail = { reason: error.message, attempt: failures };
+        const over = this.#pause(life, pause);
         this.#become("reconnecting", { ...detail, retryAt: Date.now() + pause });
-        await this.#pause(life, pause);
+        await over;
         if (this.#life === life) {
           this.#become("reconnecting", detail);
         }
@@ -278,17 +296,18 @@ export class Client {
     const supportedConnectionTypes = [this.#transport.name];
     const handshake = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes };
     this.#advice = ADVICE;
-    const [reply] = await this.#exchange([handshake], this.#options.requestTimeout, life.poll.signal);
-    this.#judge(reply, life);
-    this.#clientId = reply.clientId;
+    const [reply] = await this.#exchange(life, [handshake]);
+    this.#judge(life, reply);
+    life.clientId = reply.clientId;
     this.#outbox = withoutMeta(this.#outbox);
     const entries = [...this.#channels].map(([channel, record]) => this.#subscribing(channel, record));
     try {
       while (entries.length) {
-        await this.#send(entries.splice(0, FULL.messages), life.poll.signal);
+        await this.#send(life, entries.splice(0, FULL.messages));
+        life.stop.signal.throwIfAborted();
       }
     } catch (error) {
-      this.#clientId = undefined;
+      life.clientId = undefined;
       throw error;
     }
   }
@@ -300,11 +319,11 @@ export class Client {
     if (inDoubt) {
       connect.advice = { timeout: 0 };
     }
-    const { requestTimeout, connectMargin } = this.#options;
-    const timeout = inDoubt ? requestTimeout : this.#advice.timeout + connectMargin;
-    const [reply] = await this.#exchange([connect], timeout, life.poll.signal);
-    this.#judge(reply, life);
-    if (inDoubt && this.#clientId) {
+    const timeout = inDoubt ? undefined : this.#advice.timeout + this.#options.connectMargin;
+    const [reply] = await this.#exchange(life, [connect], { timeout });
+    this.#judge(life, reply);
+    if (inDoubt && life.clientId) {
+      life.since = performance.now();
       this.#become("connected");
       life.first.resolve();
       this.#flush();
@@ -312,10 +331,8 @@ export class Client {
   }
 
   /** Throws if a handshake or connect was not granted, after doing what that means. */
-  #judge(reply, life) {
-    if (this.#life !== life) {
-      throw new EnckeError("ended", "disconnect() was called");
-    }
+  #judge(life, reply) {
+    life.stop.signal.throwIfAborted();
     const error = reply?.successful ? undefined : refusal(reply);
     if (this.#advice.reconnect === "none") {
       const last = error ?? new EnckeError("refused", "the server ended the session", { reply });
@@ -324,42 +341,48 @@ export class Client {
     }
     if (error) {
       if (this.#advice.reconnect === "handshake" || isUnknown(reply)) {
-        this.#clientId = undefined;
+        life.clientId = undefined;
       }
       throw error;
     }
   }
 
   /** The connection is in doubt: says so, and has the next connect find out. */
-  #lose(reason) {
-    if (this.#state === "connected") {
+  #lose(life, reason) {
+    if (this.#life === life && this.#state === "connected") {
+      life.spell.abort(new EnckeError("lost", reason));
+      life.wake();
       this.#become("reconnecting", { reason, attempt: 0 });
-      this.#life.poll.abort(new EnckeError("lost", reason));
-      this.#life.wake();
     }
   }
 
   #end(state, error) {
     const life = this.#life;
-    this.#life = this.#clientId = undefined;
-    this.#outbox = withoutMeta(this.#outbox);
-    this.#outbox.splice(0).forEach((entry) => entry.reject(error));
+    this.#life = undefined;
+    const unsent = new EnckeError("ended", error.message);
+    this.#outbox.splice(0).forEach((entry) => entry.reject(unsent));
     life?.first.reject(error);
-    life?.stop.abort();
+    life?.stop.abort(error);
     life?.wake();
     if (state !== this.#state) {
       this.#become(state, { reason: error.message });
     }
   }
 
+  /** Listeners may do anything, so this comes last: the life may be over when it returns. */
   #become(state, detail = {}) {
     [this.#state, this.#detail] = [state, detail];
-    this.#onState.forEach((listener) => guarded(listener, state, detail));
+    for (const listener of [...this.#onState]) {
+      if (this.#detail === detail && this.#onState.has(listener)) {
+        guarded(listener, state, detail);
+      }
+    }
   }
 
   #pause(life, ms) {
     // A timer of 0 ms takes a second in a hidden page.
-    return ms > 0 && new Promise((resolve) => {
+    const pauses = ms > 0 && this.#life === life && !life.spell.signal.aborted;
+    return pauses && new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
       life.wake = () => (clearTimeout(timer), resolve());
     });
@@ -368,17 +391,18 @@ export class Client {
   #subscribing(channel, record) {
     const resolve = () => ((record.taken = true), record.ready.resolve());
     const reject = (error) => {
-      if (error.code !== "refused") {
-        return; // It is still wanted, and the next session gets it.
+      if (!isFinal(error) || this.#channels.get(channel) !== record) {
+        return; // The next session gets it; or it is not wanted any more.
       }
-      if (record.taken) {
-        report(error); // Refused in a later session: nobody waits for `ready` any more.
-      } else if (this.#channels.get(channel) === record) {
+      if (!record.taken) {
         this.#channels.delete(channel);
       }
       record.ready.reject(error);
+      if (record.taken || !record.asked) {
+        report(error); // Nobody waits for `ready`.
+      }
     };
-    return { message: { channel: "/meta/subscribe", subscription: channel }, resolve, reject };
+    return { message: { channel: "/meta/subscribe", subscription: channel }, record, resolve, reject };
   }
 
   #enqueue(entry) {
@@ -388,69 +412,68 @@ export class Client {
 
   /** Sends what waits, one request after the other. */
   #flush() {
-    const some = () => this.#state === "connected" && this.#outbox.length > 0;
-    if (this.#sending || !some()) {
+    const life = this.#life;
+    const some = () => this.#life === life && this.#state === "connected" && this.#outbox.length > 0;
+    if (!some() || life.sending) {
       return;
     }
-    this.#sending = (async () => {
-      while (some()) {
-        let [count, size] = [0, 0];
-        do {
-          size += this.#outbox[count].size;
-          count += 1;
-        } while (
-          count < this.#outbox.length &&
-          (this.#outbox[count].group === this.#outbox[count - 1].group ||
-            (count < FULL.messages && size + this.#outbox[count].size <= FULL.characters))
-        );
-        await this.#send(this.#outbox.splice(0, count)).catch((error) => this.#lose(error.message));
+    life.sending = (async () => {
+      try {
+        while (some()) {
+          let [count, size] = [0, 0];
+          do {
+            size += this.#outbox[count].size;
+            count += 1;
+          } while (
+            count < this.#outbox.length &&
+            (this.#outbox[count].group === this.#outbox[count - 1].group ||
+              (count < FULL.messages && size + this.#outbox[count].size <= FULL.characters))
+          );
+          await this.#send(life, this.#outbox.splice(0, count)).catch(() => {});
+        }
+      } finally {
+        life.sending = undefined;
       }
-      this.#sending = undefined;
     })();
   }
 
-  /** Sends entries in one request and settles them. Throws if the request failed. */
-  async #send(entries, signal) {
-    const clientId = this.#clientId;
-    const retry = [];
-    try {
-      const replies = await this.#exchange(entries.map(({ message }) => message), this.#options.requestTimeout, signal);
-      entries.forEach((entry, at) => {
-        const reply = replies[at];
-        if (reply?.successful) {
-          entry.resolve(reply);
-        } else if (isUnknown(reply) && this.#life && !entry.again) {
-          retry.push(Object.assign(entry, { again: true }));
-        } else {
-          entry.reject(refusal(reply));
-        }
-      });
-      if (retry.length && this.#clientId === clientId) {
-        this.#clientId = undefined;
-        this.#lose(refusal(replies.find(isUnknown)).message);
+  /** Sends entries in one request and settles them, or has them sent again. Throws if the connection is in doubt. */
+  async #send(life, entries) {
+    const { clientId, spell } = life;
+    const messages = entries.map(({ message }) => message);
+    const answer = await this.#exchange(life, messages).catch((error) => error);
+    let doubt = answer.code === "lost" && answer;
+    const retry = entries.filter((entry, at) => {
+      const reply = answer[at];
+      if (reply?.successful) {
+        entry.resolve(reply);
+        return false;
       }
-    } catch (error) {
-      for (const entry of entries) {
-        // To subscribe twice harms nothing; to publish twice might.
-        if (error.code === "lost" && isMeta(entry.message) && this.#life) {
-          retry.push(entry);
-        } else {
-          entry.reject(error);
-        }
+      const error = answer instanceof Error ? answer : refusal(reply);
+      // To subscribe twice harms nothing; to publish twice might.
+      const again = isMeta(entry.message) ? !isFinal(error) : isUnknown(reply) && !entry.again;
+      if (!again || this.#life !== life) {
+        entry.reject(error);
+        return false;
       }
-      if (error.code === "lost") {
-        throw error;
+      doubt = error;
+      return (entry.again = true);
+    });
+    if (isUnknown(doubt.reply) && life.clientId === clientId) {
+      life.clientId = undefined;
+    }
+    this.#outbox.unshift(...(life.clientId === clientId ? retry : withoutMeta(retry)));
+    if (doubt) {
+      if (life.spell === spell) {
+        this.#lose(life, doubt.message);
       }
-    } finally {
-      this.#outbox.unshift(...(this.#clientId === clientId ? retry : withoutMeta(retry)));
+      throw doubt;
     }
   }
 
   /** One request and its answer: events go to their listeners, then the replies are returned in order. */
-  async #exchange(messages, timeout, signal) {
-    const life = this.#life;
-    const clientId = this.#clientId;
-    const session = clientId && { clientId };
+  async #exchange(life, messages, { timeout = this.#options.requestTimeout, signal = life.spell.signal } = {}) {
+    const session = life.clientId && { clientId: life.clientId };
     const sent = messages.map((message) => ({ id: `${(this.#lastId += 1)}`, ...session, ...message }));
     const answers = await this.#transport.send(sent, { timeout, signal });
     const replies = new Map();
@@ -460,7 +483,7 @@ export class Client {
       }
       if (message.data === undefined || isMeta(message)) {
         replies.set(message.id, message);
-      } else if (life && this.#life === life) {
+      } else if (this.#life === life) {
         this.#dispatch(message);
       }
     }
@@ -515,7 +538,7 @@ class LongPolling {
         // A gateway's 5xx does not say whether the server behind it has acted.
         throw new EnckeError(status < 500 ? "refused" : "lost", `HTTP status ${status}${said}`, { status });
       }
-      const answers = [].concat(JSON.parse(text));
+      const answers = [].concat(JSON.parse(text)).filter((message) => typeof message?.channel === "string");
       this.tell("in", answers, { ...took(), status, bytes: bytes(text) });
       return answers;
     } catch (problem) {
@@ -560,6 +583,11 @@ function isUnknown(reply) {
   return reply?.successful === false && /^40[12]:.*:.*unknown/i.test(reply.error);
 }
 
+/** Whether the server itself has said no, so that to send the same again is no use. */
+function isFinal({ reply }) {
+  return reply && !isUnknown(reply);
+}
+
 /** What a reply that does not grant something means; no reply at all is a loss. */
 function refusal(reply) {
   return reply
@@ -567,9 +595,11 @@ function refusal(reply) {
     : new EnckeError("lost", "the answer has no reply to this message");
 }
 
+/** A promise that need not be awaited, and what settles it. */
 function deferred() {
   const one = {};
   one.promise = new Promise((resolve, reject) => Object.assign(one, { resolve, reject }));
+  one.promise.catch(() => {});
   return one;
 }
 

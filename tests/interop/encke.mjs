@@ -290,7 +290,7 @@ await scenario(async (url) => {
   const denier = recorded(proxy.url);
   const early = denier.client.publish("/early", 1);
   await Promise.all([
-    assert.rejects(early, code("refused")),
+    assert.rejects(early, code("ended")),
     assert.rejects(denier.client.connect(), (error) => /handshake_denied/.test(error) && code("refused")(error)),
   ]);
   await assert.rejects(denier.client.publish("/later", 1), code("ended"));
