@@ -254,6 +254,7 @@ export class Client {
   /** Keeps a session and a connect going until the life ends. */
   async #run(life) {
     let failures = 0;
+    let answered = false;
     while (this.#life === life) {
       try {
         if (!life.clientId) {
@@ -272,7 +273,10 @@ export class Client {
         life.spell = new AbortController();
         const { retryMin, retryMax } = this.#options;
         // To be connected for a moment is no success: else a server that forgets at once would be asked without pause.
-        failures = performance.now() - life.since > retryMax ? 1 : failures + 1;
+        // But that it did not answer for a while says nothing of a server that answers now: it may be a new one.
+        const fresh = performance.now() - life.since > retryMax || answered !== Boolean(error.reply);
+        answered = Boolean(error.reply);
+        failures = fresh ? 1 : failures + 1;
         life.since = undefined;
         const most = Math.min(retryMax, retryMin * 2 ** (failures - 1));
         let pause = failures === 1 ? most * Math.random() : most * (0.5 + Math.random() / 2);

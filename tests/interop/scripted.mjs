@@ -160,6 +160,22 @@ const CASES = {
     assert.ok(server.requests.length < 30, `${server.requests.length} requests`);
   },
 
+  async "a server that is back after an outage, without the session, is shaken hands with at once"(server) {
+    const client = new Client("/", { retryMin: 20, retryMax: 2_000 });
+    const states = [];
+    client.onState((state, detail) => states.push([state, detail]));
+    await client.connect();
+    await server.cut();
+    server.hook = broken;
+    server.sessions.clear();
+    await until("several tries", () => states.at(-1)[1].attempt >= 5);
+    server.hook = () => undefined;
+    await connected(client);
+    const answered = states.find(([, detail]) => detail.reason === "402::session_unknown");
+    assert.equal(answered[1].attempt, 1, "what failed before does not count against it");
+    await client.disconnect();
+  },
+
   async "who was connected for long starts with a short pause"(server) {
     const client = new Client("/", { retryMin: 10, retryMax: 20 });
     const attempts = [];
