@@ -173,6 +173,7 @@ impl World {
                 mount: "/cometd".to_owned(),
                 origins: OriginRule::new(&[]).unwrap(),
                 proxies: TrustedProxies::default(),
+                publishing: Default::default(),
                 pages: encke::pages::Pages::new("/cometd", false),
             },
             broker: broker::Config::default(),

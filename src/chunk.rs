@@ -65,6 +65,14 @@ impl Pending {
         }
     }
 
+    /// Makes room for so many bytes, if they are so few that none of them will be referenced: in one step, and no more than
+    /// that.
+    pub fn reserve(&mut self, bytes: usize) {
+        if bytes < COPY_BELOW {
+            self.buffer().reserve_exact(bytes);
+        }
+    }
+
     /// Appends shared bytes: a copy if they are few, else a reference.
     pub fn push_shared(&mut self, bytes: &Bytes) {
         if bytes.len() < COPY_BELOW {
@@ -140,6 +148,15 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(pending.slices(&mut slices), 3);
         assert_eq!(pending.len(), 4 + COPY_BELOW - 1 + COPY_BELOW + 1);
+    }
+
+    #[test]
+    fn room_is_made_for_few_bytes_and_no_more() {
+        let mut pending = Pending::default();
+        pending.reserve(COPY_BELOW);
+        assert_eq!(pending.front.capacity(), 0);
+        pending.reserve(200);
+        assert_eq!(pending.front.capacity(), 200);
     }
 
     #[test]

@@ -11,30 +11,29 @@
 //! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
 //! [`closed`](Engine::closed); then sleep until [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
 
+mod requests;
+mod sockets;
+
 use core::net::IpAddr;
 use std::io::IoSlice;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::arena::Arena;
-use crate::bayeux::{self, DecodeErrorKind, Message};
-use crate::broker::browser::Presented;
-use crate::broker::policy::{Origin, Policy};
+use crate::broker::policy::Policy;
 use crate::broker::token::Entropy;
-use crate::broker::{self, Broker, End, Request};
+use crate::broker::{self, Broker, End};
 use crate::clock::Now;
-use crate::conn::reader::{Next, Progress, Reader};
-use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route, Site};
-use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Env, Input, Step};
+use crate::conn::plain::Publishing;
+use crate::conn::route::{Refusal, Site};
+use crate::conn::{Conn, ConnKey, Env, Overdue, Parting, Step};
 use crate::http::date::HttpDate;
 use crate::http::forwarded::{Forwarded, TrustedProxies};
-use crate::http::head::{Head, Method};
-use crate::http::origin::{Grant, OriginRule};
-use crate::http::response::Status;
-use crate::http::{HttpError, cookie, form};
+use crate::http::head::Head;
+use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
+use crate::ws::close::CloseCode;
 
 /// Everything that an engine is made of.
 pub struct Parts {
@@ -72,6 +71,8 @@ pub struct Change {
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
     pub proxies: TrustedProxies,
+    /// Who may publish by plain HTTP.
+    pub publishing: Publishing,
     /// Whether the demonstration is served.
     pub demo: bool,
     /// The broker's settings.
@@ -88,6 +89,13 @@ enum Life {
     Ending {
         since_ms: u64,
     },
+}
+
+/// What decides how long connections stay.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    life: Life,
+    stream_ms: u64,
 }
 
 /// Why the engine wants to be called at an instant.
@@ -127,7 +135,7 @@ pub struct Census {
 pub struct Engine {
     site: Site,
     limits: Limits,
-    life: Life,
+    course: Course,
     broker: Broker,
     conns: Arena<Conn>,
     wheel: Wheel<ConnKey>,
@@ -137,6 +145,11 @@ pub struct Engine {
     date: HttpDate,
     /// Scratch for one answer.
     answer: Answer,
+    #[cfg(feature = "deflate")]
+    inflater: crate::ws::deflate::Inflater,
+    /// Made when it is first needed, for it is large.
+    #[cfg(feature = "deflate")]
+    deflater: Option<Box<crate::ws::deflate::Deflater>>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -152,8 +165,8 @@ impl Engine {
         Self {
             site,
             broker: Broker::new(broker, limits.clone(), now, entropy, policy),
+            course: Course { life: Life::Serving, stream_ms: limits.stream_ms },
             limits,
-            life: Life::Serving,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
             dirty: Vec::new(),
@@ -161,6 +174,10 @@ impl Engine {
             now,
             date: HttpDate::from_unix_ms(now.unix_ms),
             answer: Answer::default(),
+            #[cfg(feature = "deflate")]
+            inflater: crate::ws::deflate::Inflater::default(),
+            #[cfg(feature = "deflate")]
+            deflater: None,
         }
     }
 
@@ -214,7 +231,7 @@ impl Engine {
     /// The socket took `n` bytes of what is pending: 0 if it takes none for now, which starts the time that it has for some.
     pub fn sent(&mut self, key: ConnKey, n: usize, now: Now) {
         self.tell_time(now);
-        let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.life)) else {
+        let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.course)) else {
             return;
         };
         if !conn.sent(n, env) {
@@ -232,7 +249,7 @@ impl Engine {
     pub fn write_shut(&mut self, key: ConnKey, now: Now) {
         self.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.write_shut(env(&self.date, &self.site, self.now, self.life));
+            conn.write_shut(env(&self.date, &self.site, self.now, self.course));
         }
         self.touch(key);
     }
@@ -254,9 +271,10 @@ impl Engine {
         if let Some(timer) = conn.timer {
             self.wheel.cancel(timer);
         }
-        if let Some(ticket) = conn.parked() {
-            self.broker.detached(ticket, link(key), now);
+        for ticket in conn.tickets() {
+            self.broker.detached(*ticket, link(key), now);
         }
+        self.settle();
     }
 
     /// Does what another thread asks for; whether it could be done.
@@ -276,11 +294,13 @@ impl Engine {
     /// # Errors
     /// More origins than can be told apart since the start; nothing has changed then.
     pub fn reconfigure(&mut self, change: Change) -> Result<(), String> {
-        let Change { origins, proxies, demo, broker, limits } = change;
+        let Change { origins, proxies, publishing, demo, broker, limits } = change;
         self.site.origins = self.site.origins.succeeded_by(&origins)?;
         self.site.proxies = proxies;
+        self.site.publishing = publishing;
         self.site.pages.show(demo);
         self.broker.reconfigure(broker, limits.clone());
+        self.course.stream_ms = limits.stream_ms;
         self.limits = limits;
         // A deadline may have become earlier than the timer that stands for it.
         let keys: Vec<ConnKey> = self.conns.iter().map(|(key, _)| key).collect();
@@ -295,8 +315,23 @@ impl Engine {
     /// Returns how long that takes if they take their answers, ms.
     pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
         self.tell_time(now);
-        self.life = Life::Ending { since_ms: now.mono_ms };
-        self.broker.drain(within_ms, now)
+        self.course.life = Life::Ending { since_ms: now.mono_ms };
+        let spread_ms = self.broker.drain(within_ms, now);
+        spread_ms.max(self.end_streams(within_ms))
+    }
+
+    /// Has what stays open end one after another, as held connects do; how long that takes, ms.
+    fn end_streams(&mut self, within_ms: u64) -> u64 {
+        let open: Vec<ConnKey> = self.conns.iter().filter(|(_, conn)| conn.stays_open()).map(|(key, _)| key).collect();
+        let count = open.len() as u64;
+        let spread_ms = broker::spread_ms(count, within_ms);
+        for (key, at) in open.into_iter().zip(0u64..) {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.end_by(self.now.mono_ms + spread_ms * at / count);
+            }
+            self.schedule(key);
+        }
+        spread_ms
     }
 
     /// Says what has not been said yet: nothing follows.
@@ -307,7 +342,7 @@ impl Engine {
     /// Whether it is ending and nothing is under way any more. A connection that has not had a request yet is waited for
     /// as long as the peer's end is after an answer.
     pub fn is_drained(&self) -> bool {
-        let Life::Ending { since_ms } = self.life else { return false };
+        let Life::Ending { since_ms } = self.course.life else { return false };
         let waits = self.now.mono_ms < since_ms.saturating_add(self.limits.linger_ms);
         self.broker.parked() == 0
             && self.dirty.is_empty()
@@ -316,7 +351,7 @@ impl Engine {
 
     /// When new connections are no longer waited for, ms, if it is ending and that is still to come.
     fn end_of_patience(&self) -> Option<u64> {
-        let Life::Ending { since_ms } = self.life else { return None };
+        let Life::Ending { since_ms } = self.course.life else { return None };
         Some(since_ms.saturating_add(self.limits.linger_ms)).filter(|at| *at > self.now.mono_ms)
     }
 
@@ -365,7 +400,8 @@ impl Engine {
             self.answer.clear();
             let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { break };
             let Some(key) = conn_key(link) else { continue };
-            let env = env(&self.date, &self.site, self.now, self.life);
+            self.pack(key);
+            let env = env(&self.date, &self.site, self.now, self.course);
             let filled = self.conns.get_mut(key).is_some_and(|conn| conn.fill(ticket, &self.answer, env));
             debug_assert!(filled, "a session is held by a connection that does not wait for it");
             if !filled {
@@ -422,6 +458,22 @@ impl Engine {
         self.conns.is_empty() && self.wheel.is_empty() && self.broker.is_at_rest()
     }
 
+    /// Checks that sessions and connections agree on what waits where; for the simulator.
+    #[cfg(test)]
+    pub(crate) fn check_links(&self) {
+        let mut wanted: Vec<(u64, u64)> = self.broker.links();
+        let mut waiting: Vec<(u64, u64)> = Vec::new();
+        for (key, conn) in self.conns.iter().filter(|(_, conn)| !conn.takes_no_more()) {
+            waiting.extend(conn.tickets().iter().map(|ticket| (ticket.0, key.to_bits())));
+        }
+        wanted.sort_unstable();
+        waiting.sort_unstable();
+        assert_eq!(
+            wanted, waiting,
+            "sessions and the links of their events or connects, at the broker and at the links"
+        );
+    }
+
     fn tell_time(&mut self, now: Now) {
         if now.unix_ms / 1_000 != self.now.unix_ms / 1_000 {
             self.date = HttpDate::from_unix_ms(now.unix_ms);
@@ -433,10 +485,11 @@ impl Engine {
     fn touch(&mut self, key: ConnKey) {
         // A connection that is to be closed takes no more events: its session keeps them for another one.
         if let Some(conn) = self.conns.get(key)
-            && conn.step() == Step::Close
-            && let Some(ticket) = conn.parked()
+            && conn.takes_no_more()
         {
-            self.broker.detached(ticket, link(key), self.now);
+            for ticket in conn.tickets() {
+                self.broker.detached(*ticket, link(key), self.now);
+            }
         }
         if let Some(conn) = self.conns.get_mut(key)
             && !conn.listed
@@ -470,188 +523,50 @@ impl Engine {
         conn.timer = None;
         let due = conn.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now.mono_ms);
         if due {
-            let refusal = conn.timed_out(&self.limits, env(&self.date, &self.site, self.now, self.life));
-            if let Some(refusal) = refusal {
-                self.end_poll(key);
-                self.fail(key, &refusal);
+            match conn.timed_out(&self.limits, env(&self.date, &self.site, self.now, self.course)) {
+                Overdue::Nothing => {}
+                Overdue::Slow => self.too_slow(key),
+                Overdue::Aged => self.too_old(key),
             }
         }
         self.touch(key);
     }
 
-    /// Takes the requests out of what has come, one by one, as many as may be answered now.
-    fn read(&mut self, key: ConnKey, bytes: &[u8]) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let Input { mut tail, mut reader } = conn.take_input().map_or_else(Input::default, |input| *input);
-        if !tail.is_empty() {
-            tail.extend_from_slice(bytes);
+    /// Part of a request, or of a message, has not been followed by the rest in time.
+    fn too_slow(&mut self, key: ConnKey) {
+        if self.is_socket(key) {
+            return self.close_socket(key, CloseCode::POLICY, "the message did not arrive in time");
         }
-        let data = if tail.is_empty() { bytes } else { tail.as_slice() };
-        let mut rest = data;
-        let complete = loop {
-            if !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
-                // What has come of a request, if any has, is kept until the answers before it are written.
-                break false;
-            }
-            match self.read_one(key, &mut reader, &mut rest) {
-                Progress::HeadDone { .. } | Progress::Blank | Progress::InHead | Progress::InBody => break false,
-                Progress::Nothing if rest.is_empty() => break true,
-                Progress::Nothing => {}
-            }
-        };
-        if complete {
-            return;
-        }
-        let used = data.len() - rest.len();
-        if tail.is_empty() {
-            tail = rest.to_vec();
-        } else {
-            tail.drain(..used);
-        }
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.keep_input(Box::new(Input { tail, reader }));
-        }
-    }
-
-    /// Looks for one request at the front of `rest`, shortens `rest` by what is done with, and tells how far the next
-    /// request has come: `Nothing` after a whole request or a fault.
-    fn read_one(&mut self, key: ConnKey, reader: &mut Reader, rest: &mut &[u8]) -> Progress {
-        let data = *rest;
-        let next = guarded(|| reader.next(data, &self.limits));
-        match next {
-            Ok(Next::Whole { head, body, used }) => {
-                *rest = data.get(used..).unwrap_or_default();
-                self.request(key, &head, body);
-                Progress::Nothing
-            }
-            Ok(Next::Assembled { head, body, used }) => {
-                *rest = data.get(used..).unwrap_or_default();
-                match guarded(|| Head::parse(&head, &self.limits)) {
-                    Ok(head) => self.request(key, &head, &body),
-                    Err(error) => self.fault(key, error),
-                }
-                Progress::Nothing
-            }
-            Ok(Next::More { used, progress }) => {
-                *rest = data.get(used..).unwrap_or_default();
-                if matches!(progress, Progress::HeadDone { .. }) {
-                    self.end_poll(key);
-                }
-                if let Some(conn) = self.conns.get_mut(key) {
-                    conn.progressed(progress, env(&self.date, &self.site, self.now, self.life));
-                }
-                progress
-            }
-            Err(error) => {
-                *rest = &[];
-                self.fault(key, error);
-                Progress::Nothing
-            }
-        }
-    }
-
-    /// Bytes that are not HTTP: nothing after them can be trusted.
-    fn fault(&mut self, key: ConnKey, error: HttpError) {
-        let HttpError { status, reason } = error;
         self.end_poll(key);
-        let kind = RefusalKind::of_fault(status);
-        let refusal = Refusal { status, text: reason.to_owned(), allow: None, grant: Grant::SameOrigin, kind };
-        self.fail(key, &refusal);
+        self.fail(key, &Refusal::too_slow());
     }
 
-    fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
-        let client = self.conns.get(key).and_then(Conn::peer);
-        self.refusals.note(refusal, Who { client, path: None }, self.now.mono_ms);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.fail(refusal, env(&self.date, &self.site, self.now, self.life));
+    /// A stream has been open for long enough, or the server ends.
+    fn too_old(&mut self, key: ConnKey) {
+        if self.is_socket(key) {
+            return self.close_socket(key, CloseCode::GOING_AWAY, "the server ends");
         }
-    }
-
-    /// A connection has one answer under way at a time: a parked poll gives way to whatever comes after it.
-    fn end_poll(&mut self, key: ConnKey) {
-        let Some(ticket) = self.conns.get(key).and_then(Conn::parked) else { return };
-        self.answer.clear();
-        let held = self.broker.answer_hold(ticket, link(key), &mut self.answer);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now, self.life);
-        if held {
-            conn.fill(ticket, &self.answer, env);
-        } else {
-            conn.abandon(ticket, env);
-        }
-    }
-
-    /// One whole request.
-    fn request(&mut self, key: ConnKey, head: &Head<'_>, body: &[u8]) {
         self.end_poll(key);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now, self.life);
-        conn.request_taken(env);
-        let refusal = match self.site.route(head, conn.peer()) {
-            Route::Bayeux(to, form) => match decode(form, body, &self.limits) {
-                Ok(texts) => return self.batch(key, head, to, &texts),
-                Err(refusal) => Refusal { grant: to.grant, ..refusal },
-            },
-            Route::Preflight(grant) => return conn.answer_preflight(grant, head.persistence, env),
-            Route::NoContent => return conn.answer_no_content(head.persistence, env),
-            Route::Health { body } => return conn.answer_health(body, head.persistence, env),
-            Route::Page(form) => match self.site.pages.find(head.path) {
-                Some(page) => return conn.answer_page(page, form, head.persistence, env),
-                None => return,
-            },
-            Route::Refuse(refusal) => refusal,
-        };
-        self.refusals.note(&refusal, who(&self.site, head, conn), self.now.mono_ms);
-        conn.refuse(&refusal, head.method != Method::Head, head.persistence, env);
     }
 
-    /// One batch of messages.
-    fn batch(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, texts: &Texts<'_>) {
-        let mut messages = Vec::new();
-        for text in texts.iter() {
-            let decoded = guarded_decode(|| bayeux::decode_into(&mut messages, text, &self.limits));
-            if let Err(refusal) = decoded {
-                let refusal = Refusal { grant: to.grant, ..refusal };
-                if let Some(conn) = self.conns.get_mut(key) {
-                    self.refusals.note(&refusal, who(&self.site, head, conn), self.now.mono_ms);
-                    conn.refuse(&refusal, true, head.persistence, env(&self.date, &self.site, self.now, self.life));
-                }
-                return;
-            }
-        }
-        self.act(key, head, to, &messages);
-    }
-
-    fn act(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, messages: &[Message<'_>]) {
-        let request = Request {
-            link: link(key),
-            browser: Presented::from_cookie(cookie::find(head, BROWSER_COOKIE)),
-            origin: Origin { head },
-        };
-        self.answer.clear();
-        self.broker.receive(&request, messages, self.now, &mut self.answer);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.answer(&mut self.answer, to, head.persistence, env(&self.date, &self.site, self.now, self.life));
-        }
-        self.settle();
-    }
-
-    /// Ends the held connects that the broker says are over.
+    /// Ends the held connects and the streams that the broker says are over.
     fn settle(&mut self) {
         while let Some(ending) = self.broker.take_endings() {
             let Some(key) = conn_key(ending.link) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let env = env(&self.date, &self.site, self.now, self.life);
-            match ending.end {
-                End::Superseded => {
-                    conn.abandon(ending.ticket, env);
+            let env = env(&self.date, &self.site, self.now, self.course);
+            self.answer.clear();
+            let parting = match ending.end {
+                End::Superseded => Parting::Superseded,
+                End::Moved => Parting::Moved,
+                End::Closed { last, agreed } => {
+                    if !last.is_empty() {
+                        self.answer.replies.push(|out| out.extend_from_slice(&last));
+                    }
+                    Parting::Closed { last: &self.answer, agreed }
                 }
-                End::Closed(json) => {
-                    self.answer.clear();
-                    self.answer.replies.push(|out| out.extend_from_slice(&json));
-                    conn.fill(ending.ticket, &self.answer, env);
-                }
-            }
+            };
+            conn.end(ending.ticket, parting, env);
             self.touch(key);
         }
     }
@@ -664,8 +579,9 @@ impl Engine {
     }
 }
 
-fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, life: Life) -> Env<'a> {
-    Env { date, origins: &site.origins, now_ms: now.mono_ms, ending: life != Life::Serving }
+fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, course: Course) -> Env<'a> {
+    let Course { life, stream_ms } = course;
+    Env { date, origins: &site.origins, now_ms: now.mono_ms, stream_ms, ending: life != Life::Serving }
 }
 
 /// Whose request it is, by what is known of the client behind a proxy.
@@ -680,60 +596,6 @@ fn link(key: ConnKey) -> Link {
 
 fn conn_key(link: Link) -> Option<ConnKey> {
     ConnKey::from_bits(link.0)
-}
-
-/// Runs code that reads one peer's bytes: a mistake of ours there costs that peer its connection, and no one else.
-fn guarded<T>(parse: impl FnOnce() -> Result<T, HttpError>) -> Result<T, HttpError> {
-    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| {
-        log::error!("a bug in encke: parsing a request panicked; its connection is closed");
-        Err(HttpError::new(Status::InternalServerError, "an error in the server"))
-    })
-}
-
-fn guarded_decode(decode: impl FnOnce() -> Result<(), bayeux::DecodeError>) -> Result<(), Refusal> {
-    let decoded = guarded(|| Ok(decode()));
-    let (status, text) = match decoded {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => match error.kind {
-            DecodeErrorKind::BadRequest => (Status::BadRequest, error.reason),
-            DecodeErrorKind::TooLarge => (Status::ContentTooLarge, error.reason),
-        },
-        Err(error) => (error.status, error.reason.to_owned()),
-    };
-    Err(Refusal { status, text, allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Batch })
-}
-
-/// The JSON texts of a request body.
-enum Texts<'a> {
-    One(&'a [u8]),
-    Many(Vec<std::borrow::Cow<'a, str>>),
-}
-
-impl Texts<'_> {
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let (one, many) = match self {
-            Self::One(one) => (Some(*one), &[][..]),
-            Self::Many(many) => (None, many.as_slice()),
-        };
-        one.into_iter().chain(many.iter().map(|text| text.as_bytes()))
-    }
-}
-
-fn decode<'a>(form: BodyForm, body: &'a [u8], limits: &Limits) -> Result<Texts<'a>, Refusal> {
-    let grant = Grant::SameOrigin;
-    let refuse =
-        |status, text: &str| Refusal { status, text: text.to_owned(), allow: None, grant, kind: RefusalKind::Batch };
-    match form {
-        BodyForm::Json => Ok(Texts::One(body)),
-        BodyForm::Form => match guarded(|| form::fields(body, "message", limits)) {
-            Ok(fields) if fields.is_empty() => Err(refuse(
-                Status::BadRequest,
-                "The form has no message field. JSON needs Content-Type: application/json",
-            )),
-            Ok(fields) => Ok(Texts::Many(fields)),
-            Err(error) => Err(refuse(error.status, error.reason)),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -3,21 +3,143 @@
 //! Owns the bytes around events and replies. Beside `conn`, the only room that tells wire forms apart. Must not know
 //! sessions or sockets.
 
-use crate::chunk::{Bytes, Pending};
-use crate::reply::Replies;
+use core::fmt::Write;
+use std::rc::Rc;
 
-/// The form in which a request's answer goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::chunk::{Bytes, Pending};
+use crate::event::Event;
+use crate::reply::Replies;
+use crate::ws::frame::Opcode;
+use crate::ws::write::Frame;
+
+/// The connection types that this server can offer.
+pub const TRANSPORTS: [&str; 7] = [
+    "websocket",
+    "streaming",
+    "eventsource",
+    "long-polling",
+    "cross-origin-long-polling",
+    "callback-polling",
+    "iframe",
+];
+/// Bytes of a forever frame before its first script: some browsers show nothing of a page until they have that many.
+const PADDING: usize = 2 * 1024;
+/// Between the parts of a multipart stream.
+const BOUNDARY: &str = "encke";
+/// How long a browser waits before it opens an event stream again, ms.
+const RETRY_MS: u32 = 5_000;
+
+/// The form in which events and replies go to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// A JSON array as a whole response body: long-polling.
     Json,
+    /// A call of this function with a JSON array, as a script: callback-polling.
+    Callback(Rc<Box<str>>),
+    /// A JSON array on a line of its own: streaming.
+    Lines,
+    /// A script element that calls this function of the parent with a JSON array: the forever frame.
+    Script(Rc<Box<str>>),
+    /// A JSON array as an event of an event stream: `eventsource` as Faye speaks it.
+    EventStream,
+    /// Each event as one of an event stream, its channel as `event`, its data as `data`.
+    Events,
+    /// Each event as a JSON object on a line.
+    Ndjson,
+    /// Each event as a part of `multipart/x-mixed-replace`.
+    Multipart,
+    /// Text frames of a WebSocket (RFC 6455), each with a JSON array.
+    Frames {
+        /// Whether events may go compressed (RFC 7692), if they have been packed.
+        deflate: bool,
+    },
+}
+
+/// Something that takes the bytes of a batch.
+trait Sink {
+    fn bytes(&mut self, bytes: &[u8]);
+    fn event(&mut self, json: &Bytes);
+}
+
+/// Takes nothing but the length.
+struct Length(usize);
+
+impl Sink for Length {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+
+    fn event(&mut self, json: &Bytes) {
+        self.0 += json.len();
+    }
+}
+
+impl Sink for Pending {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
+    fn event(&mut self, json: &Bytes) {
+        self.push_shared(json);
+    }
 }
 
 impl Wire {
     /// The `Content-Type` of a response in this form.
-    pub const fn media_type(self) -> &'static str {
+    pub const fn media_type(&self) -> &'static str {
         match self {
-            Self::Json => "application/json;charset=UTF-8",
+            Self::Json | Self::Lines => "application/json;charset=UTF-8",
+            Self::Callback(_) => "text/javascript;charset=UTF-8",
+            Self::Script(_) => "text/html;charset=UTF-8",
+            Self::EventStream | Self::Events => "text/event-stream;charset=UTF-8",
+            Self::Ndjson => "application/x-ndjson;charset=UTF-8",
+            Self::Multipart => "multipart/x-mixed-replace;boundary=encke",
+            Self::Frames { .. } => "",
+        }
+    }
+
+    /// The `Content-Disposition` of a response in this form. A script that is opened instead of run is a download.
+    pub const fn disposition(&self) -> Option<&'static str> {
+        match self {
+            Self::Callback(_) => Some("attachment; filename=f.txt"),
+            _ => None,
+        }
+    }
+
+    /// Whether responses in this form stay open while events go over them.
+    pub const fn is_stream(&self) -> bool {
+        !matches!(self, Self::Json | Self::Callback(_) | Self::Frames { .. })
+    }
+
+    /// What a stream begins with; the number is what its client is to confirm.
+    pub fn opening(&self, probe: Option<u32>) -> Vec<u8> {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = match self {
+            Self::Script(_) => writeln!(text, "<!doctype html><title>encke</title><body>{:1$}", "", PADDING),
+            Self::EventStream | Self::Events => write!(text, "retry: {RETRY_MS}\n\n"),
+            Self::Multipart => write!(text, "--{BOUNDARY}\r\n"),
+            Self::Json | Self::Callback(_) | Self::Lines | Self::Ndjson | Self::Frames { .. } => Ok(()),
+        };
+        let mut bytes = text.into_bytes();
+        if let Some(number) = probe {
+            let mut replies = Replies::default();
+            let probe = format!(r#"{{"channel":"/service/probe","data":{{"probe":{number}}}}}"#);
+            replies.push(|out| out.extend_from_slice(probe.as_bytes()));
+            let mut pending = Pending::default();
+            Batch { events: &[], replies: &replies }.write(self, &mut pending);
+            bytes.append(pending.buffer());
+        }
+        bytes
+    }
+
+    /// What is sent on a stream that has been silent for long: it means nothing, and shows that somebody is there.
+    pub const fn heartbeat(&self) -> &'static [u8] {
+        match self {
+            Self::EventStream | Self::Events => b":\n\n",
+            Self::Lines | Self::Ndjson | Self::Script(_) => b"\n",
+            // Between parts nothing may stand.
+            Self::Multipart | Self::Json | Self::Callback(_) | Self::Frames { .. } => b"",
         }
     }
 }
@@ -25,47 +147,141 @@ impl Wire {
 /// Events, then replies.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Encoded events, in the order of delivery.
-    pub events: &'a [Bytes],
+    /// Events, in the order of delivery.
+    pub events: &'a [Rc<Event>],
     /// Encoded replies, all ready.
     pub replies: &'a Replies,
 }
 
 impl Batch<'_> {
     /// Bytes that [`Batch::write`] will append.
-    pub fn len(&self, wire: Wire) -> usize {
-        match wire {
-            Wire::Json => {
-                let events = self.events.iter().map(|event| event.len());
-                let replies = self.replies.ready().map(<[u8]>::len);
-                let joined: usize = events.chain(replies).map(|len| len + 1).sum();
-                // A comma for each but the first, and two brackets.
-                joined.saturating_sub(1) + 2
-            }
-        }
+    pub fn len(&self, wire: &Wire) -> usize {
+        let mut length = Length(0);
+        self.emit(wire, &mut length);
+        length.0
     }
 
     /// Appends the batch in its wire form.
-    pub fn write(&self, wire: Wire, out: &mut Pending) {
+    pub fn write(&self, wire: &Wire, out: &mut Pending) {
+        if let Wire::Frames { .. } = wire {
+            // Nothing stands in front of them that has made room.
+            out.reserve(self.len(wire));
+        }
+        self.emit(wire, out);
+    }
+
+    fn emit(&self, wire: &Wire, sink: &mut impl Sink) {
         match wire {
-            Wire::Json => {
-                let mut separator = b'[';
-                for event in self.events {
-                    out.buffer().push(separator);
-                    out.push_shared(event);
-                    separator = b',';
-                }
-                for reply in self.replies.ready() {
-                    let buffer = out.buffer();
-                    buffer.push(separator);
-                    buffer.extend_from_slice(reply);
-                    separator = b',';
-                }
-                if separator == b'[' {
-                    out.buffer().push(b'[');
-                }
-                out.buffer().push(b']');
+            Wire::Json => self.array(sink),
+            Wire::Lines => {
+                self.array(sink);
+                sink.bytes(b"\n");
             }
+            Wire::EventStream => {
+                sink.bytes(b"data: ");
+                self.array(sink);
+                sink.bytes(b"\n\n");
+            }
+            Wire::Callback(name) => {
+                sink.bytes(b"/**/");
+                sink.bytes(name.as_bytes());
+                sink.bytes(b"(");
+                self.script_array(sink);
+                sink.bytes(b");");
+            }
+            Wire::Script(name) => {
+                sink.bytes(b"<script>parent.");
+                sink.bytes(name.as_bytes());
+                sink.bytes(b"(");
+                self.script_array(sink);
+                sink.bytes(b");</script>\n");
+            }
+            Wire::Events => {
+                for event in self.events {
+                    sink.bytes(b"event: ");
+                    sink.bytes(event.channel());
+                    sink.bytes(b"\ndata: ");
+                    sink.bytes(event.data());
+                    sink.bytes(b"\n\n");
+                }
+            }
+            Wire::Ndjson => {
+                for event in self.events {
+                    sink.event(event.json());
+                    sink.bytes(b"\n");
+                }
+            }
+            Wire::Multipart => {
+                for event in self.events {
+                    sink.bytes(b"Content-Type: application/json\r\n\r\n");
+                    sink.event(event.json());
+                    sink.bytes(b"\r\n--");
+                    sink.bytes(BOUNDARY.as_bytes());
+                    sink.bytes(b"\r\n");
+                }
+            }
+            Wire::Frames { deflate } => self.frames(*deflate, sink),
+        }
+    }
+
+    /// `[event,…,reply,…]`
+    fn array(&self, sink: &mut impl Sink) {
+        let mut separator: &[u8] = b"[";
+        for event in self.events {
+            sink.bytes(separator);
+            sink.event(event.json());
+            separator = b",";
+        }
+        for reply in self.replies.ready() {
+            sink.bytes(separator);
+            sink.bytes(reply);
+            separator = b",";
+        }
+        sink.bytes(if separator == b"[" { b"[]" } else { b"]" });
+    }
+
+    /// The same where a script element, or whatever a browser takes for the end of one, must not be in it.
+    fn script_array(&self, sink: &mut impl Sink) {
+        let events = self.events.iter().map(|event| &**event.json());
+        let mut separator: &[u8] = b"[";
+        for item in events.chain(self.replies.ready()) {
+            sink.bytes(separator);
+            separator = b",";
+            // In JSON it can only stand within strings.
+            for (at, piece) in item.split(|byte| *byte == b'<').enumerate() {
+                sink.bytes(if at == 0 { b"" } else { b"\\u003c" });
+                sink.bytes(piece);
+            }
+        }
+        sink.bytes(if separator == b"[" { b"[]" } else { b"]" });
+    }
+
+    /// A frame for each event, the same for everyone, and one for the replies.
+    ///
+    /// Not one frame for all: the compressed form of an event is made once and holds for everybody only as a message of
+    /// its own, and what is written in one go costs one system call either way.
+    fn frames(&self, deflate: bool, sink: &mut impl Sink) {
+        let text = Frame::whole(Opcode::Text);
+        for event in self.events {
+            if let Some(packed) = event.packed().filter(|_| deflate) {
+                sink.bytes(Frame { deflated: true, ..text }.header(packed.len()).as_bytes());
+                sink.event(packed);
+            } else {
+                sink.bytes(text.header(event.json().len() + 2).as_bytes());
+                sink.bytes(b"[");
+                sink.event(event.json());
+                sink.bytes(b"]");
+            }
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for reply in self.replies.ready() {
+            count += 1;
+            bytes += reply.len();
+        }
+        if count > 0 || self.events.is_empty() {
+            let replies = Batch { events: &[], replies: self.replies };
+            sink.bytes(text.header(bytes + count.max(1) + 1).as_bytes());
+            replies.array(sink);
         }
     }
 }
@@ -73,30 +289,92 @@ impl Batch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::rc::Rc;
 
-    fn framed(events: &[&str], replies: &[&str]) -> String {
-        let events: Vec<Bytes> = events.iter().map(|event| Rc::from(event.as_bytes())).collect();
+    const ALL: [Wire; 7] = [
+        Wire::Json,
+        Wire::Lines,
+        Wire::EventStream,
+        Wire::Events,
+        Wire::Ndjson,
+        Wire::Multipart,
+        Wire::Frames { deflate: false },
+    ];
+
+    fn framed_as(wire: &Wire, events: &[&str], replies: &[&str]) -> String {
+        let events: Vec<Rc<Event>> = events
+            .iter()
+            .map(|data| {
+                let json = format!(r#"{{"channel":"/a","data":{data}}}"#);
+                Event::new(json.as_bytes(), 23..23 + data.len())
+            })
+            .collect();
         let mut slots = Replies::default();
         for reply in replies {
             slots.push(|out| out.extend_from_slice(reply.as_bytes()));
         }
         let batch = Batch { events: &events, replies: &slots };
         let mut out = Pending::default();
-        batch.write(Wire::Json, &mut out);
-        assert_eq!(out.len(), batch.len(Wire::Json), "the length is announced before the bytes are written");
-        String::from_utf8(out.buffer().clone()).unwrap()
+        batch.write(wire, &mut out);
+        assert_eq!(out.len(), batch.len(wire), "the length is announced before the bytes are written");
+        String::from_utf8_lossy(out.buffer()).into_owned()
     }
 
     #[test]
     fn must_2_a_response_is_always_an_array() {
-        assert_eq!(framed(&[], &[]), "[]");
-        assert_eq!(framed(&[], &["{}"]), "[{}]");
-        assert_eq!(framed(&["{}"], &[]), "[{}]");
+        assert_eq!(framed_as(&Wire::Json, &[], &[]), "[]");
+        assert_eq!(framed_as(&Wire::Json, &[], &["{}"]), "[{}]");
+        assert_eq!(framed_as(&Wire::Json, &["1"], &[]), r#"[{"channel":"/a","data":1}]"#);
     }
 
     #[test]
     fn must_5_events_stand_before_replies() {
-        assert_eq!(framed(&["1", "2"], &["3", "4"]), "[1,2,3,4]");
+        let expected = r#"[{"channel":"/a","data":1},{"channel":"/a","data":2},3,4]"#;
+        assert_eq!(framed_as(&Wire::Json, &["1", "2"], &["3", "4"]), expected);
+        assert_eq!(framed_as(&Wire::Lines, &["1", "2"], &["3", "4"]), format!("{expected}\n"));
+        assert_eq!(framed_as(&Wire::EventStream, &["1", "2"], &["3", "4"]), format!("data: {expected}\n\n"));
+    }
+
+    #[test]
+    fn must_3_nothing_in_a_script_can_end_it() {
+        let call = Wire::Callback(Rc::new("a.b".into()));
+        let evil = r#""</script><!--""#;
+        assert_eq!(
+            framed_as(&call, &[evil], &[r#"{"id":"<"}"#]),
+            r#"/**/a.b([{"channel":"/a","data":"\u003c/script>\u003c!--"},{"id":"\u003c"}]);"#
+        );
+        let frame = framed_as(&Wire::Script(Rc::new("cb".into())), &[evil], &[]);
+        assert_eq!(frame.matches('<').count(), 2, "{frame}");
+        assert!(frame.starts_with("<script>parent.cb([") && frame.ends_with("]);</script>\n"), "{frame}");
+    }
+
+    #[test]
+    fn plain_wires_carry_events_only() {
+        assert_eq!(framed_as(&Wire::Events, &["1", "{}"], &["x"]), "event: /a\ndata: 1\n\nevent: /a\ndata: {}\n\n");
+        assert_eq!(framed_as(&Wire::Ndjson, &["1"], &["x"]), "{\"channel\":\"/a\",\"data\":1}\n");
+        let part = "Content-Type: application/json\r\n\r\n{\"channel\":\"/a\",\"data\":1}\r\n--encke\r\n";
+        assert_eq!(framed_as(&Wire::Multipart, &["1"], &["x"]), part);
+    }
+
+    #[test]
+    fn must_7_each_event_is_a_frame_and_the_replies_are_one() {
+        assert_eq!(
+            framed_as(&Wire::Frames { deflate: false }, &["1"], &["2", "3"]),
+            "\u{fffd}\u{1b}[{\"channel\":\"/a\",\"data\":1}]\u{fffd}\u{5}[2,3]"
+        );
+        assert_eq!(framed_as(&Wire::Frames { deflate: false }, &[], &[]), "\u{fffd}\u{2}[]");
+    }
+
+    #[test]
+    fn streams_begin_with_what_browsers_need_and_the_probe() {
+        for wire in ALL.iter().filter(|wire| wire.is_stream()) {
+            let probe = String::from_utf8(wire.opening(Some(7))).unwrap();
+            let plain = wire.opening(None);
+            assert!(probe.as_bytes().starts_with(&plain), "{wire:?}");
+        }
+        assert_eq!(Wire::Lines.opening(None), b"");
+        let probe = "[{\"channel\":\"/service/probe\",\"data\":{\"probe\":7}}]\n";
+        assert_eq!(Wire::Lines.opening(Some(7)), probe.as_bytes());
+        let frame = Wire::Script(Rc::new("cb".into())).opening(Some(7));
+        assert!(frame.len() > PADDING + 40);
     }
 }

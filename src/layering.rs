@@ -14,21 +14,23 @@ const RANKS: &[(&str, u8)] = &[
     ("wheel", 1),
     ("http", 2),
     ("bayeux", 2),
-    ("reply", 2),
+    ("ws", 3),
     ("pages", 3),
-    ("framing", 3),
-    ("conn", 4),
-    ("broker", 4),
-    ("refusals", 5),
-    ("engine", 6),
-    ("server", 7),
-    ("config", 8),
-    ("lib", 9),
-    ("main", 9),
+    ("event", 3),
+    ("reply", 4),
+    ("framing", 5),
+    ("conn", 6),
+    ("broker", 6),
+    ("refusals", 7),
+    ("engine", 8),
+    ("server", 9),
+    ("config", 10),
+    ("lib", 11),
+    ("main", 11),
 ];
 
 /// From this rank on, sockets, clocks, threads and randomness are allowed.
-const OUTSIDE: u8 = 7;
+const OUTSIDE: u8 = 9;
 
 /// What is not allowed below. `IoSlice` from `std::io` is plain data and is.
 const BANNED: &[&str] = &[

@@ -78,6 +78,7 @@ pub mod clock;
 pub mod config;
 pub mod conn;
 pub mod engine;
+pub mod event;
 pub mod framing;
 pub mod http;
 #[cfg(test)]
@@ -90,3 +91,4 @@ pub mod server;
 #[cfg(test)]
 mod sim;
 pub mod wheel;
+pub mod ws;

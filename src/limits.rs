@@ -22,8 +22,15 @@ pub const MESSAGE_ID_BYTES: usize = 256;
 pub const ECHO_BYTES: usize = 256;
 /// Bytes of a browser cookie's value that is adopted; a longer one is not well formed.
 pub const BROWSER_COOKIE_BYTES: usize = 64;
+/// Characters of the name of a callback function.
+pub const CALLBACK_BYTES: usize = 64;
 /// Bytes discarded after an error response before the connection is closed, so that the response is not lost to a reset.
 pub const LINGER_BYTES: usize = 64 * 1024;
+/// Bytes of the payload of a WebSocket control frame: Close, Ping, Pong (RFC 6455 section 5.5).
+pub const CONTROL_FRAME_BYTES: usize = 125;
+/// Bytes to which a compressed WebSocket message may grow whatever its compressed size; beyond them
+/// [`Limits::inflate_ratio`] holds.
+pub const INFLATE_FREE_BYTES: usize = 128 * 1024;
 
 /// The bounds that can be set. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -32,8 +39,11 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Bytes of a whole request head, line ends included. Default 16 KiB.
     pub head_bytes: usize,
-    /// Bytes of a request body after chunked decoding; the `max-message-size` of the command line. Default 256 KiB.
+    /// Bytes of a request body after chunked decoding, and of a WebSocket message after decompression; the
+    /// `max-message-size` of the command line. Default 256 KiB.
     pub body_bytes: usize,
+    /// How many times its compressed size a WebSocket message may be, once it exceeds [`INFLATE_FREE_BYTES`]. Default 128.
+    pub inflate_ratio: usize,
     /// Answered but unwritten requests on one connection before it is read no further, count. Default 16.
     pub pipelined_requests: u8,
     /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
@@ -48,6 +58,19 @@ pub struct Limits {
     pub write_ms: u64,
     /// Reading and discarding after an error response, ms. Default 1 s.
     pub linger_ms: u64,
+    /// Between two heartbeats on a stream over which nothing goes, ms. Default 20 s.
+    pub heartbeat_ms: u64,
+    /// How long a stream stays open before its client opens another one, ms; firewalls cut what is open for too long.
+    /// Default 5 minutes.
+    pub stream_ms: u64,
+    /// How long a client has to confirm that a stream gets through, ms; 0: it need not. Default 5 s.
+    pub confirm_ms: u32,
+    /// Without a sign of a WebSocket's peer before it is pinged, ms; 0: never. Default 0.
+    pub ping_ms: u32,
+    /// Sessions on one WebSocket, count. Default 64.
+    pub socket_sessions: usize,
+    /// Bytes of an event below which it is not compressed for WebSockets that could have it so. Default 256.
+    pub deflate_from_bytes: usize,
     /// Open connections, count. The daemon lowers it to fit under the limit of open files. Default 1,000,000.
     pub connections: usize,
     /// Messages in one batch, count. Default 1,024.
@@ -84,6 +107,7 @@ impl Default for Limits {
             line_bytes: 8 * 1024,
             head_bytes: 16 * 1024,
             body_bytes: 256 * 1024,
+            inflate_ratio: 128,
             pipelined_requests: 16,
             output_bytes: 256 * 1024,
             head_ms: 5_000,
@@ -91,6 +115,12 @@ impl Default for Limits {
             idle_ms: 75_000,
             write_ms: 10_000,
             linger_ms: 1_000,
+            heartbeat_ms: 20_000,
+            stream_ms: 300_000,
+            confirm_ms: 5_000,
+            ping_ms: 0,
+            socket_sessions: 64,
+            deflate_from_bytes: 256,
             connections: 1_000_000,
             batch_messages: 1_024,
             json_depth: 32,

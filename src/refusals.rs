@@ -20,7 +20,7 @@ struct Trouble {
 }
 
 /// The broker's troubles; their kinds come after those of refused requests.
-const TROUBLES: [Trouble; 5] = [
+const TROUBLES: [Trouble; 6] = [
     Trouble {
         short_name: "overflow",
         name: "ended a session",
@@ -50,6 +50,12 @@ const TROUBLES: [Trouble; 5] = [
         name: "ended a session",
         text: "no-connect: its client went on sending but no longer connected",
         count: |counters| counters.no_connects,
+    },
+    Trouble {
+        short_name: "buffered",
+        name: "advised a client to poll",
+        text: "something between, such as a proxy, held its stream up; see X-Accel-Buffering and proxy_buffering",
+        count: |counters| counters.buffered,
     },
 ];
 
@@ -229,7 +235,7 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3"
+            transport=1 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0"
         );
     }
 

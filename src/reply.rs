@@ -3,11 +3,33 @@
 //! Owns the vocabulary that `conn` and `broker` share, so that neither imports the other: a [`Link`] is where a session is
 //! reached and means nothing to the broker; a [`Ticket`] is what a request waits for and means nothing to a connection.
 
-use crate::chunk::Bytes;
+use std::rc::Rc;
+
+use crate::event::Event;
 
 /// Where replies and events go: a connection, in the engine's own numbering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link(pub u64);
+
+/// How events get to a session whose connect came over a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the answer to the connect.
+    Answer,
+    /// At any time until the link is gone; the answers to connects go among them.
+    Push,
+    /// At any time until the connect is answered, with which the link ends; so it is held for long.
+    Stream {
+        /// How long, ms.
+        hold_ms: u32,
+        /// How long the client has to confirm that what is sent arrives at once, ms. No event is sent before.
+        confirm_ms: u32,
+    },
+    /// Over a link of their own. The connect is answered at once and only keeps the session alive.
+    Aside,
+    /// Not at all: the client asks for what this server does not do.
+    Refused,
+}
 
 /// What a reply slot waits for: today the end of a held connect, in the broker's own numbering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +96,14 @@ impl Replies {
         }
     }
 
+    /// The tickets that slots wait for.
+    pub fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.slots.iter().filter_map(|slot| match *slot {
+            Slot::Waiting(ticket) => Some(ticket),
+            Slot::Ready { .. } => None,
+        })
+    }
+
     /// Whether a slot waits for the ticket.
     pub fn waits_for(&self, ticket: Ticket) -> bool {
         self.slots.contains(&Slot::Waiting(ticket))
@@ -92,13 +122,15 @@ impl Replies {
 #[derive(Debug, Default)]
 pub struct Answer {
     /// Events to go before the replies.
-    pub events: Vec<Bytes>,
+    pub events: Vec<Rc<Event>>,
     /// The replies.
     pub replies: Replies,
     /// The sessions whose connect this answers: the broker wants to hear when the bytes are written.
     pub answered: Vec<Ticket>,
     /// The value of a browser cookie to set.
     pub cookie: Option<String>,
+    /// The number that the client is to confirm before it gets events.
+    pub probe: Option<u32>,
 }
 
 impl Answer {
@@ -108,6 +140,7 @@ impl Answer {
         self.replies.clear();
         self.answered.clear();
         self.cookie = None;
+        self.probe = None;
     }
 }
 

@@ -220,10 +220,10 @@ const CASES: &[Case] = &[
     Case { env: ("false", "false"), ..truth("demo", "true") },
     Case {
         key: "transports",
-        default: "[\"long-polling\"]",
+        default: "[\"websocket\", \"streaming\", \"eventsource\", \"long-polling\", \"cross-origin-long-polling\"]",
         file: ("\"long-polling\"", "[\"long-polling\"]"),
-        env: ("long-polling", "[\"long-polling\"]"),
-        flag: ("long-polling,", "[\"long-polling\"]"),
+        env: ("long-polling,websocket", "[\"long-polling\", \"websocket\"]"),
+        flag: ("callback-polling,iframe,", "[\"callback-polling\", \"iframe\"]"),
         bad_file: "[]",
         bad: "pigeon",
         accepted: "long-polling",
@@ -239,6 +239,10 @@ const CASES: &[Case] = &[
     },
     time("multi-session-interval", "\"2s\""),
     truth("require-browser-cookie", "false"),
+    time("ping-interval", "\"0\""),
+    wait("max-stream-age", "\"5m\""),
+    wait("heartbeat-interval", "\"20s\""),
+    time("probe-timeout", "\"5s\""),
     Case {
         key: "allowed-origins",
         default: "[]",
@@ -258,6 +262,17 @@ const CASES: &[Case] = &[
         bad_file: "[\"10.0.0.1\", 2]",
         bad: "10.0.0.1/99",
         accepted: "10.0.0.",
+    },
+    truth("http-api", "false"),
+    Case {
+        key: "http-token",
+        default: "unset",
+        file: ("\"0123456789abcdef\"", "a secret"),
+        env: ("abcdefghijklmnop", "a secret"),
+        flag: ("AAAAAAAAAAAAAAAA", "a secret"),
+        bad_file: "1234567890123456",
+        bad: "too-short",
+        accepted: "must be a token of at least 16",
     },
     time("shutdown-timeout", "\"10s\""),
     size("max-message-size", "\"256KiB\""),
@@ -289,12 +304,17 @@ fn every_key_is_in_the_table_of_this_test_in_its_order() {
     assert_eq!(shown, known, "encke check shows all of them");
 }
 
+/// A key in the lines of `encke check`: behind a `#` where there is no value to show.
+fn shown_as(case: &Case, value: &str) -> String {
+    let hidden = case.key == "http-token" || (case.key == "max-connections" && value == case.default);
+    if hidden { format!("# {}", case.key) } else { case.key.to_owned() }
+}
+
 #[test]
 fn every_key_has_its_default() {
     let usual = run_with_files(1_000, &["check"]);
     for (line, case) in lines(usual.good()).into_iter().zip(CASES) {
-        let key = if case.key == "max-connections" { "# max-connections" } else { case.key };
-        assert_eq!(line, (key.to_owned(), case.default.to_owned(), "default".to_owned()));
+        assert_eq!(line, (shown_as(case, case.default), case.default.to_owned(), "default".to_owned()));
     }
 }
 
@@ -306,7 +326,7 @@ fn every_key_can_be_set_in_a_file_by_a_variable_and_by_a_flag() {
     let path = folder.path("one.toml");
     for case in CASES {
         let (key, variable, flag) = (case.key, variable(case.key), format!("--{}", case.key));
-        let named = |value: &str, from: &str| (key.to_owned(), value.to_owned(), from.to_owned());
+        let named = |value: &str, from: &str| (shown_as(case, value), value.to_owned(), from.to_owned());
         fs::write(&path, format!("\n{key} = {}\n", case.file.0)).unwrap();
         let file = ["--config", &path];
         let ran = check(&[], &file);
@@ -498,7 +518,9 @@ fn more_connections_than_files_are_refused_and_fitted_only_if_nobody_asked() {
 #[test]
 fn what_check_prints_is_a_file_that_gives_the_same() {
     let folder = Folder::new();
-    let full: String = CASES.iter().map(|case| format!("{} = {}\n", case.key, case.file.0)).collect();
+    // A secret is not shown, so it cannot come back.
+    let shown = CASES.iter().filter(|case| case.key != "http-token");
+    let full: String = shown.map(|case| format!("{} = {}\n", case.key, case.file.0)).collect();
     for (text, words) in [("", &[][..]), (&full, &[]), ("", &["--mount", "/", "--listen", "unix:/a \\\"#,[::1]:0"])] {
         let path = folder.file(text);
         let first = check(&[], &[&["--config", &path], words].concat());

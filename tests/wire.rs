@@ -366,7 +366,7 @@ fn refused_origins_are_warned_of_once_with_the_line_that_would_allow_them() {
 
 #[test]
 fn trouble_1_a_client_that_cannot_stream_is_served_by_polling() {
-    let daemon = Daemon::start(PATIENT);
+    let daemon = Daemon::start(&["--timeout", "1h", "--transports", "long-polling"]);
     let (mut down, mut up) = (Peer::new(daemon.addr()), Peer::new(daemon.addr()));
     let upgrade = "GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

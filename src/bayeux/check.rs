@@ -61,6 +61,17 @@ pub fn check(text: &[u8], depth_limit: usize) -> Result<(), Problem> {
     Ok(())
 }
 
+/// One JSON value by itself, such as the data of an event, under the same two rules.
+///
+/// # Errors
+/// One line that says what is wrong, and where.
+pub fn value(text: &[u8], depth_limit: usize) -> Result<&str, String> {
+    let text = core::str::from_utf8(text).map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to()))?;
+    serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|error| format!("not JSON: {error}"))?;
+    check(text.as_bytes(), depth_limit).map_err(|problem| problem.to_string())?;
+    Ok(text.trim())
+}
+
 /// Goes on to the end of a string whose opening quote has been read.
 fn check_string(bytes: &mut Enumerate<Iter<'_, u8>>) -> Result<(), Problem> {
     // Where a first half of a surrogate pair stands that must be followed by its second half.

@@ -5,6 +5,8 @@
 //! keeps. Must not know batches, framings or queues. What it writes is one line of valid JSON if the raw texts that it
 //! is given are valid JSON: neither a line end nor U+2028 or U+2029 is ever in it.
 
+use core::ops::Range;
+
 use super::channel::Channel;
 use super::error::Error;
 use super::message::{Id, Message};
@@ -18,11 +20,11 @@ const SERVER_EXT: [&str; 3] = ["replay", "gap", "ack"];
 /// that belong to the server (left out if nothing remains), and its fields that Bayeux does not define. Nothing else
 /// that the publisher sent goes out (Bayeux 1.0, "Deliver Event message").
 ///
-/// A message without data should have been refused; its event has `null`.
-pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>) {
+/// A message without data should have been refused; its event has `null`. Returns where the data stands in `out`.
+pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>) -> Range<usize> {
     let data = message.data.map_or("null", RawValue::get);
     out.reserve(channel.as_str().len().saturating_add(data.len()).saturating_add(32));
-    begin_event(out, channel, data);
+    let place = begin_event(out, channel, data);
     if let Some(ext) = message.ext {
         event_ext(out, ext);
     }
@@ -33,21 +35,26 @@ pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>) {
         raw(out, value.get());
     }
     out.push(b'}');
+    place
 }
 
-/// Appends an event of the server's own. `data` must be one valid JSON value; nobody checks it here.
-pub fn event_from_parts(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) {
+/// Appends an event of the server's own. `data` must be one valid JSON value; nobody checks it here. Returns where the
+/// data stands in `out`.
+pub fn event_from_parts(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) -> Range<usize> {
     out.reserve(channel.as_str().len().saturating_add(data.len()).saturating_add(32));
-    begin_event(out, channel, data);
+    let place = begin_event(out, channel, data);
     out.push(b'}');
+    place
 }
 
 /// Writes `{"channel":…,"data":…` and leaves the object open.
-fn begin_event(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) {
+fn begin_event(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) -> Range<usize> {
     out.extend_from_slice(b"{\"channel\":");
     string(out, channel.as_str());
     out.extend_from_slice(b",\"data\":");
+    let start = out.len();
     raw(out, data);
+    start..out.len()
 }
 
 /// Writes `,"ext":{…}` with the entries that may go out, or nothing.
@@ -103,6 +110,8 @@ pub struct ReplyAdvice {
     pub timeout: u64,
     /// Whether to say that several clients share one browser; `false` is not written.
     pub multiple_clients: bool,
+    /// The connection type to use from now on. Not of Bayeux: clients of ours read it, others leave it alone.
+    pub connection_type: Option<&'static str>,
 }
 
 impl ReplyAdvice {
@@ -119,6 +128,10 @@ impl ReplyAdvice {
             decimal(out, self.interval);
             out.extend_from_slice(b",\"timeout\":");
             decimal(out, self.timeout);
+        }
+        if let Some(connection_type) = self.connection_type {
+            out.extend_from_slice(b",\"connection-type\":");
+            string(out, connection_type);
         }
         out.push(b'}');
     }
@@ -325,7 +338,9 @@ mod tests {
         let messages = decode(body.as_bytes(), &Limits::default()).unwrap();
         let [message] = messages.as_slice() else { return String::new() };
         let name = message.channel.clone().unwrap();
-        written(|out| event(out, Channel::parse(&name).unwrap(), message))
+        written(|out| {
+            event(out, Channel::parse(&name).unwrap(), message);
+        })
     }
 
     #[test]
@@ -389,7 +404,12 @@ mod tests {
     #[test]
     fn the_servers_own_event() {
         let channel = Channel::parse("/a/b").unwrap();
-        assert_eq!(written(|out| event_from_parts(out, channel, "{\n}")), r#"{"channel":"/a/b","data":{ }}"#);
+        assert_eq!(
+            written(|out| {
+                event_from_parts(out, channel, "{\n}");
+            }),
+            r#"{"channel":"/a/b","data":{ }}"#
+        );
     }
 
     #[test]
@@ -439,6 +459,7 @@ mod tests {
                 interval: 0,
                 timeout: 30_000,
                 multiple_clients: false,
+                connection_type: None,
             }),
             ext: Some("{\"ack\":\ntrue}"),
             ..Reply::default()
@@ -458,7 +479,13 @@ mod tests {
             id: Some(Id("1.50")),
             subscription: Some("[ \"/a\",\r\n5 ]"),
             error: Some(Error::ChannelInvalid("/a\"\\\u{1}\u{2028}")),
-            advice: Some(ReplyAdvice { reconnect: Reconnect::None, interval: 5, timeout: 6, multiple_clients: false }),
+            advice: Some(ReplyAdvice {
+                reconnect: Reconnect::None,
+                interval: 5,
+                timeout: 6,
+                multiple_clients: false,
+                connection_type: None,
+            }),
             ..Reply::default()
         };
         let expected = concat!(
@@ -470,12 +497,22 @@ mod tests {
 
     #[test]
     fn advice_of_several_clients_and_of_a_lost_session() {
-        let advice =
-            ReplyAdvice { reconnect: Reconnect::Retry, interval: 2_000, timeout: 30_000, multiple_clients: true };
+        let advice = ReplyAdvice {
+            reconnect: Reconnect::Retry,
+            interval: 2_000,
+            timeout: 30_000,
+            multiple_clients: true,
+            connection_type: None,
+        };
         let expected = r#"{"multiple-clients":true,"reconnect":"retry","interval":2000,"timeout":30000}"#;
         assert_eq!(written(|out| advice.write(out)), expected);
-        let advice =
-            ReplyAdvice { reconnect: Reconnect::Handshake, interval: 0, timeout: 45_000, multiple_clients: false };
+        let advice = ReplyAdvice {
+            reconnect: Reconnect::Handshake,
+            interval: 0,
+            timeout: 45_000,
+            multiple_clients: false,
+            connection_type: None,
+        };
         let expected = r#"{"reconnect":"handshake","interval":0,"timeout":45000}"#;
         assert_eq!(written(|out| advice.write(out)), expected);
     }

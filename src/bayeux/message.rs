@@ -174,6 +174,14 @@ impl Message<'_> {
     pub fn kind(&self) -> Option<Kind<'_>> {
         self.channel.as_deref().map(Kind::of)
     }
+
+    /// A whole number that stands in the `ext` under this name.
+    #[must_use]
+    pub fn ext_number(&self, name: &str) -> Option<u64> {
+        let entries = super::raw::entries(self.ext?)?;
+        let (_, value) = entries.into_iter().find(|(own, _)| own == name)?;
+        super::raw::whole_number(value)
+    }
 }
 
 #[cfg(test)]

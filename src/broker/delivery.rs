@@ -3,20 +3,24 @@
 //! Owns the way of an event: encoded once, pushed into each outbox, drained into the answers of held connects. Also what
 //! timers mean to a session.
 
+use core::ops::Range;
+
 use crate::bayeux::{Channel, Error, Message, encode};
 use crate::clock::Now;
-use crate::reply::{Answer, Link, Ticket};
+use crate::event::Event;
+use crate::reply::{Answer, Link, Ticket, Way};
 
-use super::meta::write_connect_reply;
-use super::outbox::Event;
+use super::connect::write_connect_reply;
 use super::policy::Verdict;
-use super::session::{Reach, SessionKey};
+use super::session::{Flow, Lasts, Reach, SessionKey, Stream};
 use super::{Broker, Ending, Removal, Request, fail, reply_to};
 
 /// Why a publish from within the server did not happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
+    /// The policy says no, for this reason.
+    Denied(String),
     /// Not a channel that can be published to.
     Channel,
     /// As many bytes as allowed are waiting for clients already.
@@ -49,7 +53,9 @@ impl Broker {
                 Err(PublishError::TooLarge) => {
                     return fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
                 }
-                Err(PublishError::Channel | PublishError::Full) => return fail(message, Error::QueueLimit, answer),
+                Err(PublishError::Denied(_) | PublishError::Channel | PublishError::Full) => {
+                    return fail(message, Error::QueueLimit, answer);
+                }
             }
         }
         let reply = reply_to(message, true);
@@ -68,7 +74,31 @@ impl Broker {
         self.publish(channel, |out| encode::event_from_parts(out, channel, data))
     }
 
-    fn publish(&mut self, channel: Channel<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), PublishError> {
+    /// A publish by somebody who does not speak the protocol. `data` is JSON, checked by the caller.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing has been delivered then.
+    pub fn publish_plain(
+        &mut self,
+        request: &Request<'_>,
+        channel: &str,
+        data: &str,
+        now: Now,
+    ) -> Result<(), PublishError> {
+        self.now_ms = now.mono_ms;
+        Channel::parse(channel).map_err(|_| PublishError::Channel)?;
+        let message = Message { channel: Some(channel.into()), ..Message::default() };
+        if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, &message, channel) {
+            return Err(PublishError::Denied(reason));
+        }
+        self.publish_json(channel, data)
+    }
+
+    fn publish(
+        &mut self,
+        channel: Channel<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> Range<usize>,
+    ) -> Result<(), PublishError> {
         if self.held.bytes() >= self.limits.queued_bytes {
             self.counters.publishes_refused += 1;
             return Err(PublishError::Full);
@@ -79,7 +109,7 @@ impl Broker {
             return Ok(());
         }
         self.encoded.clear();
-        write(&mut self.encoded);
+        let data = write(&mut self.encoded);
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
             self.counters.publishes_refused += 1;
@@ -87,7 +117,7 @@ impl Broker {
         }
         self.counters.published += 1;
         self.counters.encoded += 1;
-        let event = Event::new(&self.encoded);
+        let event = Event::new(&self.encoded, data);
         for subscriber in self.topics.matching(channel) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
@@ -100,7 +130,7 @@ impl Broker {
             if session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes {
                 self.overflowed.push(key);
             }
-            if matches!(session.reach, Reach::Held(_)) && !session.listed {
+            if session.takes_events() && !session.listed {
                 session.listed = true;
                 self.ready.push_back(key);
             }
@@ -117,11 +147,17 @@ impl Broker {
         }
     }
 
-    /// Moves what waits for the session into an answer, up to a connection's worth of bytes.
-    pub(super) fn unload(&mut self, key: SessionKey, answer: &mut Answer) {
+    /// Moves what waits for the session into an answer that goes there, up to a connection's worth of bytes.
+    pub(super) fn unload(&mut self, key: SessionKey, link: Link, answer: &mut Answer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = answer.events.len();
-        session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+        let open = session.stream.is_none_or(|stream| stream.link == link && stream.flow == Flow::Open);
+        if open {
+            session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+        }
+        if let Some(flow @ Flow::Open) = session.flow_of(link) {
+            *flow = Flow::Busy;
+        }
         self.counters.delivered += (answer.events.len() - before) as u64;
         answer.answered.push(Ticket(key.to_bits()));
     }
@@ -134,20 +170,37 @@ impl Broker {
         }
     }
 
-    /// The next held connect that has something to say: where it is held, what waits there, and the answer, which is
-    /// appended to `answer`. `None` when all have been asked.
+    /// The next session that has something to say: where, what waits there, and what to say, which is appended to
+    /// `answer`. `None` when all have been asked.
     pub fn pull(&mut self, answer: &mut Answer) -> Option<(Link, Ticket)> {
         while let Some(key) = self.ready.pop_front() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.listed = false;
-            // A hold whose timer is gone has fired. What put the session on the list may have left by a newer connect.
-            let has_news = !session.outbox.is_empty() || session.timer.is_none();
-            if let Some(link) = session.held_by().filter(|_| has_news) {
-                let ticket = Ticket(key.to_bits());
-                if self.answer_hold(ticket, link, answer) {
-                    return Some((link, ticket));
-                }
+            // What put the session on the list may have left by a newer connect.
+            let has_news = session.is_over() || (session.takes_events() && !session.outbox.is_empty());
+            let ticket = Ticket(key.to_bits());
+            if !has_news {
+                continue;
             }
+            let (stream, held_by) = (session.stream, session.held_by());
+            let link = match (stream, held_by) {
+                // It is looked at again when what it was given is written.
+                (Some(Stream { flow: Flow::Busy, .. }), _) => continue,
+                (None, Some(link)) => {
+                    self.answer_hold(ticket, link, answer);
+                    link
+                }
+                (Some(stream), Some(link)) if session.is_over() => {
+                    self.answer_hold(ticket, link, answer);
+                    stream.link
+                }
+                (Some(stream), _) => {
+                    self.unload(key, stream.link, answer);
+                    stream.link
+                }
+                (None, None) => continue,
+            };
+            return Some((link, ticket));
         }
         None
     }
@@ -155,34 +208,44 @@ impl Broker {
     /// Ends the connect that is held there with whatever waits for it, be it nothing; whether it was held.
     pub fn answer_hold(&mut self, ticket: Ticket, link: Link, answer: &mut Answer) -> bool {
         let Some(key) = SessionKey::from_bits(ticket.0) else { return false };
-        if self.sessions.get(key).and_then(super::session::Session::held_by) != Some(link) {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        if matches!(session.reach, Reach::Guest { once: true }) && session.flow_of(link).is_some() {
+            self.unload(key, link, answer);
+            return true;
+        }
+        if session.held_by() != Some(link) {
             return false;
         }
+        let unconfirmed = matches!(session.stream, Some(Stream { flow: Flow::Unconfirmed(_), .. }));
         let Some(hold) = self.release_hold(key) else { return false };
         self.answering(key, link);
-        let advice = self.news(key, false, hold.advised);
+        let advice = if unconfirmed && self.holding {
+            Some(self.advise_fallback(key))
+        } else {
+            self.news(key, Way::Answer, false, hold.advised)
+        };
         answer.replies.push(|out| write_connect_reply(&hold, None, advice, out));
-        self.unload(key, answer);
+        self.unload(key, link, answer);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
+        }
         true
     }
 
-    /// All bytes of an answer to the session's connect are written there, or never will be.
+    /// All bytes given to a link for the session are written there, or never will be.
     pub fn answered(&mut self, ticket: Ticket, link: Link, now: Now) {
         self.now_ms = now.mono_ms;
         let Some(key) = SessionKey::from_bits(ticket.0) else { return };
-        if matches!(self.sessions.get(key).map(|session| &session.reach), Some(Reach::Answering(at)) if *at == link) {
-            self.away(key);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(flow @ Flow::Busy) = session.flow_of(link) {
+            *flow = Flow::Open;
         }
-    }
-
-    /// The connection that held the session's connect is gone.
-    pub fn detached(&mut self, ticket: Ticket, link: Link, now: Now) {
-        self.now_ms = now.mono_ms;
-        let Some(key) = SessionKey::from_bits(ticket.0) else { return };
-        if self.sessions.get(key).and_then(super::session::Session::held_by) == Some(link) {
-            self.release_hold(key);
-            self.away(key);
+        match session.reach {
+            Reach::Answering(at) if at == link => self.away(key),
+            Reach::Guest { once: true } => return self.remove(key, Removal::Disconnected),
+            _ => {}
         }
+        self.list(key);
     }
 
     /// The next held connect that ends for another reason than an event; `None` when there is no more.
@@ -206,12 +269,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.timer = None;
         match session.reach {
-            Reach::Held(_) => {
-                if !session.listed {
-                    session.listed = true;
-                    self.ready.push_back(key);
-                }
-            }
+            Reach::Held(_) | Reach::Guest { .. } => self.list(key),
             Reach::New | Reach::Away if session.expires_ms > self.now_ms => {
                 let deadline = session.expires_ms;
                 self.arm(key, deadline);

@@ -1,18 +1,17 @@
-//! The meta channels: handshake, connect, subscribe, unsubscribe, disconnect (Bayeux 1.0, "Meta Messages").
+//! The meta channels but for connect: handshake, subscribe, unsubscribe, disconnect (Bayeux 1.0, "Meta Messages").
 //!
 //! Owns what each of them checks and changes. Delivery of events is next door.
 
-use crate::bayeux::{
-    Error, Handshake, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names,
-};
-use crate::reply::{Answer, Ticket};
+use crate::bayeux::{Error, Handshake, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names};
+use crate::reply::{Answer, Way};
 
 use super::browser::{BrowserId, Presented};
+use super::connect::write_connect_reply;
 use super::policy::Verdict;
-use super::session::{HeldId, Hold, Reach, Session, SessionKey, Subscription, Subscriptions, Told};
+use super::session::{Reach, Session, SessionKey, Subscription, Subscriptions};
 use super::token::{self, ClientId};
 use super::topics::Subscriber;
-use super::{Broker, End, Ending, Removal, Request, fail, reply_to};
+use super::{Broker, End, Removal, Request, fail, reply_to};
 
 /// The `interval` of advice to shake hands again after a denial, if the policy names none, ms.
 const DENIED_INTERVAL_MS: u64 = 1_000;
@@ -24,23 +23,29 @@ impl Broker {
             let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
             return answer.replies.push(|out| reply.write(out));
         }
-        let browser = match &request.browser {
-            Presented::Browser(browser) => browser.clone(),
-            Presented::Nothing | Presented::Malformed => {
+        let browser = match (&request.browser, request.way) {
+            (Presented::Browser(browser), _) => Some(browser.clone()),
+            // There is no head to set a cookie in.
+            (_, Way::Push) => None,
+            (Presented::Nothing | Presented::Malformed, _) => {
                 let secret = self.entropy.secret();
                 answer.cookie = Some(token::browser_text(&secret));
-                BrowserId::Issued(secret)
+                Some(BrowserId::Issued(secret))
             }
         };
-        self.browsers.join(&browser);
+        if let Some(browser) = &browser {
+            self.browsers.join(browser);
+        }
         let secret = self.entropy.secret();
         let expires_ms = self.now_ms + u64::from(self.config.max_interval_ms);
         let key = self.sessions.insert(Session {
             secret,
             reach: Reach::New,
+            stream: None,
             listed: false,
+            buffered: false,
             told: None,
-            browser: Some(browser),
+            browser,
             subscriptions: Subscriptions::None,
             outbox: super::outbox::Outbox::default(),
             stamp: 0,
@@ -102,89 +107,8 @@ impl Broker {
             interval: u64::from(interval),
             timeout: u64::from(self.config.timeout_ms),
             multiple_clients: false,
+            connection_type: None,
         }
-    }
-
-    /// Holds the connect, or answers it now: the first one of a session, one that came with other messages, one for which
-    /// something waits, one that asks for no wait, and one too many of a browser.
-    pub(super) fn connect(&mut self, request: &Request<'_>, message: &Message<'_>, sole: bool, answer: &mut Answer) {
-        if let Some(invalid) = message.invalid {
-            return fail(message, invalid.into(), answer);
-        }
-        let Some(key) = self.authenticate(request, message) else {
-            let advice = Some(self.advice(Reconnect::Handshake));
-            let reply = Reply { error: Some(Error::SessionUnknown), advice, ..reply_to(message, false) };
-            return answer.replies.push(|out| reply.write(out));
-        };
-        self.supersede(key);
-        let most = self.limits.client_advice_ms;
-        let wish = message.advice.unwrap_or_default();
-        let timeout_ms = wish.timeout.map_or(u64::from(self.config.timeout_ms), |timeout| timeout.min(most));
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        session.interval_ms = wish.interval.and_then(|interval| u32::try_from(interval.min(most)).ok());
-        let first = matches!(session.reach, Reach::New);
-        let advised = message.advice.is_some();
-        let wants_hold = self.holding && sole && !first && session.outbox.is_empty() && timeout_ms > 0;
-        let place = if wants_hold { self.try_hold(key) } else { Some(false) };
-        let crowded = place.is_none();
-        if let (true, Some(counted), Some(session)) = (wants_hold, place, self.sessions.get_mut(key)) {
-            session.reach = Reach::Held(Hold { link: request.link, id: HeldId::keep(message.id), advised, counted });
-            self.parked += 1;
-            self.arm(key, self.now_ms + timeout_ms);
-            answer.replies.push_waiting(Ticket(key.to_bits()));
-            return;
-        }
-        self.counters.crowded += u64::from(crowded);
-        self.answering(key, request.link);
-        let reply = Reply { advice: self.news(key, crowded, advised), ..reply_to(message, true) };
-        answer.replies.push(|out| reply.write(out));
-        self.unload(key, answer);
-    }
-
-    /// Whether the session may hold a connect, and if so, whether it counts as one of its browser's.
-    fn try_hold(&mut self, key: SessionKey) -> Option<bool> {
-        match (self.config.max_sessions_per_browser, self.sessions.get(key).and_then(|s| s.browser.as_ref())) {
-            (Some(most), Some(browser)) => self.browsers.try_hold(browser, most).then_some(true),
-            _ => Some(false),
-        }
-    }
-
-    /// Takes a held connect back from the session, without an answer; whether there was one.
-    pub(super) fn release_hold(&mut self, key: SessionKey) -> Option<Hold> {
-        let session = self.sessions.get_mut(key)?;
-        let hold = session.take_hold(session.held_by()?)?;
-        self.parked -= 1;
-        if let (Some(browser), true) = (&session.browser, hold.counted) {
-            self.browsers.release(browser);
-        }
-        Some(hold)
-    }
-
-    /// A newer connect has come: an earlier one that is still held ends.
-    fn supersede(&mut self, key: SessionKey) {
-        if let Some(hold) = self.release_hold(key) {
-            let ticket = Ticket(key.to_bits());
-            self.endings.push(Ending { link: hold.link, ticket, end: End::Superseded });
-        }
-    }
-
-    /// The advice for a reply to a connect: at first, when it has changed, when the client sent some, and when the server
-    /// ends. Then clients are sent away without a pause, whatever the setting: some read it as seconds.
-    pub(super) fn news(&mut self, key: SessionKey, crowded: bool, advised: bool) -> Option<ReplyAdvice> {
-        let interval = match (self.holding, crowded) {
-            (false, _) => 0,
-            (true, true) => self.config.multi_session_interval_ms,
-            (true, false) => self.config.interval_ms,
-        };
-        let told = Told { timeout: self.config.timeout_ms, interval, multiple_clients: crowded };
-        let session = self.sessions.get_mut(key)?;
-        let changed = session.told.replace(told) != Some(told);
-        (changed || advised || !self.holding).then(|| ReplyAdvice {
-            reconnect: Reconnect::Retry,
-            interval: u64::from(interval),
-            timeout: u64::from(told.timeout),
-            multiple_clients: crowded,
-        })
     }
 
     /// Subscribes to all that the message names, or to nothing.
@@ -252,7 +176,7 @@ impl Broker {
         session.subscriptions.as_slice().iter().position(|subscription| subscription.topic == topic)
     }
 
-    fn add_subscription(&mut self, key: SessionKey, pattern: Pattern<'_>) {
+    pub(super) fn add_subscription(&mut self, key: SessionKey, pattern: Pattern<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Ok(place) = u32::try_from(session.subscriptions.as_slice().len()) else { return };
         let (topic, place) = self.topics.insert(pattern, Subscriber { session: key, place });
@@ -302,8 +226,10 @@ impl Broker {
             let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
             let error = lost.then_some(Error::SessionUnknown);
             write_connect_reply(&hold, error, Some(self.advice(reconnect)), &mut last);
-            let ticket = Ticket(key.to_bits());
-            self.endings.push(Ending { link: hold.link, ticket, end: End::Closed(last) });
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.stream = session.stream.filter(|stream| stream.link != hold.link);
+            }
+            self.end(key, hold.link, End::Closed { last, agreed: !lost });
         }
         self.remove(key, removal);
     }
@@ -335,16 +261,4 @@ impl Refusal<'_> {
             Self::Subscribe(reason) => Error::SubscribeDenied(reason),
         }
     }
-}
-
-/// Writes the reply to a connect that was held; successful unless there is an error.
-pub(super) fn write_connect_reply(
-    hold: &Hold,
-    error: Option<Error<'_>>,
-    advice: Option<ReplyAdvice>,
-    out: &mut Vec<u8>,
-) {
-    let id = hold.id.as_json().map(Id::from_kept);
-    let successful = error.is_none();
-    Reply { channel: Meta::Connect.as_str(), id, successful, error, advice, ..Reply::default() }.write(out);
 }

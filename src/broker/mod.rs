@@ -14,6 +14,7 @@ pub mod session;
 pub mod token;
 pub mod topics;
 
+mod connect;
 mod delivery;
 mod meta;
 
@@ -23,9 +24,10 @@ use crate::arena::Arena;
 use crate::bayeux::{Error, Kind, Message, Meta, Reply};
 use crate::clock::Now;
 use crate::limits::Limits;
-use crate::reply::{Answer, Link, Ticket};
+use crate::reply::{Answer, Link, Ticket, Way};
 use crate::wheel::Wheel;
 
+pub use connect::StreamError;
 pub use delivery::PublishError;
 
 use browser::{Browsers, Presented};
@@ -55,6 +57,8 @@ pub struct Config {
     pub require_browser_cookie: bool,
     /// The connection types offered to clients, in order of preference.
     pub transports: Vec<&'static str>,
+    /// The connection type advised to a client that streams do not get through to.
+    pub fallback: &'static str,
 }
 
 impl Default for Config {
@@ -66,7 +70,8 @@ impl Default for Config {
             max_sessions_per_browser: Some(4),
             multi_session_interval_ms: 2_000,
             require_browser_cookie: false,
-            transports: vec!["long-polling"],
+            transports: vec!["websocket", "streaming", "eventsource", "long-polling", "cross-origin-long-polling"],
+            fallback: "long-polling",
         }
     }
 }
@@ -76,6 +81,8 @@ impl Default for Config {
 pub struct Request<'a> {
     /// Where the answer goes.
     pub link: Link,
+    /// How events get there, if it brings a connect.
+    pub way: Way,
     /// The browser cookie that came along.
     pub browser: Presented,
     /// For the policy.
@@ -103,11 +110,18 @@ pub enum Removal {
 pub enum End {
     /// A newer connect of the same session took its place: no Bayeux answer, or the two would chase each other.
     Superseded,
-    /// The session is over: these are the last replies, as JSON.
-    Closed(Vec<u8>),
+    /// Events of the session go elsewhere from now on.
+    Moved,
+    /// The session is over.
+    Closed {
+        /// The last replies, as JSON; may be empty.
+        last: Vec<u8>,
+        /// Whether its client knows, and has no use for the link any more.
+        agreed: bool,
+    },
 }
 
-/// A held connect that ends now.
+/// A held connect, or a stream, that ends now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
     /// Where it is held.
@@ -144,6 +158,8 @@ pub struct Counters {
     pub crowded: u64,
     /// Sessions ended because they sent on but did not connect.
     pub no_connects: u64,
+    /// Sessions whose streams did not get through in time.
+    pub buffered: u64,
 }
 
 /// The broker. See the [module](self) for the order of calls.
@@ -162,6 +178,8 @@ pub struct Broker {
     overflowed: Vec<SessionKey>,
     /// The number of the publish under way.
     serial: u64,
+    /// The number of the newest stream that is to be confirmed.
+    probe: u32,
     /// The time of the call under way, ms.
     now_ms: u64,
     counters: Counters,
@@ -196,6 +214,7 @@ impl Broker {
             endings: Vec::new(),
             overflowed: Vec::new(),
             serial: 0,
+            probe: 0,
             now_ms: now.mono_ms,
             counters: Counters::default(),
             entropy,
@@ -209,6 +228,11 @@ impl Broker {
     /// What has happened.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The connection types offered to clients.
+    pub fn transports(&self) -> &[&'static str] {
+        &self.config.transports
     }
 
     /// How many sessions there are.
@@ -241,6 +265,22 @@ impl Broker {
         self.held.bytes()
     }
 
+    /// Each session with the links of its stream and of its held connect; for the simulator.
+    #[cfg(test)]
+    pub(crate) fn links(&self) -> Vec<(u64, u64)> {
+        let mut links = Vec::new();
+        for (key, session) in self.sessions.iter() {
+            // A guest that has been answered ends when that is written.
+            let over = |stream: &session::Stream| {
+                stream.flow == session::Flow::Busy && matches!(session.reach, Reach::Guest { once: true })
+            };
+            let stream = session.stream.filter(|stream| !over(stream)).map(|stream| stream.link);
+            let held = session.held_by().filter(|held| Some(*held) != stream);
+            links.extend([stream, held].into_iter().flatten().map(|link| (key.to_bits(), link.0)));
+        }
+        links
+    }
+
     /// When [`Broker::fire`] is wanted next, ms.
     pub fn next_deadline(&self) -> Option<u64> {
         self.wheel.next_deadline()
@@ -258,17 +298,19 @@ impl Broker {
         self.limits = limits;
     }
 
-    /// Holds no connect from now on, and has those that are held end one after another: each at least
+    /// Holds no connect from now on, and has those that are held, and polls of guests, end one after another: each at least
     /// 10 ms after the one before, or closer if they would not all end within three quarters of the time.
     ///
     /// Returns how long that takes, ms.
     pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
         self.now_ms = now.mono_ms;
         self.holding = false;
+        let waits =
+            |session: &Session| session.held_by().is_some() || matches!(session.reach, Reach::Guest { once: true });
         let held: Vec<SessionKey> =
-            self.sessions.iter().filter(|(_, session)| session.held_by().is_some()).map(|(key, _)| key).collect();
+            self.sessions.iter().filter(|(_, session)| waits(session)).map(|(key, _)| key).collect();
         let count = held.len() as u64;
-        let spread_ms = (within_ms * 3 / 4).min(count * DRAIN_STEP_MS);
+        let spread_ms = spread_ms(count, within_ms);
         for (key, at) in held.into_iter().zip(0u64..) {
             let deadline = self.now_ms + spread_ms * at / count;
             let sooner = |timer| self.wheel.deadline(timer).is_some_and(|armed| armed <= deadline);
@@ -345,6 +387,7 @@ impl Broker {
             return None;
         }
         self.touch(key);
+        self.confirm(key, message);
         Some(key)
     }
 
@@ -385,6 +428,10 @@ impl Broker {
     /// Ends a session and everything that belongs to it.
     fn remove(&mut self, key: SessionKey, removal: Removal) {
         self.release_hold(key);
+        if let Some(stream) = self.sessions.get_mut(key).and_then(|session| session.stream.take()) {
+            let agreed = matches!(removal, Removal::Disconnected | Removal::Kicked);
+            self.end(key, stream.link, End::Closed { last: Vec::new(), agreed });
+        }
         self.disarm(key);
         while let Some(last) =
             self.sessions.get(key).and_then(|session| session.subscriptions.as_slice().len().checked_sub(1))
@@ -405,6 +452,11 @@ impl Broker {
         log::debug!("session {key:?} removed: {removal:?}");
     }
 
+    /// Has the engine end what waits there.
+    fn end(&mut self, key: SessionKey, link: Link, end: End) {
+        self.endings.push(Ending { link, ticket: Ticket(key.to_bits()), end });
+    }
+
     /// Takes out the subscription at a place of a session's list and mends the places of those that move.
     fn drop_subscription(&mut self, key: SessionKey, place: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -418,6 +470,11 @@ impl Broker {
             end.place = dropped.place;
         }
     }
+}
+
+/// Over how long so many clients are sent away when they are given that time, ms.
+pub fn spread_ms(clients: u64, within_ms: u64) -> u64 {
+    (within_ms * 3 / 4).min(clients * DRAIN_STEP_MS)
 }
 
 /// How long after the answer to its connect a session expires, ms.

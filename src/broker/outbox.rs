@@ -3,27 +3,10 @@
 //! Owns the queue and its counts. An event is encoded once and shared by all queues that hold it; the bytes that are held
 //! by anyone are counted once, in [`Held`]. Must not decide what happens when a limit is reached.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::chunk::Bytes;
-
-/// An encoded event, on its way to any number of sessions.
-#[derive(Debug)]
-pub struct Event {
-    /// How many outboxes hold it.
-    holders: Cell<u32>,
-    /// The JSON object, ready for every wire.
-    pub bytes: Bytes,
-}
-
-impl Event {
-    /// An event that nobody holds yet.
-    pub fn new(json: &[u8]) -> Rc<Self> {
-        Rc::new(Self { holders: Cell::new(0), bytes: Rc::from(json) })
-    }
-}
+use crate::event::Event;
 
 /// Bytes of events that wait for anyone, each event counted once.
 #[derive(Debug, Default)]
@@ -38,18 +21,14 @@ impl Held {
     }
 
     fn add(&mut self, event: &Event) {
-        let holders = event.holders.get();
-        if holders == 0 {
-            self.bytes += event.bytes.len();
+        if event.hold() {
+            self.bytes += event.json().len();
         }
-        event.holders.set(holders + 1);
     }
 
     fn remove(&mut self, event: &Event) {
-        let holders = event.holders.get() - 1;
-        event.holders.set(holders);
-        if holders == 0 {
-            self.bytes -= event.bytes.len();
+        if event.release() {
+            self.bytes -= event.json().len();
         }
     }
 }
@@ -82,7 +61,7 @@ impl Outbox {
     /// Appends an event.
     pub fn push(&mut self, event: &Rc<Event>, held: &mut Held) {
         held.add(event);
-        self.bytes += event.bytes.len();
+        self.bytes += event.json().len();
         let event = Rc::clone(event);
         if self.first.is_none() {
             self.first = Some(event);
@@ -101,20 +80,20 @@ impl Outbox {
             }
         }
         held.remove(&event);
-        self.bytes -= event.bytes.len();
+        self.bytes -= event.json().len();
         Some(event)
     }
 
     /// Moves events to `out`, oldest first, for as long as they are at most `bytes` together; one goes in any case.
-    pub fn drain(&mut self, bytes: usize, held: &mut Held, out: &mut Vec<Bytes>) {
+    pub fn drain(&mut self, bytes: usize, held: &mut Held, out: &mut Vec<Rc<Event>>) {
         let mut sum = 0;
         while let Some(next) = &self.first {
-            sum += next.bytes.len();
-            if sum > bytes && sum != next.bytes.len() {
+            sum += next.json().len();
+            if sum > bytes && sum != next.json().len() {
                 return;
             }
             if let Some(event) = self.pop(held) {
-                out.push(Rc::clone(&event.bytes));
+                out.push(event);
             }
         }
     }
@@ -124,14 +103,14 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn texts(bytes: &[Bytes]) -> Vec<&str> {
-        bytes.iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
+    fn texts(events: &[Rc<Event>]) -> Vec<&str> {
+        events.iter().map(|event| std::str::from_utf8(event.json()).unwrap()).collect()
     }
 
     #[test]
     fn a_shared_event_is_counted_once_and_until_the_last_holder_lets_go() {
         let mut held = Held::default();
-        let event = Event::new(b"12345");
+        let event = Event::new(b"12345", 0..0);
         let (mut a, mut b) = (Outbox::default(), Outbox::default());
         a.push(&event, &mut held);
         b.push(&event, &mut held);
@@ -148,7 +127,7 @@ mod tests {
         let mut held = Held::default();
         let mut outbox = Outbox::default();
         for text in ["1", "22", "333", "4444"] {
-            outbox.push(&Event::new(text.as_bytes()), &mut held);
+            outbox.push(&Event::new(text.as_bytes(), 0..0), &mut held);
         }
         assert_eq!(outbox.len(), 4);
         let mut out = Vec::new();

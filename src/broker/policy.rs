@@ -9,8 +9,8 @@ use crate::http::head::Head;
 /// The request that brought a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The request's head, with all its header fields.
-    pub head: &'a Head<'a>,
+    /// The request's head, with all its header fields; `None` for a frame of a WebSocket.
+    pub head: Option<&'a Head<'a>>,
 }
 
 /// What a policy says.

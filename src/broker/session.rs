@@ -12,6 +12,17 @@
 //! | `Away` | `Answering`, `Held` | a connect |
 //! | `Held` | `Answering` | an event, the connect's timeout, a newer connect |
 //! | | `Away` | its connection is gone |
+//! | `Guest` | | |
+//!
+//! Beside that a session may have a [`Stream`], a link over which events go without waiting for a connect. Then events do
+//! not end a held connect. A `Guest` has nothing but its stream, and ends with it.
+//!
+//! | stream | next | by |
+//! |---|---|---|
+//! | `Unconfirmed` | `Open` | a message of the client that names the stream's number |
+//! | `Open` | `Busy` | events or a reply given to the link |
+//! | `Busy` | `Open` | all of it is written |
+//! | any | none | the link is gone, a connect over another one |
 //!
 //! Any state ends with a disconnect, be it the client's, the server's, or that of an overflow; `New` and `Away` also with expiry. A timer is armed in `New`, `Away` and `Held`, and
 //! what it means follows from the state.
@@ -40,6 +51,42 @@ pub enum Reach {
     Away,
     /// A connect waits there for events.
     Held(Hold),
+    /// It was made for a stream, and is never heard of again. Once: for a single batch of events.
+    Guest {
+        /// Whether it ends with the first events.
+        once: bool,
+    },
+}
+
+/// A link over which events go at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Which one.
+    pub link: Link,
+    /// Whether it takes events.
+    pub flow: Flow,
+    /// When it ends.
+    pub lasts: Lasts,
+}
+
+/// How long a stream lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// As long as its link.
+    Link,
+    /// Until the connect is answered that is held there.
+    Connect,
+}
+
+/// Whether a stream takes events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Not until the client has shown with this number that it gets what is sent.
+    Unconfirmed(u32),
+    /// Now.
+    Open,
+    /// When what it was given is written.
+    Busy,
 }
 
 /// A held connect.
@@ -183,8 +230,12 @@ pub struct Session {
     pub secret: [u8; SECRET_BYTES],
     /// Where it can be reached.
     pub reach: Reach,
+    /// Over which events go without waiting for a connect.
+    pub stream: Option<Stream>,
     /// Whether it stands in the broker's list of sessions to answer.
     pub listed: bool,
+    /// Whether streams do not get through to its client.
+    pub buffered: bool,
     /// The advice that its client has.
     pub told: Option<Told>,
     /// The browser that made it.
@@ -199,13 +250,32 @@ pub struct Session {
     pub timer: Option<TimerKey<SessionKey>>,
     /// When the last answer to a connect was written, ms; the handshake before the first.
     pub answered_ms: u64,
-    /// When it expires, ms, while `New` or `Away`. Later than the armed timer if messages came meanwhile.
+    /// When it expires, ms, while `New` or `Away`: later than the armed timer if messages came meanwhile. While `Held`,
+    /// when the connect ends at the latest.
     pub expires_ms: u64,
     /// How long its client waits between connects, ms, if it said so with its last connect.
     pub interval_ms: Option<u32>,
 }
 
 impl Session {
+    /// Whether events can be given to a link now.
+    pub fn takes_events(&self) -> bool {
+        match self.stream {
+            Some(stream) => stream.flow == Flow::Open,
+            None => matches!(self.reach, Reach::Held(_)),
+        }
+    }
+
+    /// Whether what ends its held connect, or its wait as a guest, has come.
+    pub fn is_over(&self) -> bool {
+        self.timer.is_none() && matches!(self.reach, Reach::Held(_) | Reach::Guest { once: true })
+    }
+
+    /// The state of its stream, if that is this link.
+    pub fn flow_of(&mut self, link: Link) -> Option<&mut Flow> {
+        self.stream.as_mut().filter(|stream| stream.link == link).map(|stream| &mut stream.flow)
+    }
+
     /// The link of the held connect.
     pub fn held_by(&self) -> Option<Link> {
         match &self.reach {

@@ -42,7 +42,7 @@ fn parsed(json: &[u8]) -> Value {
 
 fn said(answer: &Answer, link: Link) -> Said {
     Said {
-        events: answer.events.iter().map(|event| parsed(event)).collect(),
+        events: answer.events.iter().map(|event| parsed(event.json())).collect(),
         replies: answer.replies.ready().map(parsed).collect(),
         waits: answer.replies.sole_ticket(),
         link,
@@ -66,7 +66,8 @@ impl Bench {
         let text = messages.to_string();
         let messages = bayeux::decode(text.as_bytes(), &Limits::default()).unwrap();
         let head = Head::parse(HEAD, &Limits::default()).unwrap();
-        let request = Request { link, browser: Presented::Nothing, origin: Origin { head: &head } };
+        let request =
+            Request { link, way: Way::Answer, browser: Presented::Nothing, origin: Origin { head: Some(&head) } };
         let mut answer = Answer::default();
         self.broker.receive(&request, &messages, self.now, &mut answer);
         for ticket in &answer.answered {
@@ -273,7 +274,7 @@ fn an_overflow_ends_a_held_connect_which_is_told_to_shake_hands() {
     }
     let ending = bench.broker.take_endings().unwrap();
     assert_eq!((ending.link, ending.ticket), (link, ticket));
-    let End::Closed(json) = ending.end else { panic!("{ending:?}") };
+    let End::Closed { last: json, .. } = ending.end else { panic!("{ending:?}") };
     assert_eq!(
         parsed(&[b"[", json.as_slice(), b"]"].concat()),
         json!([{"channel": "/meta/connect", "successful": false, "error": "402::session_unknown",
@@ -391,7 +392,11 @@ struct Denying {
 
 impl Policy for Denying {
     fn can_handshake(&mut self, origin: Origin<'_>, _message: &Message<'_>) -> Verdict {
-        assert_eq!(origin.head.header("authorization"), Some(&b"Basic eDp5"[..]), "the policy sees the request");
+        assert_eq!(
+            origin.head.unwrap().header("authorization"),
+            Some(&b"Basic eDp5"[..]),
+            "the policy sees the request"
+        );
         self.handshake.clone().unwrap_or(Verdict::Allow)
     }
 
@@ -428,7 +433,7 @@ fn must_5_a_denied_handshake_is_403_and_not_to_be_tried_again() {
 #[test]
 fn must_5_a_denied_handshake_has_the_advice_of_the_policy() {
     let advice = |reconnect, interval| {
-        let advice = ReplyAdvice { reconnect, interval, timeout: 7, multiple_clients: false };
+        let advice = ReplyAdvice { reconnect, interval, timeout: 7, multiple_clients: false, connection_type: None };
         denying(Some(Verdict::Deny { reason: String::new(), advice: Some(advice) }))
             .tell(&json!({"channel": "/meta/handshake"}))["advice"]
             .clone()
@@ -439,7 +444,13 @@ fn must_5_a_denied_handshake_has_the_advice_of_the_policy() {
 
 #[test]
 fn must_5_a_denied_handshake_is_never_advised_to_shake_hands_at_once() {
-    let advice = ReplyAdvice { reconnect: Reconnect::Handshake, interval: 0, timeout: 30_000, multiple_clients: false };
+    let advice = ReplyAdvice {
+        reconnect: Reconnect::Handshake,
+        interval: 0,
+        timeout: 30_000,
+        multiple_clients: false,
+        connection_type: None,
+    };
     let mut bench = denying(Some(Verdict::Deny { reason: String::new(), advice: Some(advice) }));
     let reply = bench.tell(&json!({"channel": "/meta/handshake"}));
     let loops = reply["advice"]["reconnect"] == "handshake" && reply["advice"]["interval"] == 0;

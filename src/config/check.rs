@@ -3,7 +3,7 @@
 use super::{Config, KEYS, Source};
 
 /// Columns up to which comments are aligned; behind a longer line its comment follows at once.
-const ALIGNED: usize = 60;
+const ALIGNED: usize = 110;
 
 impl Config {
     /// One line for each key: its value, and where that comes from.

@@ -7,7 +7,7 @@ use core::fmt;
 
 use super::Options;
 use super::value::{At, Count, Field, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time};
-use super::value::{Shown, Transport, Truth};
+use super::value::{Secret, Shown, Transport, Truth};
 
 /// One thing that can be set.
 pub struct Key {
@@ -80,8 +80,8 @@ pub static KEYS: &[Key] = &[
     Key::new("demo", "serve a page that shows the server at work", at!(Truth, settings.demo))
         .by_default("true, with a file false"),
 
-    Key::new("transports", "connection types to offer, the first one first",
-        at!(List<Transport>, settings.broker.transports)),
+    Key::new("transports", "connection types to offer, best first",
+        at!(List<Transport>, settings.broker.transports)).by_default("all but callback-polling, iframe"),
     Key::new("timeout", "how long a connect is held without an event", at!(Time, settings.broker.timeout_ms)),
     Key::new("interval", "how long clients wait between connects (some read it as seconds)",
         at!(Time, settings.broker.interval_ms)),
@@ -94,10 +94,23 @@ pub static KEYS: &[Key] = &[
     Key::new("require-browser-cookie", "refuse requests without the BAYEUX_BROWSER cookie",
         at!(Truth, settings.broker.require_browser_cookie)),
 
+    Key::new("ping-interval", "silence of a WebSocket before it is pinged; 0 for never",
+        at!(Time, settings.limits.ping_ms)),
+    Key::new("max-stream-age", "how long a stream stays open before its client opens the next",
+        at!(Patience, settings.limits.stream_ms)),
+    Key::new("heartbeat-interval", "silence of a stream before it shows that it is alive",
+        at!(Patience, settings.limits.heartbeat_ms)),
+    Key::new("probe-timeout", "for a client to confirm that a stream gets through; 0 to trust",
+        at!(Time, settings.limits.confirm_ms)),
+
     Key::new("allowed-origins", "sites whose pages may use it, such as https://app.example; or *",
         at!(List<Origin>, settings.allowed_origins)),
     Key::new("trusted-proxies", "whose X-Forwarded-* are believed: addresses, networks",
         at!(List<Proxy>, settings.trusted_proxies)),
+
+    Key::new("http-api", "let programs publish with POST /publish/CHANNEL", at!(Truth, settings.http_api)),
+    Key::new("http-token", "what they need for that; without, only this machine may",
+        at!(Secret, settings.http_token)),
 
     Key::new("shutdown-timeout", "how long clients get to leave when it ends", at!(Time, settings.shutdown_ms)),
     Key::new("max-message-size", "the largest request body", at!(Size, settings.limits.body_bytes)),

@@ -19,7 +19,7 @@ use crate::server::{Builder, Listen, Server, Settings};
 
 pub use keys::{KEYS, Key, help, meant};
 pub use reload::Changes;
-pub use value::{Shown, TRANSPORTS};
+pub use value::Shown;
 
 use value::{Said, echo};
 
@@ -44,8 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let mut settings = Settings::default();
-        settings.broker.transports = TRANSPORTS.to_vec();
+        let settings = Settings::default();
         Self {
             listen: vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
             backlog: usize::try_from(BACKLOG).unwrap_or_default(),
@@ -255,7 +254,7 @@ impl Config {
     /// The value of a key, as it stands on the command line.
     fn plain(&self, key: usize) -> String {
         match KEYS[key].shown(&self.options) {
-            Shown::Unset => self.connections().to_string(),
+            Shown::Unset if KEYS[key].name == "max-connections" => self.connections().to_string(),
             shown => shown.plain(),
         }
     }

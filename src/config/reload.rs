@@ -23,10 +23,10 @@ impl Config {
     pub fn succeeded_by(&self, next: Self, inherited: bool) -> Result<(Self, Changes), String> {
         let (mut now, mut changes) = (next, Changes::default());
         for (at, key) in KEYS.iter().enumerate() {
-            let (was, is) = (self.plain(at), now.plain(at));
-            if was == is {
+            if key.shown(&self.options) == key.shown(&now.options) {
                 continue;
             }
+            let (was, is) = (self.plain(at), now.plain(at));
             let name = key.name;
             if key.live {
                 changes.live.push(format!("{name} is now {is} (was {was})"));

@@ -25,7 +25,7 @@ fn every_default_in_the_help_is_the_default_and_is_accepted() {
     let before = load(&[], &[]).unwrap();
     let said: Vec<(&str, String)> = KEYS.iter().map(|key| (key.name, key.default())).collect();
     let said: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let depends = ["demo", "max-connections"];
+    let depends = ["demo", "http-token", "max-connections", "transports"];
     let said: Vec<_> = said.into_iter().filter(|(name, _)| !depends.contains(name)).collect();
     assert_eq!(said.len(), KEYS.len() - depends.len());
     assert_eq!(values(&load(&[], &said).unwrap()), values(&before));
@@ -129,10 +129,17 @@ fn every_key_sets_the_field_that_it_is_named_for() {
             ("body-timeout", "17ms"),
             ("idle-timeout", "18ms"),
             ("write-timeout", "19ms"),
+            ("ping-interval", "20ms"),
+            ("max-stream-age", "21ms"),
+            ("heartbeat-interval", "22ms"),
+            ("probe-timeout", "23ms"),
+            ("http-api", "true"),
+            ("http-token", "0123456789abcdef"),
         ],
     );
     let Options { backlog, settings, .. } = config.unwrap().options;
-    let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker: b, limits: l } = settings;
+    let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker: b, limits: l } =
+        settings;
     assert_eq!((backlog, demo, shutdown_ms), (1, false, 7));
     assert_eq!((b.timeout_ms, b.interval_ms, b.max_interval_ms, b.multi_session_interval_ms), (2, 3, 4, 6));
     assert_eq!((b.max_sessions_per_browser, b.require_browser_cookie), (Some(5), true));
@@ -140,4 +147,6 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!((l.body_bytes, l.batch_messages, l.subscriptions, l.outbox_events), (8, 9, 10, 11));
     assert_eq!((l.outbox_bytes, l.queued_bytes, l.sessions, l.head_bytes), (12, 13, 14, 15));
     assert_eq!((l.head_ms, l.body_ms, l.idle_ms, l.write_ms), (16, 17, 18, 19));
+    assert_eq!((l.ping_ms, l.stream_ms, l.heartbeat_ms, l.confirm_ms), (20, 21, 22, 23));
+    assert_eq!((http_api, http_token.as_deref()), (true, Some("0123456789abcdef")));
 }

@@ -5,15 +5,13 @@
 
 use core::marker::PhantomData;
 
+use crate::framing;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::OriginRule;
 use crate::server::Listen;
 use crate::server::builder::check_mount;
 
 use super::Options;
-
-/// The transports that this server knows, in the order in which it offers them.
-pub const TRANSPORTS: &[&str] = &["long-polling"];
 
 /// Characters of a value that an error repeats; the rest is cut.
 const ECHO_CHARS: usize = 120;
@@ -49,8 +47,10 @@ pub(super) enum Said<'a> {
 /// A value to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// There is none: it depends on the machine.
+    /// There is none.
     Unset,
+    /// There is one, which is a secret: to be compared, never to be printed.
+    Hidden(String),
     /// A string.
     Text(String),
     /// A number or a truth.
@@ -63,7 +63,7 @@ impl Shown {
     /// As it stands in a file; `None` if there is no value.
     pub fn toml(&self) -> Option<String> {
         match self {
-            Self::Unset => None,
+            Self::Unset | Self::Hidden(_) => None,
             Self::Text(text) => Some(quoted(text)),
             Self::Bare(text) => Some(text.clone()),
             Self::List(items) => {
@@ -76,6 +76,7 @@ impl Shown {
     pub fn plain(&self) -> String {
         match self {
             Self::Unset => "unset".to_owned(),
+            Self::Hidden(_) => "a secret".to_owned(),
             Self::Text(text) | Self::Bare(text) => text.clone(),
             Self::List(items) if items.is_empty() => "none".to_owned(),
             Self::List(items) => items.join(","),
@@ -358,6 +359,26 @@ impl Kind for Mode {
     }
 }
 
+/// A secret, or none. It is never shown.
+pub(super) struct Secret;
+
+impl Kind for Secret {
+    type Value = Option<String>;
+    const NAME: &'static str = "TOKEN";
+
+    fn read(said: &Said<'_>) -> Result<Option<String>, String> {
+        let accepted = "must be a token of at least 16 letters, digits and - . _ ~ + / =";
+        let text = text(said, accepted)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        let good = text.len() >= 16 && text.bytes().all(plain);
+        if good { Ok(Some(text.to_owned())) } else { Err(accepted.to_owned()) }
+    }
+
+    fn show(value: &Option<String>) -> Shown {
+        value.clone().map_or(Shown::Unset, Shown::Hidden)
+    }
+}
+
 /// The path of the endpoint.
 pub(super) struct Mount;
 
@@ -477,8 +498,8 @@ impl Item for Transport {
     const NEEDED: bool = true;
 
     fn read(text: &str) -> Result<&'static str, String> {
-        let known = TRANSPORTS.iter().find(|name| **name == text);
-        known.copied().ok_or_else(|| format!("{text:?} is not a transport; known: {}", TRANSPORTS.join(", ")))
+        let known = framing::TRANSPORTS.iter().find(|name| **name == text);
+        known.copied().ok_or_else(|| format!("{text:?} is not a transport; known: {}", framing::TRANSPORTS.join(", ")))
     }
 
     fn show(value: &&'static str) -> String {

@@ -19,34 +19,37 @@
 //! What comes in after `Open` is discarded. Without the wait for the peer's end, unread bytes would make the kernel reset
 //! the connection, and the last answer could be lost with it (RFC 9112 section 9.6).
 
+mod answers;
+pub mod plain;
 pub mod reader;
 pub mod route;
+mod socket;
+mod stream;
 
 use core::net::IpAddr;
 use std::io::IoSlice;
 
 use crate::arena::Key;
 use crate::chunk::Pending;
-use crate::framing::Batch;
 use crate::http::date::HttpDate;
-use crate::http::origin::{Grant, OriginRule};
-use crate::http::response::{self, Caching, Content, Cors, Persistence, ResponseHead, SetCookie, Status};
+use crate::http::origin::OriginRule;
+use crate::http::response::{self, Persistence};
 use crate::limits::{self, Limits};
-use crate::pages::Page;
 use crate::reply::{Answer, Ticket};
 use crate::wheel::TimerKey;
+use crate::ws::frame;
+
+pub use socket::Socket;
+pub use stream::Streaming;
 
 use reader::{Progress, Reader};
-use route::{PageForm, Refusal, ReplyTo};
+use route::{Refusal, ReplyTo};
 
 /// Names one connection.
 pub type ConnKey = Key<Conn>;
 
 /// The name of the browser cookie.
 pub const BROWSER_COOKIE: &str = "BAYEUX_BROWSER";
-
-/// The type of short answers for people.
-const TEXT: &str = "text/plain;charset=UTF-8";
 
 /// What the owner of the socket is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ enum Phase {
     Last,
     Parting,
     Finishing,
-    Lingering { discarded: usize },
+    Lingering { discarded: u32 },
     Dead,
 }
 
@@ -92,6 +95,10 @@ enum Exchange {
     Sole { ticket: Ticket, to: ReplyTo, persistence: Persistence },
     /// Some of several replies.
     Several(Box<Several>),
+    /// The end of a response over which events go.
+    Stream(Box<Streaming>),
+    /// The end of the connection, which is a WebSocket.
+    Socket(Socket),
 }
 
 #[derive(Debug)]
@@ -101,23 +108,70 @@ struct Several {
     persistence: Persistence,
 }
 
-/// A request that is not complete.
-#[derive(Debug, Default)]
-pub struct Input {
-    /// The bytes of it that are needed again.
-    pub tail: Vec<u8>,
-    /// How far it has come.
-    pub reader: Reader,
+/// What has come and is not complete.
+#[derive(Debug)]
+pub enum Input {
+    /// A request.
+    Request {
+        /// The bytes of it that are needed again.
+        tail: Vec<u8>,
+        /// How far it has come.
+        reader: Reader,
+    },
+    /// Frames of a message.
+    Frames(frame::Decoder),
 }
 
-/// Sessions that want to hear when all is written. Mostly there is one.
+/// Some sessions. Mostly there is one.
 #[derive(Debug, Default)]
-enum Listeners {
+pub(crate) enum Tickets {
     #[default]
     None,
     One(Ticket),
     #[expect(clippy::box_collection, reason = "rare; keeps each connection 16 bytes smaller")]
     Many(Box<Vec<Ticket>>),
+}
+
+impl Tickets {
+    fn as_slice(&self) -> &[Ticket] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => core::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn push(&mut self, ticket: Ticket) {
+        *self = match core::mem::take(self) {
+            Self::None => Self::One(ticket),
+            Self::One(first) => Self::Many(Box::new(vec![first, ticket])),
+            Self::Many(mut many) => {
+                many.push(ticket);
+                Self::Many(many)
+            }
+        };
+    }
+
+    fn pop(&mut self) -> Option<Ticket> {
+        let last = *self.as_slice().last()?;
+        self.remove(last);
+        Some(last)
+    }
+
+    /// Takes one out; whether it was there.
+    fn remove(&mut self, ticket: Ticket) -> bool {
+        if !self.as_slice().contains(&ticket) {
+            return false;
+        }
+        match self {
+            Self::Many(many) => many.retain(|own| *own != ticket),
+            Self::None | Self::One(_) => *self = Self::None,
+        }
+        if self.as_slice().is_empty() {
+            *self = Self::None;
+        }
+        true
+    }
 }
 
 /// A connection.
@@ -133,13 +187,41 @@ pub struct Conn {
     input: Option<Box<Input>>,
     output: Pending,
     exchange: Exchange,
-    listeners: Listeners,
+    /// Sessions that want to hear when all is written.
+    listeners: Tickets,
     /// The armed timer; it may be early, never late.
     pub timer: Option<TimerKey<ConnKey>>,
     /// When the stage, or the lingering, began, ms.
     since_ms: u64,
     /// When writing last made progress, or had nothing to do, ms.
     progress_ms: u64,
+}
+
+/// How what waits on a connection ends for another reason than events or time.
+#[derive(Clone, Copy, Debug)]
+pub enum Parting<'a> {
+    /// A newer connect has taken its place.
+    Superseded,
+    /// Events go elsewhere.
+    Moved,
+    /// The session is over.
+    Closed {
+        /// The last replies; there may be none.
+        last: &'a Answer,
+        /// Whether the client knows, and has no use for the connection any more.
+        agreed: bool,
+    },
+}
+
+/// What the engine is to do about a deadline that has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// Nothing more.
+    Nothing,
+    /// Refuse what did not arrive in time.
+    Slow,
+    /// End what has been open for as long as it may be.
+    Aged,
 }
 
 /// What every answer needs to know beside its content.
@@ -151,6 +233,8 @@ pub struct Env<'a> {
     pub origins: &'a OriginRule,
     /// ms.
     pub now_ms: u64,
+    /// How long a stream may stay open, ms.
+    pub stream_ms: u64,
     /// Whether the server is ending, so that no connection is to be used again.
     pub ending: bool,
 }
@@ -174,7 +258,7 @@ impl Conn {
             input: None,
             output: Pending::default(),
             exchange: Exchange::None,
-            listeners: Listeners::None,
+            listeners: Tickets::None,
             timer: None,
             since_ms: now_ms,
             progress_ms: now_ms,
@@ -241,6 +325,74 @@ impl Conn {
         }
     }
 
+    /// The tickets that wait on this connection.
+    pub fn tickets(&self) -> &[Ticket] {
+        match &self.exchange {
+            Exchange::None | Exchange::Several(_) => &[],
+            Exchange::Sole { ticket, .. } => core::slice::from_ref(ticket),
+            Exchange::Stream(stream) => core::slice::from_ref(&stream.ticket),
+            Exchange::Socket(socket) => socket.tickets.as_slice(),
+        }
+    }
+
+    /// The ticket that a request waits with: that of a held connect, or of a stream.
+    pub fn parked(&self) -> Option<Ticket> {
+        match &self.exchange {
+            Exchange::Sole { ticket, .. } => Some(*ticket),
+            Exchange::Stream(stream) => Some(stream.ticket),
+            Exchange::None | Exchange::Several(_) | Exchange::Socket(_) => None,
+        }
+    }
+
+    /// Whether it is more than an open connection between two requests.
+    pub fn is_waiting(&self) -> bool {
+        !matches!(self.exchange, Exchange::None)
+    }
+
+    /// Whether it stays open whatever is answered: a stream, a WebSocket.
+    pub fn stays_open(&self) -> bool {
+        matches!(self.exchange, Exchange::Stream(_) | Exchange::Socket(_))
+    }
+
+    /// Whether it is given nothing more: it is closed, or about to be, and what it was given last was a Close.
+    pub fn takes_no_more(&self) -> bool {
+        !matches!(self.phase, Phase::Open | Phase::Last) && (self.socket().is_some() || self.step() == Step::Close)
+    }
+
+    /// Whether it takes part in the conversation still.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// What waits with this ticket ends for another reason than events or time.
+    pub fn end(&mut self, ticket: Ticket, ending: Parting<'_>, env: Env<'_>) {
+        match ending {
+            Parting::Superseded => self.abandon(ticket, env),
+            Parting::Moved => {
+                if self.socket().is_some() {
+                    self.leave(ticket, false, env);
+                } else {
+                    self.abandon(ticket, env);
+                }
+            }
+            Parting::Closed { last, agreed } => {
+                if last.replies.ready().next().is_some() {
+                    self.fill(ticket, last, env);
+                }
+                if self.socket().is_some() {
+                    self.leave(ticket, agreed, env);
+                } else if last.replies.ready().next().is_none() {
+                    self.abandon(ticket, env);
+                }
+            }
+        }
+    }
+
+    /// The next session that wanted to hear that all is written; to be asked when it is, or never will be.
+    pub fn take_listener(&mut self) -> Option<Ticket> {
+        self.listeners.pop()
+    }
+
     /// Notes how far the request under way has come.
     pub fn progressed(&mut self, progress: Progress, env: Env<'_>) {
         let stage = match progress {
@@ -268,221 +420,11 @@ impl Conn {
     /// Discards what comes after an error; the phase ends when it is too much.
     pub fn discard(&mut self, bytes: usize) {
         if let Phase::Lingering { discarded } = &mut self.phase {
-            *discarded = discarded.saturating_add(bytes);
-            if *discarded > limits::LINGER_BYTES {
+            *discarded = discarded.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+            if *discarded as usize > limits::LINGER_BYTES {
                 self.phase = Phase::Dead;
             }
         }
-    }
-
-    /// Answers a request, or keeps it open for the replies that wait.
-    pub fn answer(&mut self, answer: &mut Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
-        if answer.replies.is_ready() {
-            return self.write_answer(answer, to, persistence, env);
-        }
-        if persistence == Persistence::Close && self.phase == Phase::Open {
-            self.phase = Phase::Last;
-            self.input = None;
-        }
-        self.exchange = match answer.replies.sole_ticket() {
-            Some(ticket) if answer.events.is_empty() => Exchange::Sole { ticket, to, persistence },
-            _ => Exchange::Several(Box::new(Several { answer: core::mem::take(answer), to, persistence })),
-        };
-    }
-
-    /// The ticket that a held connect waits with.
-    pub fn parked(&self) -> Option<Ticket> {
-        match &self.exchange {
-            Exchange::Sole { ticket, .. } => Some(*ticket),
-            Exchange::None | Exchange::Several(_) => None,
-        }
-    }
-
-    /// Whether a request waits for its answer.
-    pub fn is_waiting(&self) -> bool {
-        !matches!(self.exchange, Exchange::None)
-    }
-
-    /// What the request waited for has come; answers it if nothing else is missing. Whether it waited for this ticket.
-    pub fn fill(&mut self, ticket: Ticket, come: &Answer, env: Env<'_>) -> bool {
-        match &mut self.exchange {
-            Exchange::Sole { ticket: own, to, persistence } if *own == ticket => {
-                let (to, persistence) = (*to, *persistence);
-                self.exchange = Exchange::None;
-                self.write_answer(come, to, persistence, env);
-                true
-            }
-            Exchange::Several(several) if several.answer.replies.waits_for(ticket) => {
-                several.answer.events.extend(come.events.iter().cloned());
-                several.answer.answered.extend(&come.answered);
-                let json: Vec<u8> = come.replies.ready().flatten().copied().collect();
-                several.answer.replies.fill(ticket, &json);
-                if several.answer.replies.is_ready()
-                    && let Exchange::Several(several) = core::mem::replace(&mut self.exchange, Exchange::None)
-                {
-                    self.write_answer(&several.answer, several.to, several.persistence, env);
-                }
-                true
-            }
-            Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => false,
-        }
-    }
-
-    /// The request will not get its answer: HTTP 500 without a body. Whether it waited for this ticket.
-    pub fn abandon(&mut self, ticket: Ticket, env: Env<'_>) -> bool {
-        match self.exchange {
-            Exchange::Sole { ticket: own, to, persistence } if own == ticket => {
-                self.exchange = Exchange::None;
-                self.write_bare(Status::InternalServerError, to.grant, persistence, env);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn write_answer(&mut self, answer: &Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
-        let persistence = env.settle(persistence);
-        let batch = Batch { events: &answer.events, replies: &answer.replies };
-        let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
-        let head = ResponseHead {
-            status: Status::Ok,
-            persistence,
-            date: env.date,
-            content: Some(Content::sized(to.wire.media_type(), batch.len(to.wire))),
-            cors: env.origins.cors(to.grant),
-            set_cookie: cookie,
-            allow: None,
-            caching: Caching::NoStore,
-        };
-        self.begin_output(env);
-        head.write(self.output.buffer());
-        batch.write(to.wire, &mut self.output);
-        for ticket in &answer.answered {
-            self.listen(*ticket);
-        }
-        self.written_out(persistence, env);
-    }
-
-    fn listen(&mut self, ticket: Ticket) {
-        self.listeners = match core::mem::take(&mut self.listeners) {
-            Listeners::None => Listeners::One(ticket),
-            Listeners::One(first) => Listeners::Many(Box::new(vec![first, ticket])),
-            Listeners::Many(mut many) => {
-                many.push(ticket);
-                Listeners::Many(many)
-            }
-        };
-    }
-
-    /// The sessions that wanted to hear that all is written; to be asked when it is, or never will be.
-    pub fn take_listener(&mut self) -> Option<Ticket> {
-        match &mut self.listeners {
-            Listeners::None => None,
-            Listeners::One(ticket) => {
-                let ticket = *ticket;
-                self.listeners = Listeners::None;
-                Some(ticket)
-            }
-            Listeners::Many(many) => {
-                let ticket = many.pop();
-                if many.is_empty() {
-                    self.listeners = Listeners::None;
-                }
-                ticket
-            }
-        }
-    }
-
-    /// A response without a body.
-    fn write_bare(&mut self, status: Status, grant: Grant, persistence: Persistence, env: Env<'_>) {
-        let persistence = env.settle(persistence);
-        let head = ResponseHead {
-            status,
-            persistence,
-            date: env.date,
-            content: None,
-            cors: env.origins.cors(grant),
-            set_cookie: None,
-            allow: None,
-            caching: Caching::NoStore,
-        };
-        self.begin_output(env);
-        head.write(self.output.buffer());
-        self.written_out(persistence, env);
-    }
-
-    /// Answers a health check or an `OPTIONS` outside the endpoint.
-    pub fn answer_no_content(&mut self, persistence: Persistence, env: Env<'_>) {
-        self.write_bare(Status::NoContent, Grant::SameOrigin, persistence, env);
-    }
-
-    /// Answers a CORS preflight.
-    pub fn answer_preflight(&mut self, grant: Grant, persistence: Persistence, env: Env<'_>) {
-        let persistence = env.settle(persistence);
-        self.begin_output(env);
-        response::preflight(self.output.buffer(), persistence, env.date, env.origins.cors(grant));
-        self.written_out(persistence, env);
-    }
-
-    /// Answers whether the server takes requests: 200, or 503 while it is ending.
-    pub fn answer_health(&mut self, body: bool, persistence: Persistence, env: Env<'_>) {
-        let (status, text) = if env.ending { (Status::ServiceUnavailable, "ending\n") } else { (Status::Ok, "ok\n") };
-        let head = ResponseHead {
-            status,
-            persistence: env.settle(persistence),
-            date: env.date,
-            content: Some(Content::sized(TEXT, text.len())),
-            cors: Cors::None,
-            set_cookie: None,
-            allow: None,
-            caching: Caching::NoStore,
-        };
-        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
-    }
-
-    /// Answers with a file of the server's own.
-    pub fn answer_page(&mut self, page: &Page, form: PageForm, persistence: Persistence, env: Env<'_>) {
-        let content = Content { policy: page.policy, ..Content::sized(page.media_type, page.body.len()) };
-        let (status, body) = match form {
-            PageForm::Whole => (Status::Ok, &*page.body),
-            PageForm::Head => (Status::Ok, &[][..]),
-            PageForm::Known => (Status::NotModified, &[][..]),
-        };
-        let head = ResponseHead {
-            status,
-            persistence: env.settle(persistence),
-            date: env.date,
-            content: Some(content),
-            cors: if page.shared { Cors::Any } else { Cors::None },
-            set_cookie: None,
-            allow: None,
-            caching: Caching::Revalidate(page.tag),
-        };
-        self.write_whole(&head, body, env);
-    }
-
-    fn write_whole(&mut self, head: &ResponseHead<'_>, body: &[u8], env: Env<'_>) {
-        self.begin_output(env);
-        let out = self.output.buffer();
-        head.write(out);
-        out.extend_from_slice(body);
-        self.written_out(head.persistence, env);
-    }
-
-    /// Refuses a request; the connection goes on. A `HEAD` gets no body.
-    pub fn refuse(&mut self, refusal: &Refusal, body: bool, persistence: Persistence, env: Env<'_>) {
-        let text = format!("{}\n", refusal.text);
-        let head = ResponseHead {
-            status: refusal.status,
-            persistence: env.settle(persistence),
-            date: env.date,
-            content: Some(Content::sized(TEXT, text.len())),
-            cors: env.origins.cors(refusal.grant),
-            set_cookie: None,
-            allow: refusal.allow,
-            caching: Caching::NoStore,
-        };
-        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
     }
 
     /// Answers a fault after which nothing of the connection can be trusted: answer, shut, discard, close.
@@ -570,38 +512,48 @@ impl Conn {
     /// When [`Conn::timed_out`] is due, ms. Nothing is due while a poll is parked.
     pub fn deadline(&self, limits: &Limits) -> Option<u64> {
         let writing = (!self.output.is_empty()).then(|| self.progress_ms.saturating_add(limits.write_ms));
+        let since = |ms: u64| Some(self.since_ms.saturating_add(ms));
         let reading = match (self.phase, self.stage) {
-            (Phase::Dead | Phase::Finishing | Phase::Parting | Phase::Last, _) => None,
-            (Phase::Lingering { .. }, _) => Some(limits.linger_ms),
-            (Phase::Open, _) if !self.may_parse(limits) => None,
-            (Phase::Open, Stage::Head) => Some(limits.head_ms),
-            (Phase::Open, Stage::Body) => Some(limits.body_ms),
-            (Phase::Open, Stage::New | Stage::Idle) => {
-                (!self.is_waiting() && self.output.is_empty()).then_some(limits.idle_ms)
-            }
+            (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
+            (Phase::Lingering { .. }, _) => since(limits.linger_ms),
+            (Phase::Open, Stage::Head) if self.may_parse(limits) => since(limits.head_ms),
+            (Phase::Open, Stage::Body) if self.may_parse(limits) => since(limits.body_ms),
+            (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,
+            (Phase::Open | Phase::Last, _) => match &self.exchange {
+                Exchange::None if self.phase == Phase::Open => since(limits.idle_ms),
+                Exchange::Stream(stream) => Some(stream.deadline(self.progress_ms, limits)),
+                Exchange::Socket(socket) => socket.deadline(self.since_ms, limits),
+                Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => None,
+            },
         };
-        let reading = reading.map(|ms| self.since_ms.saturating_add(ms));
         match (writing, reading) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
     }
 
-    /// A deadline has passed: what to answer, if the peer deserves one. Otherwise the connection is dead.
-    pub fn timed_out(&mut self, limits: &Limits, env: Env<'_>) -> Option<Refusal> {
+    /// A deadline has passed: does what is the connection's own to do about it, and says what is the engine's.
+    pub fn timed_out(&mut self, limits: &Limits, env: Env<'_>) -> Overdue {
         let stuck = !self.output.is_empty() && self.progress_ms.saturating_add(limits.write_ms) <= env.now_ms;
-        let slow = self.phase == Phase::Open && !self.is_between();
-        if slow && !stuck {
-            return Some(Refusal {
-                status: Status::RequestTimeout,
-                text: "The request did not arrive in time".to_owned(),
-                allow: None,
-                grant: Grant::SameOrigin,
-                kind: route::RefusalKind::Timeout,
-            });
+        if stuck || !matches!(self.phase, Phase::Open | Phase::Last) {
+            self.kill();
+            return Overdue::Nothing;
         }
-        self.kill();
-        None
+        let slow = self.phase == Phase::Open && !self.is_between();
+        match &self.exchange {
+            _ if slow => Overdue::Slow,
+            Exchange::Stream(stream) if stream.is_aged(env) => Overdue::Aged,
+            Exchange::Socket(socket) if socket.is_aged(env) => Overdue::Aged,
+            Exchange::Stream(_) => {
+                self.beat(env);
+                Overdue::Nothing
+            }
+            Exchange::Socket(_) => self.ping_or_close(limits, env),
+            Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => {
+                self.kill();
+                Overdue::Nothing
+            }
+        }
     }
 
     /// The replies kept for a request that waits for several; for tests.

@@ -5,15 +5,20 @@
 
 use core::fmt::Write;
 use core::net::IpAddr;
+use std::rc::Rc;
 
-use crate::framing::Wire;
+use crate::framing::{self, Wire};
+use crate::http::HttpError;
 use crate::http::form::{self, MediaType};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
-use crate::http::head::{Head, Method};
+use crate::http::head::{Head, Method, Version};
 use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits;
 use crate::pages::Pages;
+use crate::ws::handshake::{self, Accepted, Terms};
+
+use super::plain;
 
 /// What an operator sets.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub struct Site {
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
     pub proxies: TrustedProxies,
+    /// Who may publish by plain HTTP.
+    pub publishing: plain::Publishing,
     /// The server's own files.
     pub pages: Pages,
 }
@@ -31,17 +38,19 @@ pub struct Site {
 /// Where load balancers and monitors ask whether the server takes requests. Outside the mount, whatever that is.
 pub const HEALTH: &str = "/health";
 
-/// How the JSON texts of a batch stand in a request body.
+/// How the JSON texts of a batch stand in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyForm {
     /// The body is the text.
     Json,
-    /// Each `message` field of a form is one.
+    /// Each `message` field of the form that is the body is one.
     Form,
+    /// Each `message` field of the query is one.
+    Query,
 }
 
 /// How an answer goes back; kept while a connect is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     /// In which form.
     pub wire: Wire,
@@ -49,6 +58,8 @@ pub struct ReplyTo {
     pub grant: Grant,
     /// Whether a cookie must be kept to https.
     pub secure: bool,
+    /// Whether the peer knows chunks (RFC 9112 section 7.1): a HTTP/1.0 peer does not.
+    pub chunks: bool,
 }
 
 /// What a request wants.
@@ -56,6 +67,14 @@ pub struct ReplyTo {
 pub enum Route {
     /// A batch of messages.
     Bayeux(ReplyTo, BodyForm),
+    /// The connection is to become a WebSocket.
+    Upgrade(Accepted<'static>),
+    /// The session of this client id wants a stream of its own.
+    Attach(ReplyTo, String),
+    /// Somebody who does not speak Bayeux listens to this channel or pattern.
+    Listen(ReplyTo, String),
+    /// Somebody who does not speak Bayeux publishes to this channel.
+    Publish(ReplyTo, String),
     /// A browser asks before it sends a cross-site request.
     Preflight(Grant),
     /// An `OPTIONS` outside the endpoint, as some proxies send to see whether a server lives: answered without content.
@@ -159,14 +178,21 @@ impl RefusalKind {
 }
 
 impl Refusal {
-    fn new(status: Status, text: impl Into<String>) -> Self {
+    /// For a request that has not come in time.
+    pub fn too_slow() -> Self {
+        let refusal = Self::new(Status::RequestTimeout, "The request did not arrive in time");
+        Self { kind: RefusalKind::Timeout, ..refusal }
+    }
+
+    pub(super) fn new(status: Status, text: impl Into<String>) -> Self {
         Self { status, text: text.into(), allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Request }
     }
 }
 
 impl Site {
-    /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket.
-    pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Route {
+    /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket; `transports`
+    /// are the connection types that are offered.
+    pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>, transports: &[&str]) -> Route {
         let reads = matches!(head.method, Method::Get | Method::Head);
         match head.method {
             Method::Get | Method::Head if head.path == HEALTH => {
@@ -175,33 +201,62 @@ impl Site {
             Method::Post | Method::Other if head.path == HEALTH => return Route::Refuse(read_only()),
             _ => {}
         }
-        if !self.is_mounted(head.path) {
+        let plain = self.plain(head.path);
+        if !self.is_mounted(head.path) && plain.is_none() {
             return self.route_elsewhere(head, reads);
         }
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
         let (grant, cross) = match self.origins.check_head(head, forwarded.host) {
+            Verdict::NoOrigin if reads && self.is_foreign(head, forwarded.host) => {
+                return Route::Refuse(refused_origin(head, self.origins.any_listed()));
+            }
             Verdict::NoOrigin => (Grant::SameOrigin, false),
             Verdict::Granted(grant) => (grant, grant != Grant::SameOrigin),
             Verdict::Refused => return Route::Refuse(refused_origin(head, self.origins.any_listed())),
         };
-        match head.method {
-            Method::Options => Route::Preflight(grant),
-            Method::Post => match body_form(head, cross) {
-                Ok(form) => {
-                    let secure = forwarded.https.unwrap_or(false);
-                    Route::Bayeux(ReplyTo { wire: Wire::Json, grant, secure }, form)
-                }
-                Err(refusal) => Route::Refuse(Refusal { grant, ..refusal }),
-            },
-            Method::Get if head.header("upgrade").is_some() => {
-                let refusal = Refusal::new(Status::BadRequest, "WebSocket is not served here; use long-polling");
-                Route::Refuse(Refusal { kind: RefusalKind::Transport, ..refusal })
-            }
-            Method::Get | Method::Head | Method::Other => {
-                let text = "The Bayeux endpoint takes POST with a JSON array of messages";
-                let refusal = Refusal::new(Status::MethodNotAllowed, text);
-                Route::Refuse(Refusal { allow: Some("POST, OPTIONS"), grant, ..refusal })
-            }
+        let transports = self.offered(head, peer, transports);
+        let secure = forwarded.https.unwrap_or(false);
+        let to = ReplyTo { wire: Wire::Json, grant, secure, chunks: head.version == Version::Http11 };
+        let route = match plain {
+            Some(plain) => self.route_plain(head, peer, plain, to),
+            None => route_endpoint(head, to, cross, transports),
+        };
+        route.unwrap_or_else(|refusal| Route::Refuse(Refusal { grant, ..refusal }))
+    }
+
+    /// The connection types that this request may use, where these are offered to everyone. The page that shows all
+    /// techniques is ours, and so is what it asks for.
+    pub fn offered<'a>(&self, head: &Head<'_>, peer: Option<IpAddr>, transports: &'a [&'a str]) -> &'a [&'a str] {
+        if self.pages.shows() && self.is_ours(head, peer) { &framing::TRANSPORTS } else { transports }
+    }
+
+    /// Whether a browser says that the request comes from a page of this server. `Sec-Fetch-Site` is the field for it, but
+    /// is not sent with a WebSocket, nor over plain HTTP to another machine.
+    fn is_ours(&self, head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+        if let Some(site) = head.header("sec-fetch-site") {
+            return site.eq_ignore_ascii_case(b"same-origin");
+        }
+        let referer = || origin_of(head.header("referer").unwrap_or_default());
+        let origin = head.header("origin").unwrap_or_else(referer);
+        let forwarded = Forwarded::from_head(head, peer, &self.proxies);
+        self.origins.check(origin, head.host, forwarded.host) == Some(Grant::SameOrigin)
+    }
+
+    /// Whether a request without `Origin` comes from a page that is not this server's, and whose site is not allowed: scripts
+    /// and frames are loaded so. `Sec-Fetch-Site` says it, or else `Referer`.
+    fn is_foreign(&self, head: &Head<'_>, forwarded_host: Option<&str>) -> bool {
+        let site = head.header("sec-fetch-site");
+        let own = |site: &[u8]| site.eq_ignore_ascii_case(b"same-origin") || site.eq_ignore_ascii_case(b"none");
+        let referer = head.header("referer");
+        let allowed = || {
+            let origin = origin_of(referer.unwrap_or_default());
+            // Where it is said that the page is another one's, its host cannot make it ours.
+            let host = if site.is_none() { head.host } else { None };
+            self.origins.check(origin, host, forwarded_host.filter(|_| site.is_none())).is_some()
+        };
+        match site {
+            Some(site) => !own(site) && !allowed(),
+            None => referer.is_some() && !allowed(),
         }
     }
 
@@ -232,6 +287,98 @@ impl Site {
     }
 }
 
+/// A request to the endpoint.
+fn route_endpoint(head: &Head<'_>, to: ReplyTo, cross: bool, transports: &[&str]) -> Result<Route, Refusal> {
+    let offered = |name| transports.contains(&name);
+    match head.method {
+        Method::Options => Ok(Route::Preflight(to.grant)),
+        Method::Post => body_form(head, cross).map(|form| Route::Bayeux(to, form)),
+        Method::Get if handshake::is_meant(head) => {
+            if !offered("websocket") {
+                return Err(not_offered("websocket"));
+            }
+            let terms = Terms { protocols: &["bayeux", "cometd"], deflate: true };
+            let accepted = handshake::judge(head, &terms).map_err(|HttpError { status, reason }| Refusal {
+                kind: RefusalKind::Transport,
+                allow: (status == Status::MethodNotAllowed).then_some("GET"),
+                ..Refusal::new(status, reason)
+            })?;
+            Ok(Route::Upgrade(accepted))
+        }
+        Method::Get => route_get(head, to, transports),
+        Method::Head | Method::Other => Err(not_allowed()),
+    }
+}
+
+fn route_get(head: &Head<'_>, to: ReplyTo, transports: &[&str]) -> Result<Route, Refusal> {
+    let transport = match head.query {
+        _ if accepts(head, "text/event-stream") => "eventsource",
+        Some(query) if names(query, "iframe") => "iframe",
+        Some(query) if names(query, "message") => "callback-polling",
+        _ => return Err(not_allowed()),
+    };
+    if !transports.contains(&transport) {
+        return Err(not_offered(transport));
+    }
+    let wire = match transport {
+        "eventsource" => {
+            let id = head.path.rsplit('/').next().unwrap_or_default().to_owned();
+            return Ok(Route::Attach(ReplyTo { wire: Wire::EventStream, ..to }, id));
+        }
+        "iframe" => Wire::Script(callback(head.query, "iframe", "")?),
+        _ => Wire::Callback(callback(head.query, "jsonp", "jsonpcallback")?),
+    };
+    Ok(Route::Bayeux(ReplyTo { wire, ..to }, BodyForm::Query))
+}
+
+fn not_allowed() -> Refusal {
+    let text = "The Bayeux endpoint takes POST with a JSON array of messages";
+    Refusal { allow: Some("GET, POST, OPTIONS"), ..Refusal::new(Status::MethodNotAllowed, text) }
+}
+
+fn not_offered(transport: &str) -> Refusal {
+    let text = format!("{transport} is not among the transports of this server; see its option transports");
+    Refusal { kind: RefusalKind::Transport, ..Refusal::new(Status::BadRequest, text) }
+}
+
+/// Whether the `Accept` of a request names this type.
+pub(super) fn accepts(head: &Head<'_>, media_type: &str) -> bool {
+    head.elements("accept").any(|element| {
+        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(media_type.as_bytes())
+    })
+}
+
+/// Whether a query has a parameter of this name.
+fn names(query: &str, name: &str) -> bool {
+    query.split('&').any(|field| field.split('=').next() == Some(name))
+}
+
+/// The function that a script is to call: an identifier, or several with dots between them. Nothing has been done yet when
+/// it is not.
+fn callback(query: Option<&str>, name: &str, default: &str) -> Result<Rc<Box<str>>, Refusal> {
+    let fields = query.unwrap_or_default().split('&');
+    let value = fields.filter_map(|field| field.split_once('=')).find(|(own, _)| *own == name).map(|(_, value)| value);
+    let value = value.unwrap_or(default);
+    let is_identifier = |part: &str| {
+        let starts = part.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | '$'));
+        starts && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
+    };
+    if value.len() <= limits::CALLBACK_BYTES && value.split('.').all(is_identifier) {
+        return Ok(Rc::new(value.into()));
+    }
+    let text =
+        format!("{name}= must name a function, such as cb or app.cb, of up to {} letters", limits::CALLBACK_BYTES);
+    Err(Refusal { kind: RefusalKind::Batch, ..Refusal::new(Status::BadRequest, text) })
+}
+
+/// The origin of a URL, as far as it has one.
+fn origin_of(url: &[u8]) -> &[u8] {
+    let mut slashes = url.iter().enumerate().filter(|(_, byte)| matches!(byte, b'/' | b'?' | b'#'));
+    let end = slashes.nth(2).map_or(url.len(), |(at, _)| at);
+    url.get(..end).unwrap_or_default()
+}
+
 fn read_only() -> Refusal {
     Refusal { allow: Some("GET, HEAD"), ..Refusal::new(Status::MethodNotAllowed, "This page can only be read") }
 }
@@ -253,7 +400,8 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
 
 /// The refusal names the setting that would lift it.
 fn refused_origin(head: &Head<'_>, others_listed: bool) -> Refusal {
-    let sent = head.header("origin").unwrap_or_default();
+    let referer = || origin_of(head.header("referer").unwrap_or(b"unknown"));
+    let sent = head.header("origin").unwrap_or_else(referer);
     let origin = printable(sent);
     let host = printable(head.host.unwrap_or("none").as_bytes());
     // The line is there to be pasted into a shell or a file, so it holds nothing that either would act on.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::framing::Wire;
+use crate::http::origin::Grant;
 
 const NOW: u64 = 1_000;
 
@@ -13,11 +14,11 @@ impl Bench {
         Self { origins: OriginRule::default(), date: HttpDate::from_unix_ms(0) }
     }
     fn at(&self, now_ms: u64) -> Env<'_> {
-        Env { date: &self.date, origins: &self.origins, now_ms, ending: false }
+        Env { date: &self.date, origins: &self.origins, now_ms, stream_ms: 300_000, ending: false }
     }
 }
 
-const TO: ReplyTo = ReplyTo { wire: Wire::Json, grant: Grant::SameOrigin, secure: false };
+const TO: ReplyTo = ReplyTo { wire: Wire::Json, grant: Grant::SameOrigin, secure: false, chunks: true };
 
 fn body(conn: &Conn) -> String {
     let mut slices = [IoSlice::new(&[]); 8];
@@ -83,8 +84,7 @@ fn deadlines_of_head_and_body_are_absolute() {
     conn.progressed(Progress::HeadDone { expects_continue: false }, bench.at(NOW + 4_500));
     conn.progressed(Progress::InBody, bench.at(NOW + 9_000));
     assert_eq!(conn.deadline(&limits), Some(NOW + 4_500 + limits.body_ms));
-    let refusal = conn.timed_out(&limits, bench.at(NOW + 4_500 + limits.body_ms)).unwrap();
-    assert_eq!(refusal.status, Status::RequestTimeout);
+    assert_eq!(conn.timed_out(&limits, bench.at(NOW + 4_500 + limits.body_ms)), Overdue::Slow);
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn limit_linger_bytes() {
         (limits::LINGER_BYTES + 1, Step::Close),
     ] {
         let mut conn = Conn::new(None, NOW);
-        let refusal = conn.timed_out(&Limits::default(), bench.at(NOW));
-        assert!(refusal.is_none(), "an idle connection is closed in silence");
+        assert_eq!(conn.timed_out(&Limits::default(), bench.at(NOW)), Overdue::Nothing);
+        assert_eq!(conn.step(), Step::Close, "an idle connection is closed in silence");
         conn = Conn::new(None, NOW);
         conn.progressed(Progress::InHead, bench.at(NOW));
-        let refusal = conn.timed_out(&Limits::default(), bench.at(NOW + 5_000)).unwrap();
-        conn.fail(&refusal, bench.at(NOW));
+        assert_eq!(conn.timed_out(&Limits::default(), bench.at(NOW + 5_000)), Overdue::Slow);
+        conn.fail(&Refusal::too_slow(), bench.at(NOW));
         assert_eq!(conn.step(), Step::Write);
         conn.sent(conn.pending(), bench.at(NOW));
         assert_eq!(conn.step(), Step::ShutdownWrite);
@@ -146,6 +146,6 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     conn.sent(1, bench.at(NOW + 3));
     let due = conn.deadline(&limits).unwrap();
     assert_eq!(due, NOW + 3 + limits.write_ms);
-    assert!(conn.timed_out(&limits, bench.at(due)).is_none());
+    assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Nothing);
     assert_eq!(conn.step(), Step::Close);
 }

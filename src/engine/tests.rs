@@ -10,6 +10,10 @@ mod http;
 mod limits;
 mod meta;
 mod origin;
+#[cfg(feature = "demo")]
 mod pages;
+mod plain;
 mod reconfigure;
 mod sessions;
+mod sockets;
+mod streams;

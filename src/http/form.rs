@@ -116,6 +116,14 @@ pub fn fields<'b>(body: &'b [u8], name: &str, limits: &Limits) -> Result<Vec<Cow
     Ok(values)
 }
 
+/// Decodes the percent signs of a part of a path; a plus sign stands for itself. `None` if it does not decode to UTF-8.
+pub fn decode_path(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('+') {
+        return decode(text.replace('+', "%2B").as_bytes()).ok().map(|decoded| Cow::Owned(decoded.into_owned()));
+    }
+    decode(text.as_bytes()).ok()
+}
+
 /// Decodes a name or a value; borrowed if there is nothing to decode.
 fn decode(text: &[u8]) -> Result<Cow<'_, str>, HttpError> {
     let not_utf8 = HttpError::bad_request("a form that is not UTF-8");

@@ -23,7 +23,7 @@ pub mod origin;
 pub mod response;
 pub mod scan;
 #[cfg(test)]
-mod splits;
+pub(crate) mod splits;
 
 use response::Status;
 
@@ -49,7 +49,7 @@ impl HttpError {
 }
 
 /// Whether the byte may stand in a token: a method, a field name, a parameter (RFC 9110 section 5.6.2).
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

@@ -16,6 +16,9 @@ use super::origin::AllowedOrigin;
 /// The interim response that asks for the body of a request with `Expect: 100-continue` (RFC 9110 section 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// What a 426 must say (RFC 9110 section 15.5.22, RFC 6455 section 4.4). `Connection` is a list, and may stand twice.
+const UPGRADE_TO: &[u8] = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+
 /// A head without origin and cookie is shorter than this; one reservation serves it.
 const USUAL_HEAD_BYTES: usize = 320;
 
@@ -23,6 +26,8 @@ const USUAL_HEAD_BYTES: usize = 320;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Status {
+    /// 101: from here on the connection speaks WebSocket.
+    SwitchingProtocols = 101,
     /// 200: also for failures that Bayeux itself reports.
     Ok = 200,
     /// 204: preflights and health checks.
@@ -51,7 +56,7 @@ pub enum Status {
     ExpectationFailed = 417,
     /// 421: a `Host` that is not served here.
     MisdirectedRequest = 421,
-    /// 426: a WebSocket version that is not spoken here.
+    /// 426: a WebSocket version that is not spoken here; the head says which one is.
     UpgradeRequired = 426,
     /// 429: the peer asks too often.
     TooManyRequests = 429,
@@ -76,6 +81,7 @@ impl Status {
     /// The reason phrase of the status line.
     pub const fn phrase(self) -> &'static str {
         match self {
+            Self::SwitchingProtocols => "Switching Protocols",
             Self::Ok => "OK",
             Self::NoContent => "No Content",
             Self::NotModified => "Not Modified",
@@ -287,6 +293,9 @@ impl ResponseHead<'_> {
             out.extend_from_slice(methods.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
+        if self.status == Status::UpgradeRequired {
+            out.extend_from_slice(UPGRADE_TO);
+        }
         match &self.content {
             _ if matches!(self.status, Status::NoContent | Status::NotModified) => {}
             Some(content) => write_content(out, content),
@@ -408,6 +417,7 @@ mod tests {
     #[test]
     fn every_status_line() {
         let table = [
+            (Status::SwitchingProtocols, "101 Switching Protocols"),
             (Status::Ok, "200 OK"),
             (Status::NoContent, "204 No Content"),
             (Status::BadRequest, "400 Bad Request"),
@@ -523,6 +533,15 @@ mod tests {
         let content = Some(Content { disposition, ..Content::sized("text/javascript", 1) });
         let head = text(&ResponseHead { content, ..plain(&date) });
         assert!(head.contains("\r\nContent-Disposition: attachment; filename=\"f.txt\"\r\n"));
+    }
+
+    #[test]
+    fn an_upgrade_that_is_required_is_named() {
+        let date = date();
+        let head = text(&ResponseHead { status: Status::UpgradeRequired, ..plain(&date) });
+        let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+        assert!(head.ends_with(&format!("GMT\r\n{fields}Content-Length: 0\r\n\r\n")), "{head}");
+        assert!(!text(&plain(&date)).contains("Upgrade"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 /// Calls `read` with the pieces of each cut, demands the same verdict every time and returns it.
-pub(super) fn same_however_split<T: PartialEq + Debug>(input: &[u8], read: impl Fn(&[&[u8]]) -> T) -> T {
+pub(crate) fn same_however_split<T: PartialEq + Debug>(input: &[u8], read: impl Fn(&[&[u8]]) -> T) -> T {
     let whole = read(&[input]);
     for at in 0..=input.len() {
         let (left, right) = input.split_at(at);

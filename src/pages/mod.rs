@@ -62,6 +62,11 @@ impl Pages {
         self.demo = demo;
     }
 
+    /// Whether the demonstration is on.
+    pub fn shows(&self) -> bool {
+        self.demo && !self.table.is_empty()
+    }
+
     /// The file at a path.
     pub fn find(&self, path: &str) -> Option<&Page> {
         self.table.iter().find(|page| page.path == path && (self.demo || page.always))
@@ -77,12 +82,18 @@ fn table(_mount: &str) -> Vec<Page> {
 #[cfg(feature = "demo")]
 fn table(mount: &str) -> Vec<Page> {
     const SCRIPT: &str = "text/javascript;charset=UTF-8";
-    let index = include_str!("index.html").replace(MOUNT, mount).into_bytes();
     let file = |path, media_type, text: &'static str| Page::new(path, media_type, Cow::Borrowed(text.as_bytes()));
+    let html = |path, text: &str| {
+        let body = Cow::Owned(text.replace(MOUNT, mount).into_bytes());
+        Page { policy: Some(POLICY), ..Page::new(path, "text/html;charset=UTF-8", body) }
+    };
     vec![
-        Page { policy: Some(POLICY), ..Page::new("/", "text/html;charset=UTF-8", Cow::Owned(index)) },
+        html("/", include_str!("index.html")),
         file("/demo.css", "text/css;charset=UTF-8", include_str!("demo.css")),
         file("/demo.js", SCRIPT, include_str!("demo.js")),
+        html("/techniques", include_str!("techniques.html")),
+        file("/techniques.css", "text/css;charset=UTF-8", include_str!("techniques.css")),
+        file("/techniques.js", SCRIPT, include_str!("techniques.js")),
         Page { shared: true, always: true, ..file("/encke.js", SCRIPT, include_str!("encke.js")) },
     ]
 }
@@ -92,14 +103,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_knows_the_mount_and_the_module_is_there_without_it() {
+    fn the_pages_know_the_mount_and_the_module_is_there_without_it() {
         let mut pages = Pages::new("/bayeux", true);
-        let index = String::from_utf8(pages.find("/").unwrap().body.to_vec()).unwrap();
-        assert!(index.contains("/bayeux") && !index.contains(MOUNT), "{index}");
-        for path in ["/demo.css", "/demo.js", "/encke.js"] {
+        for path in ["/", "/techniques"] {
+            let html = String::from_utf8(pages.find(path).unwrap().body.to_vec()).unwrap();
+            assert!(html.contains("/bayeux") && !html.contains(MOUNT), "{html}");
+        }
+        for path in ["/demo.css", "/demo.js", "/techniques.css", "/techniques.js", "/encke.js"] {
             assert!(!pages.find(path).unwrap().body.is_empty(), "{path}");
         }
-        for path in ["", "/index.html", "/../Cargo.toml", "/encke.js/", "/ENCKE.JS"] {
+        for path in ["", "/index.html", "/../Cargo.toml", "/encke.js/", "/ENCKE.JS", "/techniques/"] {
             assert!(pages.find(path).is_none(), "{path}");
         }
         pages.show(false);

@@ -9,6 +9,7 @@ use mio::{Poll, Token, Waker};
 
 use crate::broker::policy::{AllowAll, Policy};
 use crate::broker::{self, token::Entropy};
+use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
 use crate::engine::{Engine, Parts};
 use crate::http::forwarded::TrustedProxies;
@@ -33,6 +34,10 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// The addresses and networks whose `X-Forwarded-*` header fields are believed: `loopback` and `unix` by default.
     pub trusted_proxies: Vec<String>,
+    /// Whether programs may publish with `POST /publish/<channel>`. Off by default.
+    pub http_api: bool,
+    /// The bearer token that they then need; without one they must be on this machine. None by default.
+    pub http_token: Option<String>,
     /// Whether the page at `/` is served that shows the server at work. Off by default.
     pub demo: bool,
     /// How long clients get to leave when the server is told to end. Default 10 s.
@@ -48,6 +53,8 @@ impl Default for Settings {
         Self {
             allowed_origins: Vec::new(),
             trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
+            http_api: false,
+            http_token: None,
             demo: false,
             shutdown_ms: 10_000,
             broker: broker::Config::default(),
@@ -150,10 +157,12 @@ impl Builder {
     /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
         check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
-        let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker, limits } = self.settings;
+        let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker, limits } =
+            self.settings;
         let site = Site {
             origins: OriginRule::new(&allowed_origins).map_err(invalid)?,
             proxies: TrustedProxies::parse(&trusted_proxies).map_err(invalid)?,
+            publishing: publishing(http_api, http_token),
             pages: Pages::new(&self.mount, demo),
             mount: self.mount,
         };
@@ -189,6 +198,14 @@ impl Builder {
             #[cfg(feature = "daemon")]
             signals: None,
         })
+    }
+}
+
+pub(super) fn publishing(http_api: bool, token: Option<String>) -> Publishing {
+    match (http_api, token) {
+        (false, _) => Publishing::Off,
+        (true, None) => Publishing::Local,
+        (true, Some(token)) => Publishing::Token(token),
     }
 }
 

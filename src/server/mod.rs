@@ -29,7 +29,7 @@ pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
 
-use builder::invalid;
+use builder::{invalid, publishing};
 use clock::Clock;
 use handle::Mail;
 use listen::Listener;
@@ -182,10 +182,12 @@ impl Server {
     /// # Errors
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
-        let Settings { allowed_origins, trusted_proxies, demo, shutdown_ms, broker, limits } = settings;
+        let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker, limits } =
+            settings;
         let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
         let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
-        self.engine.reconfigure(Change { origins, proxies, demo, broker, limits }).map_err(invalid)?;
+        let publishing = publishing(http_api, http_token);
+        self.engine.reconfigure(Change { origins, proxies, publishing, demo, broker, limits }).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         if self.accepting == Accepting::Full {
             self.accepting = Accepting::More;

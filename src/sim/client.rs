@@ -1,15 +1,18 @@
-//! A model long-poll client: what it does, and what it makes of the answers.
+//! A model client: what it does, and what it makes of the answers.
 //!
 //! Owns its session, its connections and its wishes. It keeps to the protocol as CometD's clients do: one connection holds
 //! the connect while another one publishes, or everything goes over one; a lost connection is replaced; advice is honoured.
 //! Its habits say how often it is untidy.
 
 mod answers;
+mod streams;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::frames;
 use super::invariants::{Ledger, SessionNo};
-use super::lane::{Alarm, Alarms, Asked, Call, Lane, What};
+use super::lane::{Alarm, Alarms, Asked, Call, Lane, Way, What};
 use super::network::WireId;
 use super::rng::Rng;
 use super::scenario::{Habits, Scenario};
@@ -32,6 +35,8 @@ pub(crate) struct Scene<'a, 'g> {
     pub(crate) scenario: &'a Scenario,
     /// Nobody publishes or is untidy any more.
     pub(crate) quiet: bool,
+    /// The server ends.
+    pub(crate) drained: bool,
 }
 
 impl Scene<'_, '_> {
@@ -79,6 +84,14 @@ struct Own {
     disconnected: bool,
     /// It has had two connects under way on two connections: either may have come first.
     twice: bool,
+    /// The rank of the newest way.
+    rank: u64,
+    /// Until when a connect may still arrive whose connection was closed behind it.
+    unsure_until: u64,
+    /// The highest rank of which something has come, and when that was first so.
+    proven: (u64, u64),
+    /// A connection over which all events come, and since when.
+    settled: Option<(WireId, u64)>,
 }
 
 /// See the [module](self).
@@ -87,8 +100,12 @@ pub(crate) struct Client {
     number: usize,
     rng: Rng,
     habits: Habits,
-    /// Whether everything goes over one connection.
+    /// Whether everything goes over one connection, as far as its transport allows.
     single: bool,
+    /// The transport that it uses now.
+    way: Way,
+    /// Whether a proxy stands between that passes on whole responses only.
+    proxied: bool,
     publisher: bool,
     mood: Mood,
     session: Option<Own>,
@@ -96,12 +113,18 @@ pub(crate) struct Client {
     lanes: BTreeMap<WireId, Lane>,
     poll: Option<WireId>,
     send: Option<WireId>,
+    /// The event source.
+    source: Option<WireId>,
+    /// No other one before.
+    source_after: u64,
     /// The advice to wait: no connect before.
     not_before: u64,
     cookie: Option<String>,
     serial: u64,
     /// A connection has been lost since the last answer to a connect.
     resuming: bool,
+    /// When it will be called to go on.
+    wakes: BTreeSet<u64>,
 }
 
 impl Client {
@@ -115,6 +138,8 @@ impl Client {
         Self {
             number,
             single: rng.chance(scenario.habits.single),
+            way: *rng.pick(scenario.ways),
+            proxied: rng.chance(scenario.habits.proxied),
             publisher: number < scenario.publishers,
             rng,
             habits: scenario.habits.clone(),
@@ -124,10 +149,20 @@ impl Client {
             lanes: BTreeMap::new(),
             poll: None,
             send: None,
+            source: None,
+            source_after: 0,
             not_before: 0,
             cookie: scenario.habits.one_browser.then(|| "BAYEUX_BROWSER=one-for-all".to_owned()),
             serial: 0,
             resuming: false,
+            wakes: BTreeSet::new(),
+        }
+    }
+
+    /// Wants to go on then.
+    fn wake_at(&mut self, at: u64, scene: &mut Scene<'_, '_>) {
+        if self.wakes.insert(at) {
+            scene.alarms.push(at, self.number, Alarm::GoOn);
         }
     }
 
@@ -140,13 +175,15 @@ impl Client {
 
     /// Whether it has got everything that was to be had at that time.
     pub(crate) fn is_served(&self, ledger: &Ledger, since: u64) -> bool {
-        self.session.as_ref().is_some_and(|session| ledger.is_caught_up(session.no, since))
+        // What comes when a response ends comes too late to be sure of anything before.
+        let late = self.proxied && self.way == Way::EventSource;
+        self.session.as_ref().is_some_and(|session| late || ledger.is_caught_up(session.no, since))
     }
 
     /// Does what an alarm is for.
     pub(crate) fn ring(&mut self, alarm: Alarm, scene: &mut Scene<'_, '_>) {
         match alarm {
-            Alarm::GoOn => {}
+            Alarm::GoOn => self.wakes.retain(|at| *at > scene.ground.now),
             Alarm::Publish => self.publish(scene),
             Alarm::Act => self.act(scene),
             Alarm::Return if self.mood == Mood::Away => {
@@ -156,17 +193,24 @@ impl Client {
                 }
             }
             Alarm::Overdue(wire, serial) => self.check_answered(wire, serial, scene),
+            Alarm::Retire(wire) => self.retire(wire, scene),
             Alarm::Return | Alarm::Server => {}
         }
         self.go_on(scene);
     }
 
-    fn check_answered(&self, wire: WireId, serial: u64, scene: &Scene<'_, '_>) {
-        let late = self.lanes.get(&wire).and_then(|lane| lane.calls.iter().find(|call| call.serial == serial));
-        if let Some(call) = late {
-            let waited = scene.now() - call.at;
-            panic!("client {} has no answer on connection {} after {waited} ms: {call:?}", self.number, wire.0);
+    fn check_answered(&mut self, wire: WireId, serial: u64, scene: &Scene<'_, '_>) {
+        let twice = self.session.as_ref().is_none_or(|session| session.twice);
+        let Some(lane) = self.lanes.get_mut(&wire) else { return };
+        let socket = lane.socket.is_some();
+        let Some(call) = lane.calls.iter_mut().find(|call| call.serial == serial && !call.forsaken) else { return };
+        if socket && twice && call.sole_connect().is_some() {
+            // An older one may have come later, and taken its place.
+            call.forsaken = true;
+            return;
         }
+        let waited = scene.now() - call.at;
+        panic!("client {} has no answer on connection {} after {waited} ms: {call:?}", self.number, wire.0);
     }
 
     /// Does what is to be done next, and sends what has been said.
@@ -175,9 +219,10 @@ impl Client {
             self.part(scene);
         }
         if self.mood == Mood::Active {
+            self.attach(scene);
             match &self.session {
                 None if self.is_asking(|what| *what == What::Handshake) => {}
-                _ if scene.now() < self.not_before => scene.alarms.push(self.not_before, self.number, Alarm::GoOn),
+                _ if scene.now() < self.not_before => self.wake_at(self.not_before, scene),
                 None => self.handshake(scene),
                 Some(_) => {
                     self.subscribe(scene);
@@ -193,7 +238,8 @@ impl Client {
     }
 
     fn is_asking(&self, wanted: impl Fn(&What) -> bool + Copy) -> bool {
-        self.lanes.values().flat_map(|lane| &lane.calls).any(|call| call.asks(wanted))
+        let calls = self.lanes.values().flat_map(|lane| &lane.calls);
+        calls.filter(|call| !call.forsaken).any(|call| call.asks(wanted))
     }
 
     /// Whether the newest connect is under way.
@@ -202,14 +248,50 @@ impl Client {
         self.is_asking(|what| matches!(what, What::Connect(serial) if Some(*serial) == newest))
     }
 
+    fn open_lane(&mut self, scene: &mut Scene<'_, '_>) -> WireId {
+        let wire = scene.ground.network.open(self.number, scene.ground.now);
+        self.lanes.insert(wire, Lane::new(scene.ground.now, self.proxied));
+        wire
+    }
+
+    /// Whether what has this role goes over the connection that polls.
+    fn goes_with_polls(&self, role: Role) -> bool {
+        let alone = self.single && matches!(self.way, Way::LongPolling | Way::WebSocket);
+        role == Role::Poll || alone
+    }
+
     fn lane(&mut self, role: Role, scene: &mut Scene<'_, '_>) -> WireId {
-        let poll = role == Role::Poll || self.single;
-        let place = if poll { &mut self.poll } else { &mut self.send };
-        *place.get_or_insert_with(|| {
-            let wire = scene.ground.network.open(self.number, scene.ground.now);
-            self.lanes.insert(wire, Lane::new(scene.ground.now));
-            wire
-        })
+        let poll = self.goes_with_polls(role);
+        if let Some(wire) = if poll { self.poll } else { self.send } {
+            return wire;
+        }
+        let wire = self.open_lane(scene);
+        *(if poll { &mut self.poll } else { &mut self.send }) = Some(wire);
+        if poll && self.way == Way::WebSocket {
+            self.upgrade(wire, scene);
+        }
+        wire
+    }
+
+    /// A request that is about to be written on a connection.
+    fn call(&mut self, wire: WireId, asked: Vec<Asked>, scene: &mut Scene<'_, '_>) -> Call {
+        let session = self.session.as_ref().map(|session| session.no);
+        let mut call =
+            Call { serial: self.serial, at: scene.now(), session, asked, way: self.way, rank: 0, forsaken: false };
+        if call.diverts() {
+            self.forsake();
+            call.rank = self.next_rank(wire, &call, scene);
+        }
+        let attached = call.asks(|what| *what == What::Attach);
+        let held = match self.way {
+            Way::Streaming if call.sole_connect().is_some() => scene.scenario.limits.stream_ms,
+            Way::EventSource if attached => scene.scenario.limits.stream_ms,
+            Way::LongPolling if call.sole_connect().is_some() => u64::from(scene.scenario.broker.timeout_ms),
+            Way::WebSocket => u64::from(scene.scenario.broker.timeout_ms) + scene.patience(),
+            _ => 0,
+        };
+        scene.alarms.push(call.at + held + scene.patience(), self.number, Alarm::Overdue(wire, self.serial));
+        call
     }
 
     /// Writes one request.
@@ -233,18 +315,27 @@ impl Client {
             asked.push(Asked { what, id, channel });
         }
         body.push(']');
-        let session = self.session.as_ref().map(|session| session.no);
-        let call = Call { serial: self.serial, at: scene.now(), session, asked };
-        let held = if call.sole_connect().is_some() { u64::from(scene.scenario.broker.timeout_ms) } else { 0 };
-        scene.alarms.push(call.at + held + scene.patience(), self.number, Alarm::Overdue(wire, self.serial));
+        let call = self.call(wire, asked, scene);
         let chunked = self.rng.chance(self.habits.chunked);
         let lane = self.lanes.get_mut(&wire).expect("just found or made");
-        speech::post(&mut lane.outgoing, self.cookie.as_deref(), &body, chunked);
+        if let Some(socket) = &mut lane.socket {
+            let out = if socket.frames.is_some() { &mut lane.outgoing } else { &mut socket.backlog };
+            socket.pings += frames::message(out, &body, &mut self.rng);
+            if call.diverts() {
+                let low = socket.path(wire, call.at).low;
+                socket.ranks = (if socket.ranked_by == 0 { call.rank } else { low }, call.rank);
+                socket.ranked_by = call.at + 2 * scene.patience();
+                socket.session = call.session;
+            }
+        } else {
+            speech::post(&mut lane.outgoing, self.cookie.as_deref(), &body, chunked);
+        }
         lane.calls.push_back(call);
     }
 
     fn handshake(&mut self, scene: &mut Scene<'_, '_>) {
-        let fields = r#","version":"1.0","supportedConnectionTypes":["websocket","long-polling"]"#.to_owned();
+        let fields =
+            r#","version":"1.0","supportedConnectionTypes":["websocket","streaming","long-polling"]"#.to_owned();
         self.ask(Role::Poll, vec![(What::Handshake, fields)], scene);
     }
 
@@ -276,7 +367,7 @@ impl Client {
     fn next_connect(&mut self) -> (What, String) {
         let session = self.session.as_mut().expect("only a session connects");
         session.connects += 1;
-        (What::Connect(session.connects), ",\"connectionType\":\"long-polling\"".to_owned())
+        (What::Connect(session.connects), format!(",\"connectionType\":\"{}\"", self.way.name()))
     }
 
     fn connect(&mut self, scene: &mut Scene<'_, '_>) {
@@ -295,7 +386,10 @@ impl Client {
         }
         let pause = self.rng.between((1, self.habits.publish_every_ms * 2));
         scene.alarms.push(scene.now() + pause, self.number, Alarm::Publish);
-        if self.mood != Mood::Active || self.session.is_none() {
+        // What is under way on one connection must not be overtaken on another one.
+        let place = if self.goes_with_polls(Role::Send) { self.poll } else { self.send };
+        let elsewhere = self.lanes.iter().any(|(wire, lane)| Some(*wire) != place && lane.publishes());
+        if self.mood != Mood::Active || self.session.is_none() || elsewhere {
             return;
         }
         for _ in 0..1 + self.rng.below(3) {
@@ -322,7 +416,9 @@ impl Client {
         if self.mood != Mood::Active || self.session.is_none() {
             return;
         }
-        let acts: [(u32, Act); 6] = [
+        let acts: [(u32, Act); 8] = [
+            (self.habits.switch, Self::switch),
+            (self.habits.ping, Self::ping),
             (self.habits.resubscribe, Self::change_mind),
             (self.habits.disconnect, Self::disconnect),
             (self.habits.vanish, Self::vanish),
@@ -377,25 +473,12 @@ impl Client {
     /// Closes the connection that polls, in one way or another, and goes on with a new one.
     fn drop_poll(&mut self, scene: &mut Scene<'_, '_>) {
         let Some(wire) = self.poll.take() else { return };
-        // A publish that is under way must not be overtaken by one on the next connection.
-        let busy =
-            self.lanes.get(&wire).is_some_and(|lane| lane.calls.iter().any(|call| call.sole_connect().is_none()));
-        if busy || self.rng.chance(500) {
-            scene.ground.network.abort(wire, scene.ground.now);
-        } else {
-            scene.ground.network.close(wire, scene.ground.now);
-            // The connect that is under way there may arrive after the next one.
-            if let Some(session) = &mut self.session {
-                session.twice = true;
-            }
-        }
-        self.forget_lane(wire, scene);
+        self.give_up(wire, scene);
     }
 
     /// Ends the sending side of the connection that polls; what still comes is read.
     fn finish_poll(&mut self, scene: &mut Scene<'_, '_>) {
-        let idle = |lane: &Lane| lane.calls.iter().all(|call| call.sole_connect().is_some());
-        let Some(wire) = self.poll.filter(|wire| self.lanes.get(wire).is_some_and(idle)) else { return };
+        let Some(wire) = self.poll.filter(|wire| self.lanes.get(wire).is_some_and(Lane::only_waits)) else { return };
         scene.ground.network.finish(wire, scene.ground.now);
         self.poll = None;
         if let Some(lane) = self.lanes.get_mut(&wire) {
@@ -405,13 +488,12 @@ impl Client {
 
     /// Sends another connect on another connection while the first is held.
     fn connect_twice(&mut self, scene: &mut Scene<'_, '_>) {
-        let held = |lane: &Lane| lane.calls.iter().all(|call| call.sole_connect().is_some()) && !lane.calls.is_empty();
+        let held = |lane: &Lane| lane.only_waits() && !lane.calls.is_empty();
         if self.single || !self.poll.is_some_and(|wire| self.lanes.get(&wire).is_some_and(held)) {
             return;
         }
         let Some(session) = &mut self.session else { return };
         session.twice = true;
-        scene.ledger.disorder(session.no);
         self.poll = None;
         let connect = self.next_connect();
         self.ask(Role::Poll, vec![connect], scene);

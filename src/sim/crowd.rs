@@ -8,6 +8,7 @@ use crate::engine::Command;
 use super::client::{Client, Scene};
 use super::invariants::Ledger;
 use super::lane::{Alarm, Alarms};
+use super::listener::Listener;
 use super::network::{Arrival, WireId};
 use super::rng::Rng;
 use super::scenario::Scenario;
@@ -21,11 +22,14 @@ const ARRIVE_WITHIN_MS: u64 = 1_000;
 /// See the [module](self).
 pub(crate) struct Crowd {
     clients: Vec<Client>,
+    /// Numbered after the clients.
+    listeners: Vec<Listener>,
     pub(crate) ledger: Ledger,
     alarms: Alarms,
     scenario: Scenario,
     rng: Rng,
     quiet: bool,
+    drained: bool,
 }
 
 impl Crowd {
@@ -33,7 +37,7 @@ impl Crowd {
     pub(crate) fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::of(seed, "crowd", 0);
         let mut alarms = Alarms::default();
-        for number in 0..scenario.clients {
+        for number in 0..scenario.clients + scenario.listeners {
             let at = rng.below(ARRIVE_WITHIN_MS);
             for alarm in [Alarm::GoOn, Alarm::Publish, Alarm::Act] {
                 alarms.push(at, number, alarm);
@@ -43,7 +47,15 @@ impl Crowd {
             alarms.push(0, SERVER, Alarm::Server);
         }
         let clients = (0..scenario.clients).map(|number| Client::new(number, seed, scenario)).collect();
-        Self { clients, ledger: Ledger::default(), alarms, scenario: scenario.clone(), rng, quiet: false }
+        let numbers = scenario.clients..scenario.clients + scenario.listeners;
+        let listeners = numbers.map(|number| Listener::new(number, seed)).collect();
+        let (ledger, scenario) = (Ledger::default(), scenario.clone());
+        Self { clients, listeners, ledger, alarms, scenario, rng, quiet: false, drained: false }
+    }
+
+    /// The server ends: connections may be closed, and are not taken.
+    pub(crate) fn be_drained(&mut self) {
+        self.drained = true;
     }
 
     /// Nobody publishes or is untidy any more.
@@ -62,6 +74,23 @@ impl Crowd {
     /// Everyone goes for good.
     pub(crate) fn leave(&mut self, ground: &mut Ground<'_>) {
         self.each(ground, None, |client, scene| client.leave(scene));
+        for number in 0..self.listeners.len() {
+            self.with_listener(ground, self.clients.len() + number, |listener, scene| listener.leave(scene));
+        }
+    }
+
+    /// Does something with one listener.
+    fn with_listener(
+        &mut self,
+        ground: &mut Ground<'_>,
+        number: usize,
+        act: impl FnOnce(&mut Listener, &mut Scene<'_, '_>),
+    ) {
+        let Self { clients, listeners, ledger, alarms, scenario, quiet, drained, .. } = self;
+        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: *quiet, drained: *drained };
+        if let Some(listener) = number.checked_sub(clients.len()).and_then(|place| listeners.get_mut(place)) {
+            act(listener, &mut scene);
+        }
     }
 
     /// Does something with one client, or with each.
@@ -71,8 +100,8 @@ impl Crowd {
         only: Option<usize>,
         mut act: impl FnMut(&mut Client, &mut Scene<'_, '_>),
     ) {
-        let Self { clients, ledger, alarms, scenario, quiet, .. } = self;
-        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: *quiet };
+        let Self { clients, ledger, alarms, scenario, quiet, drained, .. } = self;
+        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: *quiet, drained: *drained };
         for (number, client) in clients.iter_mut().enumerate() {
             if only.is_none_or(|only| only == number) {
                 act(client, &mut scene);
@@ -109,12 +138,16 @@ impl People for Crowd {
                 self.serve(ground);
             } else {
                 self.each(ground, Some(who), |client, scene| client.ring(alarm, scene));
+                self.with_listener(ground, who, |listener, scene| listener.ring(alarm, scene));
             }
         }
     }
 
     fn arrival(&mut self, wire: WireId, arrival: Arrival, ground: &mut Ground<'_>) {
         let owner = ground.network.owner(wire);
+        if owner >= self.clients.len() {
+            return self.with_listener(ground, owner, |listener, scene| listener.arrival(wire, arrival, scene));
+        }
         let mut arrival = Some(arrival);
         self.each(ground, Some(owner), |client, scene| {
             if let Some(arrival) = arrival.take() {

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{Census, Engine};
 use crate::limits::Limits;
 
+use super::network::WireId;
+
 /// The number of an event, which stands in its data. Later publishes of one publisher have higher ones.
 pub(crate) type Mark = usize;
 /// A session as its client knows it: an index into the book.
@@ -43,6 +45,31 @@ pub(crate) enum Kind {
     Crowded,
     /// A session was ended because too much was waiting for it.
     Overflow,
+    /// A client changed its transport.
+    Switched,
+    /// A stream ended with the advice to poll.
+    Fallback,
+    /// An event came over a stream of lines.
+    Streamed,
+    /// An event came over a WebSocket.
+    Pushed,
+    /// An event came over an event source.
+    Sourced,
+    /// An event came to someone who does not speak Bayeux.
+    Listened,
+    /// A stream or a connect ended because a newer connect took another way.
+    Moved,
+    /// A ping was answered.
+    Ponged,
+}
+
+/// The way on which an event came. Ways of a higher rank were taken later; of one rank, in an order that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) wire: WireId,
+    /// The least and the greatest rank that the way may have had.
+    pub(crate) low: u64,
+    pub(crate) high: u64,
 }
 
 /// How often what happened.
@@ -91,12 +118,12 @@ struct Seen {
     client: usize,
     windows: Vec<Window>,
     received: BTreeSet<Mark>,
-    /// The last event of each publisher on each channel.
-    last: BTreeMap<(usize, String), Mark>,
+    /// The last event of each publisher on each channel, on each connection.
+    on_wire: BTreeMap<(WireId, usize, String), Mark>,
+    /// The same for each rank of ways.
+    by_rank: BTreeMap<(usize, String), BTreeMap<u64, Mark>>,
     /// The latest time of a connect that was answered without events.
     caught_up: Option<u64>,
-    /// Its client has two connects under way at times, and so two paths.
-    disorderly: bool,
     /// Its end has been confirmed.
     ended: bool,
 }
@@ -161,11 +188,6 @@ impl Ledger {
         self.sessions.len() - 1
     }
 
-    /// A session's client has two connects under way.
-    pub(crate) fn disorder(&mut self, session: SessionNo) {
-        self.sessions[session].disorderly = true;
-    }
-
     /// A session's end has been confirmed.
     pub(crate) fn end(&mut self, session: SessionNo) {
         self.sessions[session].ended = true;
@@ -215,7 +237,7 @@ impl Ledger {
     }
 
     /// An event has come.
-    pub(crate) fn received(&mut self, session: SessionNo, channel: &str, data: &str, now: u64) {
+    pub(crate) fn received(&mut self, session: SessionNo, (channel, data): (&str, &str), path: Path, now: u64) {
         let mark = marks(data.as_bytes()).next().unwrap_or_else(|| panic!("an event that no one published: {data}"));
         let publication = self.publications.get(mark).expect("an event of a publish to come");
         let seen = &mut self.sessions[session];
@@ -231,10 +253,14 @@ impl Ledger {
         });
         assert!(wanted, "event {mark} on {channel} came to client {client}, who was not subscribed");
         assert!(seen.received.insert(mark), "event {mark} on {channel} came twice to client {client}");
-        let last = seen.last.insert((publication.by, channel.to_owned()), mark);
+        let by = publication.by;
+        let ranks = seen.by_rank.entry((by, channel.to_owned())).or_default();
+        let earlier = ranks.range(..path.low).map(|(_, last)| *last).max();
+        let last = seen.on_wire.insert((path.wire, by, channel.to_owned()), mark).max(earlier);
+        ranks.entry(path.high).and_modify(|last| *last = mark.max(*last)).or_insert(mark);
         assert!(
-            seen.disorderly || last.is_none_or(|last| last < mark),
-            "event {mark} on {channel} came to client {client} after {last:?} of the same publisher"
+            last.is_none_or(|last| last < mark),
+            "event {mark} on {channel} came to client {client} after {last:?} of the same publisher ({path:?})"
         );
     }
 

@@ -151,6 +151,8 @@ struct Wire {
     stall_until: u64,
     /// Sent by the server, not yet made into whole answers by the client.
     unread: Vec<u8>,
+    /// The server has ended its sending.
+    shut: bool,
 }
 
 /// All connections, and what is under way.
@@ -308,6 +310,7 @@ impl Network {
             full: false,
             stall_until: 0,
             unread: Vec::new(),
+            shut: false,
         });
         self.push(up_at, id, Due::Open);
         if self.happens(self.faults.reset) {
@@ -396,6 +399,7 @@ impl Network {
         if wire.server != ServerEnd::Open {
             return Write::Broken;
         }
+        assert!(!wire.shut, "connection {} is written to after its sending side was shut", id.0);
         if now < wire.stall_until || wire.room == 0 {
             wire.full = wire.room == 0;
             return Write::Full;
@@ -443,6 +447,7 @@ impl Network {
 
     /// Shuts the sending side.
     pub(crate) fn shut(&mut self, id: WireId, now: u64) {
+        self.wires[id.0].shut = true;
         self.push_down(id, Arrival::Fin, now);
     }
 

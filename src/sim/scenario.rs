@@ -8,6 +8,7 @@ use crate::limits::Limits;
 
 use super::crowd::Crowd;
 use super::invariants::{Kind, Tally};
+use super::lane::Way;
 use super::network::Faults;
 use super::world::{Setup, World};
 
@@ -42,6 +43,16 @@ pub(crate) struct Habits {
     pub(crate) finish_poll: u32,
     /// To send another connect while one is held.
     pub(crate) connect_twice: u32,
+    /// To go on with another transport.
+    pub(crate) switch: u32,
+    /// For the way that is left then: to be lost, and not left open or closed as it should be.
+    pub(crate) leave_badly: u32,
+    /// To ping the server.
+    pub(crate) ping: u32,
+    /// For a probe: not to be confirmed.
+    pub(crate) unconfirmed: u32,
+    /// For a client: to be behind a proxy that passes on whole responses only.
+    pub(crate) proxied: u32,
 }
 
 impl Habits {
@@ -60,6 +71,11 @@ impl Habits {
         drop_poll: 0,
         finish_poll: 0,
         connect_twice: 0,
+        switch: 0,
+        leave_badly: 0,
+        ping: 0,
+        unconfirmed: 0,
+        proxied: 0,
     };
 }
 
@@ -70,6 +86,10 @@ pub(crate) struct Scenario {
     pub(crate) clients: usize,
     /// How many of them publish.
     pub(crate) publishers: usize,
+    /// The transports that they use.
+    pub(crate) ways: &'static [Way],
+    /// How many listen by plain HTTP.
+    pub(crate) listeners: usize,
     /// How long everyone is busy.
     pub(crate) busy_ms: u64,
     pub(crate) habits: Habits,
@@ -101,6 +121,8 @@ pub(crate) fn calm() -> Scenario {
         name: "calm",
         clients: 6,
         publishers: 3,
+        ways: &[Way::LongPolling],
+        listeners: 0,
         busy_ms: 12_000,
         habits: Habits::TIDY,
         faults: Faults::NONE,
@@ -216,9 +238,86 @@ pub(crate) fn one_browser() -> Scenario {
     Scenario { name: "one browser", shows, never, habits, broker, ..calm() }
 }
 
+/// Every bound on time that only streams and WebSockets have is close enough to be met.
+fn short_streams() -> Limits {
+    Limits { heartbeat_ms: 1_500, stream_ms: 6_000, confirm_ms: 1_000, ping_ms: 1_300, ..Limits::default() }
+}
+
+/// Every transport, and clients that change theirs; no connection is lost: everything arrives exactly once.
+pub(crate) fn mixed() -> Scenario {
+    let habits = Habits { switch: 300, ping: 100, act_every_ms: 1_000, ..Habits::TIDY };
+    let shows = &[
+        Kind::Due,
+        Kind::Held,
+        Kind::Switched,
+        Kind::Streamed,
+        Kind::Pushed,
+        Kind::Sourced,
+        Kind::Listened,
+        Kind::Superseded,
+        Kind::Moved,
+        Kind::Ponged,
+    ];
+    let never = &[Kind::Lost, Kind::Unknown, Kind::Refused, Kind::Crowded, Kind::Overflow, Kind::Fallback];
+    let limits = short_streams();
+    Scenario { name: "mixed", shows, never, ways: Way::ALL, listeners: 2, habits, limits, ..calm() }
+}
+
+/// The same on a bad network, all the time and at any moment, and the way that is left is often lost.
+pub(crate) fn migrating() -> Scenario {
+    let habits = Habits {
+        switch: 700,
+        leave_badly: 600,
+        unconfirmed: 100,
+        ping: 50,
+        vanish: 40,
+        drop_poll: 200,
+        finish_poll: 100,
+        connect_twice: 100,
+        disconnect: 30,
+        act_every_ms: 500,
+        server_every_ms: 1_000,
+        dismiss: 100,
+        publish_every_ms: 300,
+        ..Habits::TIDY
+    };
+    let shows = &[
+        Kind::Due,
+        Kind::Lost,
+        Kind::Switched,
+        Kind::Streamed,
+        Kind::Pushed,
+        Kind::Sourced,
+        Kind::Listened,
+        Kind::Superseded,
+        Kind::Moved,
+        Kind::Fallback,
+        Kind::Dismissed,
+        Kind::Unknown,
+    ];
+    let never = &[Kind::Overflow, Kind::Refused, Kind::Crowded];
+    let limits = Limits { confirm_ms: 2_000, ..short_streams() };
+    let faults = Faults { split: 200, short_read: 50, reset: 200, ..lossy().faults };
+    let (clients, ways) = (6, Way::ALL);
+    Scenario { name: "migrating", shows, never, clients, ways, listeners: 2, habits, faults, limits, ..calm() }
+}
+
+/// Clients behind a proxy that holds the bytes of a response until it ends: streams are found out, and nothing is lost.
+pub(crate) fn buffered() -> Scenario {
+    let habits = Habits { proxied: 700, switch: 150, ..Habits::TIDY };
+    let shows = &[Kind::Due, Kind::Held, Kind::Fallback, Kind::Streamed, Kind::Sourced, Kind::Moved];
+    let never = &[Kind::Lost, Kind::Unknown, Kind::Refused, Kind::Crowded, Kind::Overflow];
+    let ways = &[Way::Streaming, Way::Streaming, Way::LongPolling, Way::EventSource];
+    Scenario { name: "buffered", shows, never, ways, habits, limits: short_streams(), ..calm() }
+}
+
+/// The server ends while everyone is busy.
+pub(crate) fn ending() -> Scenario {
+    Scenario { name: "ending", busy_ms: 5_000, shows: &[Kind::Due, Kind::Held], never: &[Kind::Lost], ..mixed() }
+}
+
 impl Scenario {
-    /// Plays it with a seed, checks everything, and tells what came out.
-    pub(crate) fn play(&self, seed: u64) -> Outcome {
+    fn world(&self, seed: u64) -> World<Crowd> {
         let repeat = format!("ENCKE_SIM_SEED={seed} cargo test -p encke sim   (scenario: {})", self.name);
         let setup = Setup {
             seed,
@@ -227,7 +326,41 @@ impl Scenario {
             faults: self.faults.clone(),
             repeat,
         };
-        let mut world = World::new(setup, Crowd::new(seed, self));
+        World::new(setup, Crowd::new(seed, self))
+    }
+
+    /// Plays it up to the end of the server: within the time that it is given, whatever is held and open ends.
+    pub(crate) fn play_to_the_end(&self, seed: u64) -> Outcome {
+        const WITHIN_MS: u64 = 3_000;
+        let mut world = self.world(seed);
+        world.run_for(self.busy_ms);
+        world.people.be_quiet();
+        world.people.be_drained();
+        world.drain(WITHIN_MS);
+        world.run_for(WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms);
+        assert!(world.engine.is_drained(), "not at its end: {:?}", world.engine.census());
+        self.leave(world)
+    }
+
+    /// Everyone goes, and nothing is left.
+    fn leave(&self, mut world: World<Crowd>) -> Outcome {
+        let now = world.now();
+        world.trace.note(now, None, "leaving");
+        let (people, mut ground) = world.people();
+        people.leave(&mut ground);
+        let timeout = u64::from(self.broker.timeout_ms);
+        let expiry = timeout + u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
+        let last = self.limits.idle_ms.max(timeout + self.limits.write_ms + self.limits.stream_ms.min(60_000) + expiry);
+        world.run_for(last + self.faults.patience_ms() + self.limits.idle_ms);
+        world.check_rest();
+        let mut tally = world.people.ledger.check();
+        tally.add(Kind::Overflow, world.engine.counters().overflows);
+        Outcome { hash: world.trace.hash(), tally }
+    }
+
+    /// Plays it with a seed, checks everything, and tells what came out.
+    pub(crate) fn play(&self, seed: u64) -> Outcome {
+        let mut world = self.world(seed);
         world.run_for(self.busy_ms);
 
         let quiet_since = world.now();
@@ -239,16 +372,6 @@ impl Scenario {
         // Who has just vanished comes back first; who waits for a place among the sessions gets one when another expires.
         world.run_for(3 * timeout + 3 * expiry + 10 * self.faults.patience_ms());
         world.people.check_served(quiet_since);
-
-        let now = world.now();
-        world.trace.note(now, None, "leaving");
-        let (people, mut ground) = world.people();
-        people.leave(&mut ground);
-        let last = self.limits.idle_ms.max(timeout + self.limits.write_ms + expiry);
-        world.run_for(last + self.faults.patience_ms() + self.limits.idle_ms);
-        world.check_rest();
-        let mut tally = world.people.ledger.check();
-        tally.add(Kind::Overflow, world.engine.counters().overflows);
-        Outcome { hash: world.trace.hash(), tally }
+        self.leave(world)
     }
 }

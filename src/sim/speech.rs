@@ -29,13 +29,35 @@ impl Response {
     }
 }
 
+/// A part of what comes on a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// A response with all of its body.
+    Whole(Response),
+    /// The head of one that goes on in chunks.
+    Begun(Response),
+    /// One chunk, and the bytes that it took on the wire.
+    Chunk(Vec<u8>, usize),
+    /// The end of the chunks, and the bytes that it took.
+    Over(usize),
+}
+
 /// Takes responses off the front of what has come.
 #[derive(Debug, Default)]
 pub(crate) struct Responses {
     bytes: Vec<u8>,
+    /// The head of a response in chunks has been taken, and not yet its end.
+    open: bool,
+    /// A proxy on the way passes a response on when it is complete, and not before.
+    behind_proxy: bool,
 }
 
 impl Responses {
+    /// Nothing has come.
+    pub(crate) fn new(behind_proxy: bool) -> Self {
+        Self { behind_proxy, ..Self::default() }
+    }
+
     /// More bytes have come.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -43,37 +65,113 @@ impl Responses {
 
     /// Whether a response has begun and not ended.
     pub(crate) fn is_amid(&self) -> bool {
-        !self.bytes.is_empty()
+        !self.bytes.is_empty() || self.open
     }
 
-    /// The next whole response.
-    pub(crate) fn next(&mut self) -> Option<Response> {
-        let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head = core::str::from_utf8(&self.bytes[..end]).expect("a response head is ASCII");
-        let mut lines = head.split("\r\n");
-        let start = lines.next().unwrap();
-        let status = start.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
-        let status: u16 = status.unwrap_or_else(|| panic!("not a status line: {start:?}"));
-        let mut fields = BTreeMap::new();
-        for line in lines {
-            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a header field: {line:?}"));
-            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{line:?}");
-            let twice = fields.insert(name.to_ascii_lowercase(), value.to_owned());
-            assert!(twice.is_none(), "twice in one response: {line:?}");
+    /// All that has come and is not a response.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// The next whole response, where no other kind comes.
+    pub(crate) fn whole(&mut self) -> Option<Response> {
+        match self.next()? {
+            Part::Whole(response) => Some(response),
+            part => panic!("not a whole response: {part:?}"),
         }
-        assert!(fields.contains_key("date"), "a response has a date: {head:?}");
-        let length: usize = match fields.get("content-length") {
-            Some(length) => length.parse().expect("a length in digits"),
-            None => panic!("a response without a length: {head:?}"),
+    }
+
+    /// The next part.
+    pub(crate) fn next(&mut self) -> Option<Part> {
+        if self.open {
+            let (chunk, size) = chunk(&self.bytes)?;
+            let chunk = chunk.to_vec();
+            self.bytes.drain(..size);
+            self.open = !chunk.is_empty();
+            return Some(if self.open { Part::Chunk(chunk, size) } else { Part::Over(size) });
+        }
+        let (response, chunked) = head(&self.bytes)?;
+        let start = response.size;
+        if chunked {
+            if self.behind_proxy && !is_complete(&self.bytes[start..]) {
+                return None;
+            }
+            self.bytes.drain(..start);
+            self.open = true;
+            return Some(Part::Begun(response));
+        }
+        let length = match (response.status, response.fields.get("content-length")) {
+            (101, None) => 0,
+            (_, Some(length)) => length.parse().expect("a length in digits"),
+            _ => panic!("a response without a length: {response:?}"),
         };
-        let size = end + 4 + length;
+        let size = start + length;
         if self.bytes.len() < size {
             return None;
         }
-        let body = self.bytes[end + 4..size].to_vec();
+        let body = self.bytes[start..size].to_vec();
         self.bytes.drain(..size);
-        Some(Response { status, fields, body, size })
+        Some(Part::Whole(Response { body, size, ..response }))
     }
+}
+
+/// The head at the front, and whether chunks follow it.
+fn head(bytes: &[u8]) -> Option<(Response, bool)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = core::str::from_utf8(&bytes[..end]).expect("a response head is ASCII");
+    let mut lines = head.split("\r\n");
+    let start = lines.next().unwrap();
+    let status = start.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+    let status: u16 = status.unwrap_or_else(|| panic!("not a status line: {start:?}"));
+    let mut fields = BTreeMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a header field: {line:?}"));
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{line:?}");
+        let twice = fields.insert(name.to_ascii_lowercase(), value.to_owned());
+        assert!(twice.is_none(), "twice in one response: {line:?}");
+    }
+    assert!(fields.contains_key("date"), "a response has a date: {head:?}");
+    let chunked = fields.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
+    assert!(!(chunked && fields.contains_key("content-length")), "{head:?}");
+    Some((Response { status, fields, body: Vec::new(), size: end + 4 }, chunked))
+}
+
+/// The chunk at the front, and its bytes on the wire; the last one is empty (RFC 9112 section 7.1).
+fn chunk(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let line = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let size = core::str::from_utf8(&bytes[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+    let size = size.unwrap_or_else(|| panic!("not the size of a chunk: {}", bytes.escape_ascii()));
+    let end = line + 2 + size;
+    let after = bytes.get(end..end + 2)?;
+    assert_eq!(after, b"\r\n", "a chunk is longer than its size: {}", bytes.escape_ascii());
+    Some((&bytes[line + 2..end], end + 2))
+}
+
+/// Whether the last chunk is there.
+fn is_complete(mut bytes: &[u8]) -> bool {
+    while let Some((content, size)) = chunk(bytes) {
+        if content.is_empty() {
+            return true;
+        }
+        bytes = &bytes[size..];
+    }
+    false
+}
+
+/// Writes a request without a body; `fields` are whole lines.
+pub(crate) fn get(out: &mut Vec<u8>, path: &str, cookie: Option<&str>, fields: &str) {
+    out.extend_from_slice(format!("GET {path} HTTP/1.1\r\nHost: comet.example\r\n{fields}").as_bytes());
+    if let Some(cookie) = cookie {
+        out.extend_from_slice(format!("Cookie: other=1; {cookie}\r\n").as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the request that makes a connection a WebSocket.
+pub(crate) fn upgrade(out: &mut Vec<u8>, cookie: Option<&str>) {
+    let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    get(out, "/cometd", cookie, fields);
 }
 
 /// Writes a request that carries a batch.
@@ -102,6 +200,8 @@ pub(crate) struct Advice {
     pub(crate) reconnect: String,
     pub(crate) interval: u64,
     pub(crate) timeout: u64,
+    /// The connection type to go on with.
+    pub(crate) fallback: Option<String>,
 }
 
 /// One message that has come.
@@ -149,7 +249,8 @@ impl Incoming {
             }
         };
         let (interval, timeout) = (number("interval"), number("timeout"));
-        Some(Advice { reconnect, interval, timeout })
+        let fallback = fields.get("connection-type").and_then(|name| serde_json::from_str(name.get()).ok());
+        Some(Advice { reconnect, interval, timeout, fallback })
     }
 }
 
@@ -161,9 +262,31 @@ fn responses_are_read_at_every_split_point() {
         let mut found = Vec::new();
         for part in [&text[..cut], &text[cut..]] {
             responses.push(part);
-            found.extend(core::iter::from_fn(|| responses.next()).map(|response| (response.status, response.body)));
+            found.extend(core::iter::from_fn(|| responses.whole()).map(|response| (response.status, response.body)));
         }
         assert_eq!(found, [(200, b"[]".to_vec()), (500, Vec::new())]);
         assert!(!responses.is_amid());
+    }
+}
+
+#[test]
+fn chunks_are_read_at_every_split_point_and_a_proxy_holds_them_back() {
+    let text = b"HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n1\r\n\n\r\n0\r\n\r\n";
+    for cut in 0..text.len() {
+        let mut responses = Responses { behind_proxy: cut % 2 == 0, ..Responses::default() };
+        let mut body = Vec::new();
+        for part in [&text[..cut], &text[cut..]] {
+            responses.push(part);
+            while let Some(part) = responses.next() {
+                match part {
+                    Part::Chunk(bytes, _) => body.extend(bytes),
+                    Part::Begun(_) | Part::Over(_) => {}
+                    Part::Whole(response) => panic!("{response:?}"),
+                }
+            }
+            assert!(body.is_empty() || !responses.behind_proxy || !responses.is_amid());
+        }
+        assert_eq!((body.as_slice(), responses.is_amid()), (&b"abc\n"[..], false));
     }
 }

@@ -44,7 +44,7 @@ impl People for Hands {
         match arrival {
             Arrival::Bytes(bytes) => {
                 hand.responses.push(&bytes);
-                while let Some(response) = hand.responses.next() {
+                while let Some(response) = hand.responses.whole() {
                     ground.network.digest(wire, response.size);
                     hand.come.push_back((ground.now, response));
                 }

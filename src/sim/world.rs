@@ -26,6 +26,8 @@ use super::trace::Trace;
 const START: Now = Now { mono_ms: 5_000, unix_ms: 1_795_210_000_000 };
 /// Slices of one gathering write; few, so that answers in many pieces take several writes.
 const SLICES: usize = 8;
+/// Connections up to which each is looked at after every turn.
+const FEW: usize = 100;
 /// Turns at one time that bring nothing before that counts as spinning.
 const IDLE_TURNS: u32 = 200;
 
@@ -92,6 +94,8 @@ pub(crate) struct World<P> {
     /// Whether this turn has brought anything.
     busy: bool,
     idle_turns: u32,
+    /// Connections are not taken any more.
+    closed: bool,
     /// The most connections written to in one turn since it was last set to 0.
     pub(crate) most_written: usize,
     /// Turns since the beginning.
@@ -106,6 +110,7 @@ impl<P: People> World<P> {
             mount: "/cometd".to_owned(),
             origins: OriginRule::default(),
             proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
+            publishing: Default::default(),
             pages: crate::pages::Pages::new("/cometd", false),
         };
         let watch = Watch::new(&limits);
@@ -124,9 +129,17 @@ impl<P: People> World<P> {
             watch,
             busy: false,
             idle_turns: 0,
+            closed: false,
             most_written: 0,
             turns: 0,
         }
+    }
+
+    /// Has the server end within the time.
+    pub(crate) fn drain(&mut self, within_ms: u64) {
+        self.trace.note(self.now, None, "the server ends");
+        self.closed = true;
+        self.engine.drain(within_ms, self.clock());
     }
 
     /// The time, ms.
@@ -237,6 +250,9 @@ impl<P: People> World<P> {
     }
 
     fn accept(&mut self, wire: WireId) {
+        if self.closed {
+            return self.network.shed(wire, self.now);
+        }
         match self.engine.accept(Some([192, 0, 2, 1].into()), self.clock()) {
             Ok(key) => {
                 self.wires.insert(key.to_bits(), wire);
@@ -386,6 +402,9 @@ impl<P: People> World<P> {
         self.idle_turns = if self.busy || written { 0 } else { self.idle_turns + 1 };
         assert!(self.idle_turns < IDLE_TURNS, "the loop spins: {:?}", self.engine.poll_timeout());
         self.watch.check(&self.engine, self.sockets.len());
+        if self.sockets.len() < FEW {
+            self.engine.check_links();
+        }
     }
 
     /// What must hold when everyone has left and every deadline has passed.

@@ -10,6 +10,7 @@ use crate::broker;
 use crate::broker::policy::{AllowAll, Policy};
 use crate::broker::token::{Entropy, SECRET_BYTES};
 use crate::clock::Now;
+use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Command, Engine, Parts, Wake};
@@ -32,6 +33,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) policy: Box<dyn Policy>,
     pub(super) demo: bool,
+    pub(super) publishing: Publishing,
 }
 
 /// Secrets that count up: all different, always the same.
@@ -163,6 +165,13 @@ impl Client {
         json!({"channel": "/meta/unsubscribe", "clientId": self.id, "subscription": subscription.into(), "id": "u"})
     }
 
+    /// A connect that names its transport.
+    pub(super) fn connect_by(&self, connection_type: &str) -> Value {
+        let mut connect = self.connect();
+        connect["connectionType"] = json!(connection_type);
+        connect
+    }
+
     pub(super) fn publish(&self, channel: &str, data: impl Into<Value>) -> Value {
         json!({"channel": channel, "clientId": self.id, "data": data.into(), "id": "p"})
     }
@@ -206,10 +215,11 @@ impl Bench {
             mount: "/cometd",
             origins: Vec::new(),
             proxies: vec!["loopback", "unix"],
-            broker: broker::Config::default(),
+            broker: broker::Config { transports: vec!["long-polling"], ..broker::Config::default() },
             limits: Limits::default(),
             policy: Box::new(AllowAll),
             demo: false,
+            publishing: Publishing::Off,
         };
         change(&mut setup);
         let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
@@ -217,6 +227,7 @@ impl Bench {
             mount: setup.mount.to_owned(),
             origins: OriginRule::new(&list(&setup.origins)).unwrap(),
             proxies: TrustedProxies::parse(&list(&setup.proxies)).unwrap(),
+            publishing: setup.publishing,
             pages: Pages::new(setup.mount, setup.demo),
         };
         // 2026-01-01T00:00:00Z, and a monotonic clock with another start.
@@ -394,9 +405,13 @@ impl Bench {
     }
 
     /// Every byte that has come and was not taken.
+    pub(super) fn bytes(&mut self, conn: ConnKey) -> Vec<u8> {
+        core::mem::take(&mut self.seen(conn).bytes)
+    }
+
+    /// The same as text.
     pub(super) fn raw(&mut self, conn: ConnKey) -> String {
-        let bytes = core::mem::take(&mut self.seen(conn).bytes);
-        String::from_utf8(bytes).unwrap()
+        String::from_utf8(self.bytes(conn)).unwrap()
     }
 
     /// Every response that has come.
@@ -434,6 +449,29 @@ impl Bench {
     pub(super) fn exchange_bare(&mut self, conn: ConnKey, bytes: &[u8]) -> String {
         self.give(conn, bytes);
         self.raw(conn)
+    }
+
+    /// What has come on a stream since the last time: the head, if it is among it, and the chunks put together; whether the
+    /// last one was among them.
+    pub(super) fn stream(&mut self, conn: ConnKey) -> (Option<String>, String, bool) {
+        let mut text = self.raw(conn);
+        let head = text.starts_with("HTTP/1.1 ").then(|| {
+            let (head, rest) = text.split_once("\r\n\r\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            text = rest;
+            head
+        });
+        let (mut body, mut rest) = (String::new(), text.as_str());
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no chunk: {text:?}"));
+            if size == 0 {
+                assert_eq!(after, "\r\n", "nothing behind the last chunk");
+                return (head, body, true);
+            }
+            body.push_str(&after[..size]);
+            rest = after[size..].strip_prefix("\r\n").unwrap();
+        }
+        assert_eq!(rest, "");
+        (head, body, false)
     }
 
     /// The server begins to end.

@@ -1,6 +1,6 @@
 //! The server's own files, and what is beside the endpoint.
 
-use super::bench::{Bench, Response};
+use super::bench::{Bench, Post, Response};
 
 fn demo(on: bool) -> Bench {
     Bench::with(|setup| setup.demo = on)
@@ -17,13 +17,16 @@ fn the_page_is_there_with_demo_and_the_module_always() {
         ("/", 200, 404, "text/html;charset=UTF-8"),
         ("/demo.css", 200, 404, "text/css;charset=UTF-8"),
         ("/demo.js", 200, 404, "text/javascript;charset=UTF-8"),
+        ("/techniques", 200, 404, "text/html;charset=UTF-8"),
+        ("/techniques.css", 200, 404, "text/css;charset=UTF-8"),
+        ("/techniques.js", 200, 404, "text/javascript;charset=UTF-8"),
         ("/encke.js", 200, 200, "text/javascript;charset=UTF-8"),
     ] {
         let response = get(&mut demo(true), path, "");
         assert_eq!((response.status, response.field("Content-Type")), (on, Some(media_type)), "{path}");
         assert_eq!(response.field("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(response.field("Cache-Control"), Some("no-cache"));
-        assert_eq!(response.field("Content-Security-Policy").is_some(), path == "/", "{path}");
+        assert_eq!(response.field("Content-Security-Policy").is_some(), media_type.contains("html"), "{path}");
         assert_eq!(get(&mut demo(false), path, "").status, off, "{path}");
     }
 }
@@ -47,9 +50,43 @@ fn a_file_that_the_browser_has_is_not_sent_again() {
 }
 
 #[test]
+fn pages_of_the_demonstration_may_use_all_transports_and_nobody_else() {
+    for (on, (name, value), allowed) in [
+        (true, ("Sec-Fetch-Site", "same-origin"), true),
+        (true, ("Sec-Fetch-Site", "same-site"), false),
+        (true, ("Sec-Fetch-Site", "none"), false),
+        (true, ("Origin", "http://h.example"), true),
+        (true, ("Referer", "https://h.example/techniques"), true),
+        (true, ("Referer", "https://h.example.evil.example/"), false),
+        (true, ("X-Nothing", "x"), false),
+        (false, ("Sec-Fetch-Site", "same-origin"), false),
+        (false, ("Referer", "http://h.example/"), false),
+    ] {
+        let mut b = Bench::with(|setup| {
+            setup.demo = on;
+            setup.broker.transports = vec!["long-polling"];
+        });
+        let client = b.client();
+        let conn = b.open();
+        b.give(conn, &Post::json(&client.connect_by("streaming")).field(name, value).bytes());
+        let text = b.raw(conn);
+        let told = (text.contains("chunked"), text.contains("/service/probe"), text.contains("301:streaming:"));
+        assert_eq!(told, (allowed, allowed, !allowed), "{on} {value}: {text}");
+
+        let client = b.client();
+        let messages = client.connect_by("callback-polling").to_string();
+        let query: String = messages.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let conn = b.open();
+        let get = format!("GET /cometd?message={query} HTTP/1.1\r\nHost: h.example\r\n{name}: {value}\r\n\r\n");
+        b.give(conn, get.as_bytes());
+        assert_eq!(b.raw(conn).is_empty(), allowed, "it is held, or refused: {on} {value}");
+    }
+}
+
+#[test]
 fn pages_of_any_site_may_load_the_module_and_nothing_else() {
     let mut b = demo(true);
-    for (path, origin) in [("/encke.js", Some("*")), ("/", None), ("/demo.js", None)] {
+    for (path, origin) in [("/encke.js", Some("*")), ("/", None), ("/demo.js", None), ("/techniques", None)] {
         let response = get(&mut b, path, "Origin: https://app.example\r\n");
         assert_eq!((response.status, response.field("Access-Control-Allow-Origin")), (200, origin), "{path}");
     }

@@ -14,6 +14,7 @@ fn change(origins: &[&str]) -> Change {
     Change {
         origins: OriginRule::new(&origins).unwrap(),
         proxies: TrustedProxies::default(),
+        publishing: Default::default(),
         demo: false,
         broker: broker::Config::default(),
         limits: Limits::default(),

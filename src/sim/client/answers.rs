@@ -6,19 +6,19 @@
 use std::collections::BTreeMap;
 
 use crate::sim::invariants::Kind;
-use crate::sim::lane::{Asked, Call, What};
+use crate::sim::lane::{Asked, Call, Way, What};
 use crate::sim::network::{Arrival, WireId};
-use crate::sim::speech::{Advice, Incoming, Response};
+use crate::sim::speech::{Advice, Incoming, Part, Response};
 
 use super::{Client, Mood, Own, Scene};
 
 /// One reply, with what it replies to.
-struct Replied<'a> {
-    call: &'a Call,
-    asked: &'a Asked,
-    message: &'a Incoming,
+pub(super) struct Replied<'a> {
+    pub(super) call: &'a Call,
+    pub(super) asked: &'a Asked,
+    pub(super) message: &'a Incoming,
     /// No events stand before it.
-    empty: bool,
+    pub(super) empty: bool,
 }
 
 impl Client {
@@ -36,48 +36,97 @@ impl Client {
     }
 
     fn read(&mut self, wire: WireId, bytes: &[u8], scene: &mut Scene<'_, '_>) {
-        if let Some(lane) = self.lanes.get_mut(&wire) {
-            lane.responses.push(bytes);
+        let Some(lane) = self.lanes.get_mut(&wire) else { return };
+        if lane.socket.as_ref().is_some_and(|socket| socket.frames.is_some()) {
+            self.read_frames(wire, bytes, scene);
+            return self.note_progress(wire, scene);
         }
+        lane.responses.push(bytes);
         while let Some(lane) = self.lanes.get_mut(&wire)
-            && let Some(response) = lane.responses.next()
+            && let Some(part) = lane.responses.next()
         {
-            scene.ground.network.digest(wire, response.size);
             lane.idle_since = scene.ground.now;
-            let call = lane.calls.pop_front();
-            let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
-            self.answered(&call, &response, scene);
-            let retired = self.poll != Some(wire) && self.send != Some(wire);
-            if retired && self.lanes.get(&wire).is_some_and(|lane| lane.calls.is_empty()) {
+            self.take(wire, &part, scene);
+            let retired = [self.poll, self.send, self.source].iter().all(|role| *role != Some(wire));
+            if retired && self.lanes.get(&wire).is_some_and(super::Lane::is_done) {
                 scene.ground.network.close(wire, scene.ground.now);
                 self.lanes.remove(&wire);
             }
         }
-        let amid = self.lanes.get(&wire).is_some_and(|lane| lane.responses.is_amid() && lane.calls.is_empty());
+        let amid = self.lanes.get(&wire).is_some_and(|lane| lane.responses.is_amid() && lane.is_done());
         assert!(!amid, "bytes that answer nothing on connection {}", wire.0);
+        self.note_progress(wire, scene);
+    }
+
+    fn take(&mut self, wire: WireId, part: &Part, scene: &mut Scene<'_, '_>) {
+        let response = match part {
+            Part::Whole(response) => response,
+            Part::Begun(response) => {
+                scene.ground.network.digest(wire, response.size);
+                return self.begun(wire, response, scene);
+            }
+            Part::Chunk(chunk, size) => {
+                scene.ground.network.digest(wire, *size);
+                return self.chunk(wire, chunk, scene);
+            }
+            Part::Over(size) => {
+                scene.ground.network.digest(wire, *size);
+                return self.ended(wire, scene);
+            }
+        };
+        scene.ground.network.digest(wire, response.size);
+        let Some(lane) = self.lanes.get_mut(&wire) else { return };
+        let call = lane.calls.pop_front();
+        let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
+        if call.asks(|what| *what == What::Upgrade) {
+            let rest = self.upgraded(wire, response);
+            return self.read_frames(wire, &rest, scene);
+        }
+        if call.asks(|what| *what == What::Attach) {
+            self.source = None;
+            self.source_after = scene.now() + 300;
+            assert_eq!(response.status, 404, "for {call:?}: {response:?}");
+            return self.is_unknown(&call, scene);
+        }
+        self.answered(wire, &call, response, scene);
     }
 
     /// The server has closed a connection, or the network has.
     fn server_closed(&mut self, wire: WireId, reset: bool, scene: &mut Scene<'_, '_>) {
         let Some(lane) = self.lanes.get(&wire) else { return };
         let idle = scene.now() + scene.patience() >= lane.idle_since + scene.scenario.limits.idle_ms;
-        let explained = idle || lane.finished || (reset && scene.scenario.faults.reset > 0);
+        let closing = lane.socket.as_ref().is_some_and(|socket| socket.closing);
+        let explained = idle || closing || lane.finished || scene.drained || (reset && scene.scenario.faults.reset > 0);
+        let socket_amid = lane
+            .socket
+            .as_ref()
+            .is_some_and(|socket| socket.frames.as_ref().is_some_and(crate::sim::frames::Frames::is_amid));
+        assert!(!(closing && socket_amid), "a WebSocket ends within a frame");
         assert!(
-            explained || (lane.calls.is_empty() && !lane.responses.is_amid()),
+            explained || (lane.socket.is_none() && lane.calls.is_empty() && !lane.responses.is_amid()),
             "the server closed connection {} of client {} with requests under way: {:?}",
             wire.0,
             self.number,
             lane.calls
         );
+        let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished;
+        assert!(!(left && lane.publishes()), "closed before its publishes were answered: {wire:?} {:?}", lane.calls);
+        if !reset {
+            scene.ground.network.close(wire, scene.ground.now);
+        }
         self.forget_lane(wire, scene);
     }
 
     /// A connection is no more: what was asked on it stays unanswered.
     pub(super) fn forget_lane(&mut self, wire: WireId, scene: &mut Scene<'_, '_>) {
         let Some(lane) = self.lanes.remove(&wire) else { return };
-        for role in [&mut self.poll, &mut self.send] {
+        for role in [&mut self.poll, &mut self.send, &mut self.source] {
             *role = role.filter(|own| *own != wire);
         }
+        if let Some(session) = self.session.as_mut().filter(|own| own.settled.is_some_and(|(at, _)| at == wire)) {
+            session.settled = None;
+        }
+        self.source_after = self.source_after.max(scene.now() + self.rng.between((1, 200)));
         for asked in lane.calls.iter().flat_map(|call| &call.asked) {
             scene.ledger.count(Kind::Unanswered);
             match (&asked.what, &mut self.session) {
@@ -88,6 +137,13 @@ impl Client {
                 _ => {}
             }
         }
+        // It may live on at the server; its events must not be taken for those of the next one.
+        if self.session.is_none()
+            && let Some(wire) = self.poll.filter(|wire| self.lanes.get(wire).is_some_and(super::Lane::is_socket))
+        {
+            self.poll = None;
+            self.leave_way(wire, scene);
+        }
         if self.mood == Mood::Leaving {
             self.mood = Mood::Gone;
         }
@@ -95,17 +151,15 @@ impl Client {
         self.not_before = self.not_before.max(scene.now() + self.rng.between((1, 200)));
     }
 
-    fn answered(&mut self, call: &Call, response: &Response, scene: &mut Scene<'_, '_>) {
+    fn answered(&mut self, wire: WireId, call: &Call, response: &Response, scene: &mut Scene<'_, '_>) {
         if response.status == 500 {
-            let newest = self.session.as_ref().filter(|session| Some(session.no) == call.session);
-            let superseded =
-                newest.is_none_or(|own| call.sole_connect().is_some_and(|serial| own.twice || serial < own.connects));
+            let superseded = call.sole_connect().is_some() && self.may_be_superseded(call);
             assert!(superseded && response.body.is_empty(), "a 500 for {call:?}: {response:?}");
             scene.ledger.count(Kind::Superseded);
             return;
         }
         assert_eq!(response.status, 200, "for {call:?}: {response:?}");
-        assert!(!response.closes(), "for {call:?}: {response:?}");
+        assert!(!response.closes() || scene.drained, "for {call:?}: {response:?}");
         let kind = response.fields.get("content-type").map(String::as_str);
         assert_eq!(kind, Some("application/json;charset=UTF-8"), "for {call:?}");
         if let Some(cookie) = response.cookie()
@@ -113,11 +167,14 @@ impl Client {
         {
             self.cookie = Some(cookie.to_owned());
         }
-        self.replies(call, &response.body, scene);
+        self.replies(wire, call, &response.body, scene);
     }
 
     /// Events first, then the replies in the order of the request, connect last.
-    fn replies(&mut self, call: &Call, body: &[u8], scene: &mut Scene<'_, '_>) {
+    fn replies(&mut self, wire: WireId, call: &Call, body: &[u8], scene: &mut Scene<'_, '_>) {
+        if call.asks(|what| matches!(what, What::Connect(_))) && call.way != Way::EventSource {
+            self.prove(call.rank, scene);
+        }
         let mut asked: Vec<&Asked> = call.asked.iter().collect();
         asked.sort_by_key(|asked| matches!(asked.what, What::Connect(_)));
         let connects = call.asks(|what| matches!(what, What::Connect(_)));
@@ -130,7 +187,8 @@ impl Client {
                 assert!(!replied && connects, "an event where none may be: {}", body.escape_ascii());
                 events += 1;
                 let session = call.session.expect("only a session connects");
-                scene.ledger.received(session, &channel, data, scene.ground.now);
+                scene.ledger.received(session, (&channel, data), call.path(wire), scene.ground.now);
+                self.came_by(call.path(wire), session, scene);
                 continue;
             }
             replied = true;
@@ -145,7 +203,7 @@ impl Client {
         assert!(asked.next().is_none(), "a reply is missing in {} for {call:?}", body.escape_ascii());
     }
 
-    fn reply(&mut self, replied: &Replied<'_>, scene: &mut Scene<'_, '_>) {
+    pub(super) fn reply(&mut self, replied: &Replied<'_>, scene: &mut Scene<'_, '_>) {
         let Replied { call, asked, message, empty } = *replied;
         let successful = message.is_successful();
         if let What::Publish(mark) = asked.what {
@@ -178,7 +236,7 @@ impl Client {
                 session.disconnected = true;
                 self.part(scene);
             }
-            What::Publish(_) | What::Handshake => {}
+            What::Publish(_) | What::Handshake | What::Upgrade | What::Attach | What::Confirm(_) => {}
         }
     }
 
@@ -198,6 +256,10 @@ impl Client {
             interval: 0,
             disconnected: false,
             twice: false,
+            rank: 0,
+            unsure_until: 0,
+            proven: (0, 0),
+            settled: None,
         });
     }
 
@@ -214,22 +276,36 @@ impl Client {
             Some(advice) if advice.reconnect == "none" => {
                 assert!(self.may_end(scene), "client {} was sent away for no reason", self.number);
                 scene.ledger.count(Kind::Dismissed);
+                if let Some(session) = &mut self.session {
+                    session.disconnected = true;
+                }
                 self.part(scene);
             }
             advice => {
+                let config = &scene.scenario.broker;
+                // Whose connects are answered at once comes at the pace of the others.
+                let aside = call.way == Way::EventSource && !scene.drained;
+                let timeout = if aside { 0 } else { u64::from(config.timeout_ms) };
                 assert!(advice.is_none_or(|advice| advice.reconnect == "retry"), "{advice:?}");
-                assert!(advice.is_none_or(|a| a.timeout == u64::from(scene.scenario.broker.timeout_ms)), "{advice:?}");
-                if empty {
+                assert!(advice.is_none_or(|advice| advice.timeout == timeout), "{advice:?}");
+                if empty && call.way == Way::LongPolling {
                     scene.ledger.caught_up(session.no, call.at);
                 }
                 if let Some(advice) = advice {
                     session.interval = advice.interval;
-                    let crowded = advice.interval > u64::from(scene.scenario.broker.interval_ms);
-                    if crowded {
+                    if advice.interval > u64::from(config.interval_ms) && !aside {
                         scene.ledger.count(Kind::Crowded);
                     }
                 }
                 self.not_before = scene.now() + session.interval;
+                if let Some(name) = advice.and_then(|advice| advice.fallback.as_ref()) {
+                    assert!(name == "long-polling" && call.way == Way::Streaming, "{advice:?}");
+                    scene.ledger.count(Kind::Fallback);
+                    self.way = if self.way == Way::Streaming { Way::LongPolling } else { self.way };
+                }
+                if call.way != self.way {
+                    self.not_before = scene.now();
+                }
             }
         }
     }
@@ -244,6 +320,9 @@ impl Client {
         }
         scene.ledger.end(session.no);
         self.session = None;
+        if let Some(wire) = self.source.take() {
+            self.leave_way(wire, scene);
+        }
         if self.mood == Mood::Leaving {
             self.mood = Mood::Gone;
             self.drop_lanes(|network, wire, now| network.close(wire, now), scene);
@@ -264,9 +343,16 @@ impl Client {
             let advice = message.advice().expect("who is unknown is told what to do");
             assert_eq!((advice.reconnect.as_str(), advice.interval), ("handshake", 0));
         }
-        let Some(session) = &self.session else { return };
+        self.is_unknown(call, scene);
+    }
+
+    /// The server does not know the session: that must have a reason.
+    fn is_unknown(&mut self, call: &Call, scene: &mut Scene<'_, '_>) {
+        let Some(session) = self.session.as_ref().filter(|session| Some(session.no) == call.session) else { return };
         let config = &scene.scenario.broker;
-        let lives = session.interval + u64::from(config.max_interval_ms);
+        // Advice may have been lost with a connection.
+        let interval = if self.resuming || session.twice { 0 } else { session.interval };
+        let lives = interval + u64::from(config.max_interval_ms);
         let early = call.at + scene.patience() < (session.alive_at + lives).saturating_sub(scene.patience());
         assert!(
             !early || self.may_end(scene),
@@ -276,5 +362,8 @@ impl Client {
         );
         scene.ledger.count(Kind::Unknown);
         self.session = None;
+        if let Some(wire) = self.source.take() {
+            self.leave_way(wire, scene);
+        }
     }
 }

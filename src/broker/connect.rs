@@ -1,0 +1,333 @@
+//! `/meta/connect` (Bayeux 1.0, "Connect Request"): when it is held, how it ends, where a session's events go.
+//!
+//! Owns the rules of holding, the advice of connect replies, and the streams that events take in place of replies. How a
+//! stream looks on a wire is not known here.
+
+use crate::bayeux::{Error, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice};
+use crate::clock::Now;
+use crate::reply::{Answer, Link, Ticket, Way};
+
+use super::outbox::Outbox;
+use super::policy::Verdict;
+use super::session::{Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Subscriptions, Told};
+use super::{Broker, End, Removal, Request, fail, reply_to};
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// There is no such session, or it is not this browser's.
+    SessionUnknown,
+    /// There are as many sessions as there may be.
+    SessionLimit,
+    /// That is no channel or pattern that can be subscribed to.
+    Channel,
+    /// The policy says no, for this reason.
+    Denied(String),
+}
+
+impl Broker {
+    /// Holds the connect, or answers it now: the first one of a session, one that came with other messages, one that asks
+    /// for no wait, one too many of a browser, and, unless events take another way, one for which something waits.
+    pub(super) fn connect(&mut self, request: &Request<'_>, message: &Message<'_>, sole: bool, answer: &mut Answer) {
+        if let Some(invalid) = message.invalid {
+            return fail(message, invalid.into(), answer);
+        }
+        let Some(key) = self.authenticate(request, message) else {
+            let advice = Some(self.advice(Reconnect::Handshake));
+            let reply = Reply { error: Some(Error::SessionUnknown), advice, ..reply_to(message, false) };
+            return answer.replies.push(|out| reply.write(out));
+        };
+        if request.way == Way::Refused {
+            return self.refuse_type(message, answer);
+        }
+        self.supersede(key);
+        let hold_ms = self.wished_hold(key, request.way, message);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let first = matches!(session.reach, Reach::New);
+        let waits = matches!(request.way, Way::Push | Way::Stream { .. }) || session.outbox.is_empty();
+        let advised = message.advice.is_some();
+        let wants_hold = self.holding && sole && !first && waits && hold_ms > 0;
+        let counted = if wants_hold { self.try_hold(key, request.way) } else { Some(false) };
+        // Faye opens its event stream before its first connect, which still names the transport of its handshake. That one
+        // is answered at once, and is no word on where events go.
+        if !first || request.way != Way::Answer {
+            self.divert(key, request.link, request.way, wants_hold && counted.is_some());
+        }
+        if let (true, Some(counted), Some(session)) = (wants_hold, counted, self.sessions.get_mut(key)) {
+            session.expires_ms = self.now_ms + hold_ms;
+            let hold = Hold { link: request.link, id: HeldId::keep(message.id), advised, counted };
+            return self.hold(key, hold, request.way, answer);
+        }
+        let crowded = counted.is_none();
+        self.counters.crowded += u64::from(crowded);
+        self.answering(key, request.link);
+        let reply = Reply { advice: self.news(key, request.way, crowded, advised), ..reply_to(message, true) };
+        answer.replies.push(|out| reply.write(out));
+        self.unload(key, request.link, answer);
+    }
+
+    fn refuse_type(&self, message: &Message<'_>, answer: &mut Answer) {
+        let types: Vec<_> = message.connection_type.iter().cloned().collect();
+        let advice = Some(self.advice(Reconnect::Handshake));
+        let reply = Reply { error: Some(Error::NoCommonConnectionType(&types)), advice, ..reply_to(message, false) };
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    /// How long the connect is to be held, ms.
+    fn wished_hold(&mut self, key: SessionKey, way: Way, message: &Message<'_>) -> u64 {
+        let most = self.limits.client_advice_ms;
+        let wish = message.advice.unwrap_or_default();
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.interval_ms = wish.interval.and_then(|interval| u32::try_from(interval.min(most)).ok());
+        }
+        match (way, wish.timeout) {
+            (Way::Aside | Way::Refused, _) | (Way::Stream { .. }, Some(0)) => 0,
+            (Way::Stream { hold_ms, .. }, _) => u64::from(hold_ms),
+            (Way::Answer | Way::Push, Some(timeout)) => timeout.min(most),
+            (Way::Answer | Way::Push, None) => u64::from(self.config.timeout_ms),
+        }
+    }
+
+    fn hold(&mut self, key: SessionKey, hold: Hold, way: Way, answer: &mut Answer) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let until_ms = match way {
+            Way::Stream { confirm_ms, .. } if confirm_ms > 0 => {
+                session.expires_ms.min(self.now_ms + u64::from(confirm_ms))
+            }
+            _ => session.expires_ms,
+        };
+        session.reach = Reach::Held(hold);
+        if let Some(Stream { flow: Flow::Unconfirmed(number), .. }) = session.stream {
+            answer.probe = Some(number);
+        }
+        self.parked += 1;
+        self.arm(key, until_ms);
+        self.list(key);
+        answer.replies.push_waiting(Ticket(key.to_bits()));
+    }
+
+    /// Has the session looked at in this turn, if there is something for it that can be given.
+    pub(super) fn list(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let wants = session.is_over() || (session.takes_events() && !session.outbox.is_empty());
+        if wants && !session.listed {
+            session.listed = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Decides where the events of a session go now that a connect has come. A stream that it had elsewhere ends.
+    fn divert(&mut self, key: SessionKey, link: Link, way: Way, held: bool) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let old = session.stream;
+        let stream = match way {
+            Way::Aside => return,
+            Way::Push => {
+                let new = Stream { link, flow: Flow::Open, lasts: Lasts::Link };
+                old.filter(|old| old.link == link).or(Some(new))
+            }
+            Way::Stream { confirm_ms, .. } if held => {
+                self.probe = self.probe.wrapping_add(1);
+                let flow = if confirm_ms > 0 { Flow::Unconfirmed(self.probe) } else { Flow::Open };
+                Some(Stream { link, flow, lasts: Lasts::Connect })
+            }
+            Way::Stream { .. } | Way::Answer | Way::Refused => None,
+        };
+        session.stream = stream;
+        if let Some(old) = old
+            && stream.is_none_or(|new| new.link != old.link)
+        {
+            self.end(key, old.link, End::Moved);
+        }
+    }
+
+    /// Whether the session may hold a connect, and if so, whether it counts as one of its browser's.
+    fn try_hold(&mut self, key: SessionKey, way: Way) -> Option<bool> {
+        let browser = self.sessions.get(key).and_then(|session| session.browser.as_ref());
+        match (self.config.max_sessions_per_browser, browser) {
+            (Some(most), Some(browser)) if way != Way::Push => self.browsers.try_hold(browser, most).then_some(true),
+            _ => Some(false),
+        }
+    }
+
+    /// Takes a held connect back from the session, without an answer; whether there was one.
+    pub(super) fn release_hold(&mut self, key: SessionKey) -> Option<Hold> {
+        let session = self.sessions.get_mut(key)?;
+        let hold = session.take_hold(session.held_by()?)?;
+        self.parked -= 1;
+        if let (Some(browser), true) = (&session.browser, hold.counted) {
+            self.browsers.release(browser);
+        }
+        Some(hold)
+    }
+
+    /// A newer connect has come: an earlier one that is still held ends.
+    fn supersede(&mut self, key: SessionKey) {
+        if let Some(hold) = self.release_hold(key) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
+            }
+            self.end(key, hold.link, End::Superseded);
+        }
+    }
+
+    /// The advice for a reply to a connect: at first, when it has changed, when the client sent some, and when the server
+    /// ends. Then clients are sent away without a pause, whatever the setting: some read it as seconds.
+    pub(super) fn news(&mut self, key: SessionKey, way: Way, crowded: bool, advised: bool) -> Option<ReplyAdvice> {
+        let (timeout, interval) = match (self.holding, crowded, way) {
+            (false, ..) => (self.config.timeout_ms, 0),
+            (true, true, _) => (self.config.timeout_ms, self.config.multi_session_interval_ms),
+            // Connects that are answered at once still come at the pace at which others end.
+            (true, false, Way::Aside) => (0, self.config.timeout_ms),
+            (true, false, _) => (self.config.timeout_ms, self.config.interval_ms),
+        };
+        let told = Told { timeout, interval, multiple_clients: crowded };
+        let session = self.sessions.get_mut(key)?;
+        // Who comes before it was told to has not heard of it: the answer that said so was lost.
+        let early = interval > 0 && self.now_ms < session.answered_ms + u64::from(interval) / 2;
+        let changed = session.told.replace(told) != Some(told) || early;
+        (changed || advised || !self.holding).then(|| ReplyAdvice {
+            reconnect: Reconnect::Retry,
+            interval: u64::from(interval),
+            timeout: u64::from(timeout),
+            multiple_clients: crowded,
+            connection_type: None,
+        })
+    }
+
+    /// Takes note if the message shows that its session's stream gets through.
+    pub(super) fn confirm(&mut self, key: SessionKey, message: &Message<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(stream @ Stream { flow: Flow::Unconfirmed(number), .. }) = session.stream else { return };
+        if message.ext_number("probe") != Some(u64::from(number)) {
+            return;
+        }
+        session.stream = Some(Stream { flow: Flow::Open, ..stream });
+        if matches!(session.reach, Reach::Held(_)) {
+            let until_ms = session.expires_ms;
+            self.arm(key, until_ms);
+        }
+        self.list(key);
+    }
+
+    /// The advice with which the held connect of a stream ends that was not confirmed in time; the log hears it once.
+    pub(super) fn advise_fallback(&mut self, key: SessionKey) -> ReplyAdvice {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.buffered
+        {
+            session.buffered = true;
+            self.counters.buffered += 1;
+        }
+        ReplyAdvice { connection_type: Some(self.config.fallback), ..self.advice(Reconnect::Retry) }
+    }
+
+    /// Gives a session a stream of its own, beside its connects: all its events go there from now on.
+    ///
+    /// # Errors
+    /// [`StreamError::SessionUnknown`]; nothing has changed then.
+    pub fn attach(&mut self, request: &Request<'_>, client_id: &str, now: Now) -> Result<Ticket, StreamError> {
+        self.now_ms = now.mono_ms;
+        let message = Message { client_id: Some(client_id.into()), ..Message::default() };
+        let key = self.authenticate(request, &message).ok_or(StreamError::SessionUnknown)?;
+        if self.sessions.get(key).is_some_and(|session| session.held_by().is_some()) {
+            self.supersede(key);
+            // It ends here, and its session has the time for another one.
+            self.away(key);
+        }
+        if self.sessions.get(key).is_some_and(|session| matches!(session.reach, Reach::Guest { .. })) {
+            return Err(StreamError::SessionUnknown);
+        }
+        self.divert(key, request.link, Way::Push, false);
+        self.list(key);
+        Ok(Ticket(key.to_bits()))
+    }
+
+    /// Makes a session that has nothing but a stream and one subscription. Once: it ends with the first events, or without
+    /// any after `timeout_ms`.
+    ///
+    /// # Errors
+    /// [`StreamError`]; there is no session then.
+    pub fn open(&mut self, request: &Request<'_>, pattern: &str, once: bool, now: Now) -> Result<Ticket, StreamError> {
+        self.now_ms = now.mono_ms;
+        let parsed = Pattern::parse(pattern).map_err(|_| StreamError::Channel)?;
+        if parsed.is_meta() || parsed.is_service() {
+            return Err(StreamError::Channel);
+        }
+        if self.sessions.len() >= self.limits.sessions {
+            self.counters.handshakes_refused += 1;
+            return Err(StreamError::SessionLimit);
+        }
+        self.may_listen(request, pattern)?;
+        let secret = self.entropy.secret();
+        let key = self.sessions.insert(Session {
+            secret,
+            reach: Reach::Guest { once },
+            stream: Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link }),
+            listed: false,
+            buffered: false,
+            told: None,
+            browser: None,
+            subscriptions: Subscriptions::None,
+            outbox: Outbox::default(),
+            stamp: 0,
+            timer: None,
+            answered_ms: self.now_ms,
+            expires_ms: self.now_ms,
+            interval_ms: None,
+        });
+        if once {
+            let wait_ms = if self.holding { u64::from(self.config.timeout_ms) } else { 0 };
+            self.arm(key, self.now_ms + wait_ms);
+        }
+        self.counters.sessions_added += 1;
+        self.add_subscription(key, parsed);
+        Ok(Ticket(key.to_bits()))
+    }
+
+    /// The policy's word on somebody who is not a client of the protocol.
+    fn may_listen(&mut self, request: &Request<'_>, pattern: &str) -> Result<(), StreamError> {
+        let message = |meta: Meta| Message { channel: Some(meta.as_str().into()), ..Message::default() };
+        let (shake, subscribe) = (message(Meta::Handshake), message(Meta::Subscribe));
+        let fresh = Pattern::parse(pattern).is_ok_and(|pattern| self.topics.find(pattern).is_none());
+        let mut verdicts = vec![self.policy.can_handshake(request.origin, &shake)];
+        if fresh {
+            verdicts.push(self.policy.can_create(request.origin, &subscribe, pattern));
+        }
+        verdicts.push(self.policy.can_subscribe(request.origin, &subscribe, pattern));
+        for verdict in verdicts {
+            if let Verdict::Deny { reason, .. } = verdict {
+                return Err(StreamError::Denied(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The link of a stream, or of a held connect, takes no more: it is gone, or about to be.
+    pub fn detached(&mut self, ticket: Ticket, link: Link, now: Now) {
+        self.now_ms = now.mono_ms;
+        let Some(key) = SessionKey::from_bits(ticket.0) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.flow_of(link).is_some() {
+            session.stream = None;
+            if matches!(session.reach, Reach::Guest { .. }) {
+                return self.remove(key, Removal::Expired);
+            }
+        }
+        if session.held_by() == Some(link) {
+            self.release_hold(key);
+            self.away(key);
+        }
+    }
+}
+
+/// Writes the reply to a connect that was held; successful unless there is an error.
+pub(super) fn write_connect_reply(
+    hold: &Hold,
+    error: Option<Error<'_>>,
+    advice: Option<ReplyAdvice>,
+    out: &mut Vec<u8>,
+) {
+    let id = hold.id.as_json().map(Id::from_kept);
+    let successful = error.is_none();
+    Reply { channel: Meta::Connect.as_str(), id, successful, error, advice, ..Reply::default() }.write(out);
+}

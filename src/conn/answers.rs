@@ -1,0 +1,239 @@
+//! The answers to requests, as HTTP responses.
+//!
+//! Owns when an exchange is over and what its response says. How a batch looks within is `framing`'s.
+
+use crate::bayeux::encode;
+use crate::framing::{Batch, Wire};
+use crate::http::origin::Grant;
+use crate::http::response::{self, Caching, Content, Cors, Length, Persistence, ResponseHead, SetCookie, Status};
+use crate::pages::Page;
+use crate::reply::{Answer, Ticket};
+
+use super::route::{PageForm, Refusal, ReplyTo};
+use super::{BROWSER_COOKIE, Conn, Env, Exchange, Phase, Several};
+
+/// The type of short answers for people.
+const TEXT: &str = "text/plain;charset=UTF-8";
+
+impl Conn {
+    /// Answers a request, or keeps it open for the replies that wait.
+    pub fn answer(&mut self, answer: &mut Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
+        if answer.replies.is_ready() {
+            return self.write_answer(answer, &to, persistence, env);
+        }
+        match answer.replies.sole_ticket() {
+            Some(ticket) if to.wire.is_stream() => self.open_stream(ticket, answer.probe, (to, persistence), env),
+            Some(ticket) if answer.events.is_empty() => self.park(ticket, to, persistence),
+            _ => {
+                self.wait(persistence);
+                let several = Several { answer: core::mem::take(answer), to, persistence };
+                self.exchange = Exchange::Several(Box::new(several));
+            }
+        }
+    }
+
+    /// Keeps a request open for its one reply.
+    pub fn park(&mut self, ticket: Ticket, to: ReplyTo, persistence: Persistence) {
+        self.wait(persistence);
+        self.exchange = Exchange::Sole { ticket, to, persistence };
+    }
+
+    /// A request is about to wait; if it is the last one, nothing is read after it.
+    pub(super) fn wait(&mut self, persistence: Persistence) {
+        if persistence == Persistence::Close && self.phase == Phase::Open {
+            self.phase = Phase::Last;
+            self.input = None;
+        }
+    }
+
+    /// What the request, or a session of this connection, waited for has come. Whether anything waits with this ticket.
+    pub fn fill(&mut self, ticket: Ticket, come: &Answer, env: Env<'_>) -> bool {
+        match core::mem::replace(&mut self.exchange, Exchange::None) {
+            Exchange::Sole { ticket: own, to, persistence } if own == ticket => {
+                self.write_answer(come, &to, persistence, env);
+                true
+            }
+            Exchange::Stream(stream) if stream.ticket == ticket => {
+                self.write_stream(stream, come, env);
+                true
+            }
+            Exchange::Socket(socket) => {
+                let known = socket.tickets.as_slice().contains(&ticket);
+                self.exchange = Exchange::Socket(socket);
+                if known {
+                    self.write_frames(come, env);
+                }
+                known
+            }
+            Exchange::Several(mut several) if several.answer.replies.waits_for(ticket) => {
+                several.answer.events.extend(come.events.iter().cloned());
+                several.answer.answered.extend(&come.answered);
+                let json: Vec<u8> = come.replies.ready().flatten().copied().collect();
+                several.answer.replies.fill(ticket, &json);
+                if several.answer.replies.is_ready() {
+                    self.write_answer(&several.answer, &several.to, several.persistence, env);
+                } else {
+                    self.exchange = Exchange::Several(several);
+                }
+                true
+            }
+            other => {
+                self.exchange = other;
+                false
+            }
+        }
+    }
+
+    /// The request will not get its answer: HTTP 500 without a body, or the end of a stream. A WebSocket is not a request.
+    pub fn abandon(&mut self, ticket: Ticket, env: Env<'_>) {
+        match core::mem::replace(&mut self.exchange, Exchange::None) {
+            Exchange::Sole { ticket: own, to, persistence } if own == ticket => {
+                self.write_bare(Status::InternalServerError, to.grant, persistence, env);
+            }
+            Exchange::Stream(stream) if stream.ticket == ticket => self.end_stream(*stream, env),
+            other => self.exchange = other,
+        }
+    }
+
+    fn write_answer(&mut self, answer: &Answer, to: &ReplyTo, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
+        let batch = Batch { events: &answer.events, replies: &answer.replies };
+        let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
+        let opening = if to.wire.is_stream() { to.wire.opening(None) } else { Vec::new() };
+        let bytes = opening.len() + batch.len(&to.wire);
+        let head = ResponseHead {
+            status: Status::Ok,
+            persistence,
+            date: env.date,
+            content: Some(Content {
+                media_type: to.wire.media_type(),
+                length: Length::Known(bytes),
+                disposition: to.wire.disposition(),
+                policy: None,
+            }),
+            cors: env.origins.cors(to.grant),
+            set_cookie: cookie,
+            allow: None,
+            caching: Caching::NoStore,
+        };
+        self.begin_output(env);
+        let out = self.output.buffer();
+        head.write(out);
+        out.extend_from_slice(&opening);
+        batch.write(&to.wire, &mut self.output);
+        for ticket in &answer.answered {
+            self.listeners.push(*ticket);
+        }
+        self.written_out(persistence, env);
+    }
+
+    /// A response without a body.
+    fn write_bare(&mut self, status: Status, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
+        let head = ResponseHead {
+            status,
+            persistence,
+            date: env.date,
+            content: None,
+            cors: env.origins.cors(grant),
+            set_cookie: None,
+            allow: None,
+            caching: Caching::NoStore,
+        };
+        self.begin_output(env);
+        head.write(self.output.buffer());
+        self.written_out(persistence, env);
+    }
+
+    /// Answers a health check or an `OPTIONS` outside the endpoint.
+    pub fn answer_no_content(&mut self, persistence: Persistence, env: Env<'_>) {
+        self.write_bare(Status::NoContent, Grant::SameOrigin, persistence, env);
+    }
+
+    /// Answers a CORS preflight.
+    pub fn answer_preflight(&mut self, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        let persistence = env.settle(persistence);
+        self.begin_output(env);
+        response::preflight(self.output.buffer(), persistence, env.date, env.origins.cors(grant));
+        self.written_out(persistence, env);
+    }
+
+    /// Answers whether the server takes requests: 200, or 503 while it is ending.
+    pub fn answer_health(&mut self, body: bool, persistence: Persistence, env: Env<'_>) {
+        let (status, text) = if env.ending { (Status::ServiceUnavailable, "ending\n") } else { (Status::Ok, "ok\n") };
+        let head = ResponseHead {
+            status,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(Content::sized(TEXT, text.len())),
+            cors: Cors::None,
+            set_cookie: None,
+            allow: None,
+            caching: Caching::NoStore,
+        };
+        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
+    }
+
+    /// Answers that an event has been published to this channel.
+    pub fn answer_published(&mut self, channel: &str, grant: Grant, persistence: Persistence, env: Env<'_>) {
+        let mut body = b"{\"successful\":true,\"channel\":".to_vec();
+        encode::string(&mut body, channel);
+        body.extend_from_slice(b"}\n");
+        let head = ResponseHead {
+            status: Status::Ok,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(Content::sized(Wire::Json.media_type(), body.len())),
+            cors: env.origins.cors(grant),
+            set_cookie: None,
+            allow: None,
+            caching: Caching::NoStore,
+        };
+        self.write_whole(&head, &body, env);
+    }
+
+    /// Answers with a file of the server's own.
+    pub fn answer_page(&mut self, page: &Page, form: PageForm, persistence: Persistence, env: Env<'_>) {
+        let content = Content { policy: page.policy, ..Content::sized(page.media_type, page.body.len()) };
+        let (status, body) = match form {
+            PageForm::Whole => (Status::Ok, &*page.body),
+            PageForm::Head => (Status::Ok, &[][..]),
+            PageForm::Known => (Status::NotModified, &[][..]),
+        };
+        let head = ResponseHead {
+            status,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(content),
+            cors: if page.shared { Cors::Any } else { Cors::None },
+            set_cookie: None,
+            allow: None,
+            caching: Caching::Revalidate(page.tag),
+        };
+        self.write_whole(&head, body, env);
+    }
+
+    fn write_whole(&mut self, head: &ResponseHead<'_>, body: &[u8], env: Env<'_>) {
+        self.begin_output(env);
+        let out = self.output.buffer();
+        head.write(out);
+        out.extend_from_slice(body);
+        self.written_out(head.persistence, env);
+    }
+
+    /// Refuses a request; the connection goes on. A `HEAD` gets no body.
+    pub fn refuse(&mut self, refusal: &Refusal, body: bool, persistence: Persistence, env: Env<'_>) {
+        let text = format!("{}\n", refusal.text);
+        let head = ResponseHead {
+            status: refusal.status,
+            persistence: env.settle(persistence),
+            date: env.date,
+            content: Some(Content::sized(TEXT, text.len())),
+            cors: env.origins.cors(refusal.grant),
+            set_cookie: None,
+            allow: refusal.allow,
+            caching: Caching::NoStore,
+        };
+        self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
+    }
+}

@@ -1,0 +1,126 @@
+//! Plain HTTP for those who do not speak Bayeux: `GET /events/<channel-or-pattern>`, `POST /publish/<channel>`.
+//!
+//! Owns what such a request looks like and who may publish with one.
+
+use core::net::IpAddr;
+
+use crate::framing::Wire;
+use crate::http::authority::Authority;
+use crate::http::form;
+use crate::http::head::{Head, Method};
+use crate::http::response::Status;
+
+use super::route::{Refusal, ReplyTo, Route, Site, accepts};
+
+/// Below it one listens.
+const EVENTS: &str = "/events/";
+/// Below it one publishes.
+const PUBLISH: &str = "/publish/";
+
+/// Who may publish by plain HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Publishing {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Programs on this machine that speak to it directly and mean it: from a loopback address, with a loopback `Host`,
+    /// and without a sign of a proxy or of a page.
+    Local,
+    /// Whoever has this bearer token (RFC 6750 section 2.1).
+    Token(String),
+}
+
+/// What a path outside the endpoint asks for, with a channel or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    Events(String),
+    Publish(String),
+}
+
+impl Site {
+    /// What the path asks for. An endpoint at the root has every path.
+    pub(super) fn plain(&self, path: &str) -> Option<Plain> {
+        if self.mount == "/" {
+            return None;
+        }
+        let channel = |rest: &str| form::decode_path(rest).map_or_else(String::new, |rest| format!("/{rest}"));
+        if let Some(rest) = path.strip_prefix(EVENTS) {
+            return Some(Plain::Events(channel(rest)));
+        }
+        path.strip_prefix(PUBLISH).map(|rest| Plain::Publish(channel(rest)))
+    }
+
+    pub(super) fn route_plain(
+        &self,
+        head: &Head<'_>,
+        peer: Option<IpAddr>,
+        plain: Plain,
+        to: ReplyTo,
+    ) -> Result<Route, Refusal> {
+        if head.method == Method::Options {
+            return Ok(Route::Preflight(to.grant));
+        }
+        let only = |allow| {
+            let text = format!("Only {allow} here");
+            Err(Refusal { allow: Some(allow), ..Refusal::new(Status::MethodNotAllowed, text) })
+        };
+        match (plain, head.method) {
+            (Plain::Events(pattern), Method::Get) => {
+                let wires = [
+                    ("text/event-stream", Wire::Events),
+                    ("application/x-ndjson", Wire::Ndjson),
+                    ("multipart/x-mixed-replace", Wire::Multipart),
+                ];
+                let wire = wires.into_iter().find(|(name, _)| accepts(head, name)).map_or(Wire::Json, |(_, wire)| wire);
+                Ok(Route::Listen(ReplyTo { wire, ..to }, pattern))
+            }
+            (Plain::Publish(channel), Method::Post) => {
+                self.may_publish(head, peer)?;
+                Ok(Route::Publish(to, channel))
+            }
+            (Plain::Events(_), _) => only("GET, OPTIONS"),
+            (Plain::Publish(_), _) => only("POST, OPTIONS"),
+        }
+    }
+
+    fn may_publish(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<(), Refusal> {
+        match &self.publishing {
+            Publishing::Off => {
+                Err(Refusal::new(Status::NotFound, "Publishing by plain HTTP is off; the option http-api turns it on"))
+            }
+            Publishing::Local if is_local(head, peer) => Ok(()),
+            Publishing::Local => Err(Refusal::new(
+                Status::Forbidden,
+                "Without http-token only programs on the server's own machine may publish, directly and not by a name",
+            )),
+            Publishing::Token(token) if has_token(head, token) => Ok(()),
+            Publishing::Token(_) => Err(Refusal::new(
+                Status::Unauthorized,
+                "Publishing needs the token of the option http-token: Authorization: Bearer ...",
+            )),
+        }
+    }
+}
+
+/// Whether the request was made on this machine, by a program that knows what it does: a page that a name was bound to
+/// this machine for has another `Host`, and what a proxy passes on shows that.
+fn is_local(head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+    let host = head.host.and_then(|host| Authority::parse(host.as_bytes()));
+    let here = host.is_some_and(|host| {
+        let bare = host.host.trim_start_matches('[').trim_end_matches(']');
+        bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    let forwarded = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+    let direct = forwarded.iter().all(|name| head.header(name).is_none());
+    peer.is_none_or(|peer| peer.to_canonical().is_loopback()) && here && direct
+}
+
+/// Whether the request has the token. Takes as long for a token that begins right as for any other.
+fn has_token(head: &Head<'_>, token: &str) -> bool {
+    let mut values = head.values("authorization");
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Some((scheme, sent)) = value.split_at_checked("Bearer ".len()) else { return false };
+    let sent = sent.trim_ascii();
+    let same = sent.iter().zip(token.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
+    scheme.eq_ignore_ascii_case(b"Bearer ") && sent.len() == token.len() && same
+}

@@ -1,0 +1,178 @@
+//! A connection that is a WebSocket (RFC 6455).
+//!
+//! Owns which sessions it serves, its pings and its closing. The codec of frames is `ws`, what a batch looks like in them is
+//! `framing`'s.
+
+use crate::framing::{Batch, Wire};
+use crate::limits::Limits;
+use crate::reply::{Answer, Ticket};
+use crate::ws::close::CloseCode;
+use crate::ws::write;
+
+use super::{Conn, Env, Exchange, Overdue, Phase, Stage, Tickets};
+
+/// Pings without an answer after which a peer is gone, count.
+const MISSED_PINGS: u8 = 2;
+
+/// A WebSocket.
+#[derive(Debug)]
+pub struct Socket {
+    /// Sessions whose events go here.
+    pub(super) tickets: Tickets,
+    /// The browser cookie of the request that opened it.
+    #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
+    cookie: Option<Box<Vec<u8>>>,
+    /// Whether compressed messages may come, and go.
+    pub(super) deflate: bool,
+    /// Pings sent since something was heard, count.
+    pings: u8,
+    /// When it ends at the latest, ms.
+    pub(super) until_ms: u64,
+}
+
+impl Socket {
+    /// A WebSocket that serves nobody yet.
+    pub fn new(cookie: Option<&[u8]>, deflate: bool) -> Self {
+        Self {
+            tickets: Tickets::None,
+            cookie: cookie.map(|cookie| Box::new(cookie.to_vec())),
+            deflate,
+            pings: 0,
+            until_ms: u64::MAX,
+        }
+    }
+
+    /// Whether compressed messages may come, and go.
+    pub fn deflates(&self) -> bool {
+        self.deflate
+    }
+
+    /// The browser cookie of the request that opened it, which counts for all its frames.
+    pub fn cookie(&self) -> Option<&[u8]> {
+        self.cookie.as_deref().map(Vec::as_slice)
+    }
+
+    /// When it is to be closed, or pinged, ms. `since_ms`: when something was heard or it was pinged.
+    pub(super) fn deadline(&self, since_ms: u64, limits: &Limits) -> Option<u64> {
+        let quiet = match (self.tickets.as_slice().is_empty(), limits.ping_ms) {
+            (true, _) => Some(limits.idle_ms),
+            (false, 0) => None,
+            (false, ping_ms) => Some(u64::from(ping_ms)),
+        };
+        let quiet = quiet.map_or(u64::MAX, |ms| since_ms.saturating_add(ms));
+        Some(self.until_ms.min(quiet)).filter(|at| *at != u64::MAX)
+    }
+
+    pub(super) fn is_aged(&self, env: Env<'_>) -> bool {
+        self.until_ms <= env.now_ms
+    }
+}
+
+impl Conn {
+    /// The WebSocket that it is.
+    pub fn socket(&self) -> Option<&Socket> {
+        match &self.exchange {
+            Exchange::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Answers an upgrade request with this head, and is a WebSocket from then on.
+    pub fn upgrade(&mut self, head: &[u8], socket: Socket, env: Env<'_>) {
+        self.begin_output(env);
+        self.output.buffer().extend_from_slice(head);
+        self.exchange = Exchange::Socket(socket);
+    }
+
+    /// Something has been heard; whether a message is under way.
+    pub fn heard(&mut self, within_message: bool, env: Env<'_>) {
+        let stage = if within_message { Stage::Body } else { Stage::Idle };
+        if self.is_between() || self.stage != stage {
+            self.since_ms = env.now_ms;
+        }
+        self.stage = stage;
+        if let Exchange::Socket(socket) = &mut self.exchange {
+            socket.pings = 0;
+        }
+    }
+
+    /// Answers a batch. The sessions whose connects it brought are served here from now on; whether there is room for them.
+    pub fn answer_frame(&mut self, answer: &Answer, limits: &Limits, env: Env<'_>) -> bool {
+        if let Exchange::Socket(socket) = &mut self.exchange {
+            for ticket in answer.answered.iter().copied().chain(answer.replies.tickets()) {
+                if !socket.tickets.as_slice().contains(&ticket) {
+                    socket.tickets.push(ticket);
+                }
+            }
+        }
+        let says_nothing = answer.events.is_empty() && answer.replies.ready().next().is_none();
+        if !says_nothing || answer.replies.is_ready() {
+            self.write_frames(answer, env);
+        }
+        self.tickets().len() <= limits.socket_sessions
+    }
+
+    /// Writes events and replies. When the server ends, a reply is the last that is said.
+    pub(super) fn write_frames(&mut self, come: &Answer, env: Env<'_>) {
+        let batch = Batch { events: &come.events, replies: &come.replies };
+        let deflate = self.socket().is_some_and(Socket::deflates);
+        self.begin_output(env);
+        batch.write(&Wire::Frames { deflate }, &mut self.output);
+        for ticket in &come.answered {
+            self.listeners.push(*ticket);
+        }
+        if env.ending && come.replies.ready().next().is_some() {
+            self.close(CloseCode::GOING_AWAY, "the server ends", env);
+        }
+    }
+
+    /// A session is no longer served here. Agreed: it has ended, and its client knows. The last one takes the connection
+    /// with it then.
+    pub(super) fn leave(&mut self, ticket: Ticket, agreed: bool, env: Env<'_>) {
+        let Exchange::Socket(socket) = &mut self.exchange else { return };
+        if socket.tickets.remove(ticket) && agreed && socket.tickets.as_slice().is_empty() {
+            self.close(CloseCode::NORMAL, "", env);
+        }
+    }
+
+    /// The sessions that it has served, and serves no longer.
+    pub fn drop_tickets(&mut self) -> Vec<Ticket> {
+        match &mut self.exchange {
+            Exchange::Socket(socket) => core::mem::take(&mut socket.tickets).as_slice().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Answers a ping.
+    pub fn pong(&mut self, payload: &[u8], env: Env<'_>) {
+        self.begin_output(env);
+        write::write_pong(self.output.buffer(), payload, None);
+    }
+
+    /// Begins to close: a close frame, then the end of our side, then the peer's is awaited.
+    pub fn close(&mut self, code: CloseCode, reason: &str, env: Env<'_>) {
+        if !matches!(self.phase, Phase::Open | Phase::Last) {
+            return;
+        }
+        self.begin_output(env);
+        write::write_close(self.output.buffer(), Some(code), reason, None);
+        self.phase = Phase::Parting;
+        self.input = None;
+    }
+
+    /// Nothing has been heard for long: it is closed if it serves nobody, else its peer is asked whether it is there.
+    pub(super) fn ping_or_close(&mut self, limits: &Limits, env: Env<'_>) -> Overdue {
+        let Exchange::Socket(socket) = &mut self.exchange else { return Overdue::Nothing };
+        if socket.tickets.as_slice().is_empty() {
+            self.close(CloseCode::NORMAL, "idle", env);
+        } else if limits.ping_ms > 0 && socket.pings >= MISSED_PINGS {
+            self.kill();
+        } else {
+            socket.pings += 1;
+            self.since_ms = env.now_ms;
+            self.begin_output(env);
+            write::write_ping(self.output.buffer(), b"", None);
+        }
+        Overdue::Nothing
+    }
+}

@@ -1,0 +1,371 @@
+//! From bytes to requests, and from requests to what the broker does about them.
+//!
+//! Owns the way of one request through the engine. A mistake in reading one peer's bytes costs that peer its connection.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::bayeux::{self, DecodeErrorKind, Kind, Message, Meta};
+use crate::broker::browser::Presented;
+use crate::broker::policy::Origin;
+use crate::broker::{PublishError, Request, StreamError};
+use crate::conn::reader::{Next, Progress, Reader};
+use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route};
+use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input};
+use crate::framing::{self, Wire};
+use crate::http::head::{Head, Method};
+use crate::http::origin::Grant;
+use crate::http::response::Status;
+use crate::http::{HttpError, cookie, form};
+use crate::limits::Limits;
+use crate::refusals::Who;
+use crate::reply::Way;
+
+use super::{Engine, env, link, who};
+
+impl Engine {
+    /// Takes the requests out of what has come, one by one, as many as may be answered now.
+    pub(super) fn read(&mut self, key: ConnKey, bytes: &[u8]) {
+        if self.is_socket(key) {
+            return self.read_frames(key, bytes);
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let (mut tail, mut reader) = match conn.take_input().map(|input| *input) {
+            Some(Input::Request { tail, reader }) => (tail, reader),
+            Some(Input::Frames(_)) | None => (Vec::new(), Reader::default()),
+        };
+        if !tail.is_empty() {
+            tail.extend_from_slice(bytes);
+        }
+        let data = if tail.is_empty() { bytes } else { tail.as_slice() };
+        let mut rest = data;
+        let complete = loop {
+            if self.is_socket(key) {
+                // What stands behind the request that made it one is frames.
+                let frames = rest.to_vec();
+                return self.read_frames(key, &frames);
+            }
+            if !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
+                // What has come of a request, if any has, is kept until the answers before it are written.
+                break false;
+            }
+            match self.read_one(key, &mut reader, &mut rest) {
+                Progress::HeadDone { .. } | Progress::Blank | Progress::InHead | Progress::InBody => break false,
+                Progress::Nothing if rest.is_empty() => break true,
+                Progress::Nothing => {}
+            }
+        };
+        if complete {
+            return;
+        }
+        let used = data.len() - rest.len();
+        if tail.is_empty() {
+            tail = rest.to_vec();
+        } else {
+            tail.drain(..used);
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.keep_input(Box::new(Input::Request { tail, reader }));
+        }
+    }
+
+    /// Looks for one request at the front of `rest`, shortens `rest` by what is done with, and tells how far the next
+    /// request has come: `Nothing` after a whole request or a fault.
+    fn read_one(&mut self, key: ConnKey, reader: &mut Reader, rest: &mut &[u8]) -> Progress {
+        let data = *rest;
+        let next = guarded(|| reader.next(data, &self.limits));
+        match next {
+            Ok(Next::Whole { head, body, used }) => {
+                *rest = data.get(used..).unwrap_or_default();
+                self.request(key, &head, body);
+                Progress::Nothing
+            }
+            Ok(Next::Assembled { head, body, used }) => {
+                *rest = data.get(used..).unwrap_or_default();
+                match guarded(|| Head::parse(&head, &self.limits)) {
+                    Ok(head) => self.request(key, &head, &body),
+                    Err(error) => self.fault(key, error),
+                }
+                Progress::Nothing
+            }
+            Ok(Next::More { used, progress }) => {
+                *rest = data.get(used..).unwrap_or_default();
+                if matches!(progress, Progress::HeadDone { .. }) {
+                    self.end_poll(key);
+                }
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.progressed(progress, env(&self.date, &self.site, self.now, self.course));
+                }
+                progress
+            }
+            Err(error) => {
+                *rest = &[];
+                self.fault(key, error);
+                Progress::Nothing
+            }
+        }
+    }
+
+    /// Bytes that are not HTTP: nothing after them can be trusted.
+    fn fault(&mut self, key: ConnKey, error: HttpError) {
+        let HttpError { status, reason } = error;
+        self.end_poll(key);
+        let kind = RefusalKind::of_fault(status);
+        let refusal = Refusal { status, text: reason.to_owned(), allow: None, grant: Grant::SameOrigin, kind };
+        self.fail(key, &refusal);
+    }
+
+    pub(super) fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
+        let client = self.conns.get(key).and_then(Conn::peer);
+        self.refusals.note(refusal, Who { client, path: None }, self.now.mono_ms);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.fail(refusal, env(&self.date, &self.site, self.now, self.course));
+        }
+    }
+
+    /// A connection has one answer under way at a time: a parked poll gives way to whatever comes after it.
+    pub(super) fn end_poll(&mut self, key: ConnKey) {
+        let Some(ticket) = self.conns.get(key).and_then(Conn::parked) else { return };
+        self.answer.clear();
+        let held = self.broker.answer_hold(ticket, link(key), &mut self.answer);
+        if !held {
+            self.broker.detached(ticket, link(key), self.now);
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let env = env(&self.date, &self.site, self.now, self.course);
+        if held {
+            conn.fill(ticket, &self.answer, env);
+        } else {
+            conn.abandon(ticket, env);
+        }
+    }
+
+    /// One whole request.
+    fn request(&mut self, key: ConnKey, head: &Head<'_>, body: &[u8]) {
+        self.end_poll(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let env = env(&self.date, &self.site, self.now, self.course);
+        conn.request_taken(env);
+        let route = self.site.route(head, conn.peer(), self.broker.transports());
+        let refused = match route {
+            Route::Bayeux(to, form) => {
+                let grant = to.grant;
+                let decoded = decode(form, head, body, &self.limits);
+                decoded.map(|texts| self.batch(key, head, to, &texts)).map_err(|refusal| Refusal { grant, ..refusal })
+            }
+            Route::Upgrade(accepted) => {
+                self.upgrade(key, head, &accepted);
+                Ok(())
+            }
+            Route::Attach(to, client_id) => self.attach(key, head, to, &client_id),
+            Route::Listen(to, pattern) => self.listen(key, head, to, &pattern),
+            Route::Publish(to, channel) => self.publish(key, head, (to, &channel), body),
+            Route::Preflight(grant) => {
+                conn.answer_preflight(grant, head.persistence, env);
+                Ok(())
+            }
+            Route::NoContent => {
+                conn.answer_no_content(head.persistence, env);
+                Ok(())
+            }
+            Route::Health { body } => {
+                conn.answer_health(body, head.persistence, env);
+                Ok(())
+            }
+            Route::Page(form) => {
+                if let Some(page) = self.site.pages.find(head.path) {
+                    conn.answer_page(page, form, head.persistence, env);
+                }
+                Ok(())
+            }
+            Route::Refuse(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = refused {
+            self.refuse(key, head, &refusal);
+        }
+    }
+
+    fn refuse(&mut self, key: ConnKey, head: &Head<'_>, refusal: &Refusal) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.refusals.note(refusal, who(&self.site, head, conn), self.now.mono_ms);
+            let env = env(&self.date, &self.site, self.now, self.course);
+            conn.refuse(refusal, head.method != Method::Head, head.persistence, env);
+        }
+    }
+
+    /// One batch of messages.
+    fn batch(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, texts: &Texts<'_>) {
+        let mut messages = Vec::new();
+        for text in texts.iter() {
+            let decoded = guarded_decode(|| bayeux::decode_into(&mut messages, text, &self.limits));
+            if let Err(refusal) = decoded {
+                return self.refuse(key, head, &Refusal { grant: to.grant, ..refusal });
+            }
+        }
+        self.act(key, head, to, &messages);
+    }
+
+    fn request_from<'a>(&self, key: ConnKey, head: &'a Head<'a>, way: Way) -> Request<'a> {
+        let browser = Presented::from_cookie(cookie::find(head, BROWSER_COOKIE));
+        Request { link: link(key), way, browser, origin: Origin { head: Some(head) } }
+    }
+
+    /// How the events of a session are to go whose connect is in the batch, and in which form the answer goes then.
+    fn way(&self, key: ConnKey, head: &Head<'_>, to: &mut ReplyTo, messages: &[Message<'_>]) -> Way {
+        let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
+        let named = messages.iter().find(is_connect).and_then(|message| message.connection_type.as_deref());
+        let peer = self.conns.get(key).and_then(Conn::peer);
+        let offered = |name: &str| self.site.offered(head, peer, self.broker.transports()).contains(&name);
+        let hold_ms = u32::try_from(self.limits.stream_ms).unwrap_or(u32::MAX);
+        let stream = Way::Stream { hold_ms, confirm_ms: self.limits.confirm_ms };
+        match (&to.wire, named) {
+            (Wire::Script(_), _) => stream,
+            (_, Some(name)) if framing::TRANSPORTS.contains(&name) && !offered(name) => Way::Refused,
+            (Wire::Json, Some("streaming")) => {
+                to.wire = Wire::Lines;
+                stream
+            }
+            (Wire::Json, Some("eventsource")) => Way::Aside,
+            _ => Way::Answer,
+        }
+    }
+
+    fn act(&mut self, key: ConnKey, head: &Head<'_>, mut to: ReplyTo, messages: &[Message<'_>]) {
+        let way = self.way(key, head, &mut to, messages);
+        let request = self.request_from(key, head, way);
+        self.answer.clear();
+        self.broker.receive(&request, messages, self.now, &mut self.answer);
+        if let Some(conn) = self.conns.get_mut(key) {
+            let env = env(&self.date, &self.site, self.now, self.course);
+            conn.answer(&mut self.answer, to, head.persistence, env);
+        }
+        self.settle();
+    }
+
+    /// Opens a stream for the events of a session.
+    fn attach(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, client_id: &str) -> Result<(), Refusal> {
+        let request = self.request_from(key, head, Way::Push);
+        let ticket = self.broker.attach(&request, client_id, self.now).map_err(|error| refusal_of(error, &to))?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            let env = env(&self.date, &self.site, self.now, self.course);
+            conn.open_stream(ticket, None, (to, head.persistence), env);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Opens a stream, or waits for the next events, for somebody who does not speak Bayeux.
+    fn listen(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, pattern: &str) -> Result<(), Refusal> {
+        let once = !to.wire.is_stream();
+        let request = self.request_from(key, head, Way::Push);
+        let ticket = self.broker.open(&request, pattern, once, self.now).map_err(|error| refusal_of(error, &to))?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            let env = env(&self.date, &self.site, self.now, self.course);
+            if once {
+                conn.park(ticket, to, head.persistence);
+            } else {
+                conn.open_stream(ticket, None, (to, head.persistence), env);
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes for somebody who does not speak Bayeux.
+    fn publish(&mut self, key: ConnKey, head: &Head<'_>, to: (ReplyTo, &str), body: &[u8]) -> Result<(), Refusal> {
+        let (to, channel) = to;
+        let bad = |status, text: &str| Refusal {
+            status,
+            text: text.to_owned(),
+            allow: None,
+            grant: to.grant,
+            kind: RefusalKind::Batch,
+        };
+        let depth = self.limits.json_depth.saturating_sub(2);
+        let checked = guarded(|| Ok(bayeux::check::value(body, depth)));
+        let checked = checked.map_err(|error| bad(error.status, error.reason))?;
+        let data = checked.map_err(|reason: String| bad(Status::BadRequest, &reason))?;
+        let request = self.request_from(key, head, Way::Answer);
+        self.broker.publish_plain(&request, channel, data, self.now).map_err(|error| match error {
+            PublishError::Channel => bad(Status::BadRequest, "that is no channel that can be published to"),
+            PublishError::Denied(reason) => bad(Status::Forbidden, &format!("publishing is denied: {reason}")),
+            PublishError::Full => {
+                bad(Status::ServiceUnavailable, "too much waits for clients already; try again later")
+            }
+            PublishError::TooLarge => bad(Status::ContentTooLarge, "more than may wait for one client"),
+        })?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.answer.clear();
+            let env = env(&self.date, &self.site, self.now, self.course);
+            conn.answer_published(channel, to.grant, head.persistence, env);
+        }
+        self.settle();
+        Ok(())
+    }
+}
+
+/// Runs code that reads one peer's bytes: a mistake of ours there costs that peer its connection, and no one else.
+pub(super) fn guarded<T>(parse: impl FnOnce() -> Result<T, HttpError>) -> Result<T, HttpError> {
+    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| {
+        log::error!("a bug in encke: parsing a request panicked; its connection is closed");
+        Err(HttpError::new(Status::InternalServerError, "an error in the server"))
+    })
+}
+
+pub(super) fn guarded_decode(decode: impl FnOnce() -> Result<(), bayeux::DecodeError>) -> Result<(), Refusal> {
+    let decoded = guarded(|| Ok(decode()));
+    let (status, text) = match decoded {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => match error.kind {
+            DecodeErrorKind::BadRequest => (Status::BadRequest, error.reason),
+            DecodeErrorKind::TooLarge => (Status::ContentTooLarge, error.reason),
+        },
+        Err(error) => (error.status, error.reason.to_owned()),
+    };
+    Err(Refusal { status, text, allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Batch })
+}
+
+/// The JSON texts of a request body.
+enum Texts<'a> {
+    One(&'a [u8]),
+    Many(Vec<std::borrow::Cow<'a, str>>),
+}
+
+impl Texts<'_> {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(*one), &[][..]),
+            Self::Many(many) => (None, many.as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|text| text.as_bytes()))
+    }
+}
+
+fn decode<'a>(form: BodyForm, head: &Head<'a>, body: &'a [u8], limits: &Limits) -> Result<Texts<'a>, Refusal> {
+    let grant = Grant::SameOrigin;
+    let refuse =
+        |status, text: &str| Refusal { status, text: text.to_owned(), allow: None, grant, kind: RefusalKind::Batch };
+    let text = match form {
+        BodyForm::Json => return Ok(Texts::One(body)),
+        BodyForm::Form => body,
+        BodyForm::Query => head.query.unwrap_or_default().as_bytes(),
+    };
+    match guarded(|| form::fields(text, "message", limits)) {
+        Ok(fields) if fields.is_empty() => {
+            Err(refuse(Status::BadRequest, "The form has no message field. JSON needs Content-Type: application/json"))
+        }
+        Ok(fields) => Ok(Texts::Many(fields)),
+        Err(error) => Err(refuse(error.status, error.reason)),
+    }
+}
+
+/// Why a stream was not opened, in HTTP's terms.
+fn refusal_of(error: StreamError, to: &ReplyTo) -> Refusal {
+    let (status, text) = match error {
+        StreamError::SessionUnknown => (Status::NotFound, "There is no such session".to_owned()),
+        StreamError::SessionLimit => (Status::ServiceUnavailable, "There are too many clients already".to_owned()),
+        StreamError::Channel => {
+            (Status::BadRequest, "That is no channel or pattern that can be subscribed to".to_owned())
+        }
+        StreamError::Denied(reason) => (Status::Forbidden, format!("Subscribing is denied: {reason}")),
+    };
+    Refusal { status, text, allow: None, grant: to.grant, kind: RefusalKind::Request }
+}

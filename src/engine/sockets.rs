@@ -1,0 +1,158 @@
+//! From frames of a WebSocket to what the broker does about their messages.
+
+use crate::bayeux::{self, DecodeErrorKind};
+use crate::broker::Request;
+use crate::broker::browser::Presented;
+use crate::broker::policy::Origin;
+use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Socket};
+use crate::http::cookie;
+use crate::http::head::Head;
+use crate::reply::Way;
+use crate::ws::close::{CloseCode, Fault};
+use crate::ws::frame::{Decoder, Incoming, Role, Rules};
+use crate::ws::handshake::{self, Accepted};
+
+use super::requests::guarded;
+use super::{Engine, env, link};
+
+impl Engine {
+    pub(super) fn is_socket(&self, key: ConnKey) -> bool {
+        self.conns.get(key).is_some_and(|conn| conn.socket().is_some())
+    }
+
+    /// Makes the connection a WebSocket.
+    pub(super) fn upgrade(&mut self, key: ConnKey, head: &Head<'_>, accepted: &Accepted<'_>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let mut response = Vec::new();
+        handshake::write_response(&mut response, accepted, &self.date);
+        let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some());
+        conn.upgrade(&response, socket, env(&self.date, &self.site, self.now, self.course));
+    }
+
+    /// Takes the messages out of what has come, one by one.
+    pub(super) fn read_frames(&mut self, key: ConnKey, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let mut decoder = match conn.take_input().map(|input| *input) {
+            Some(Input::Frames(decoder)) => decoder,
+            Some(Input::Request { .. }) | None => Decoder::default(),
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
+            let deflate = conn.socket().is_some_and(Socket::deflates);
+            let rules = Rules { role: Role::Server, deflate, limits: &self.limits };
+            let read = guarded(|| Ok(decoder.next(rest, &rules)));
+            let next = read.unwrap_or(Err(Fault { code: CloseCode::INTERNAL, reason: "an error in the server" }));
+            match next {
+                Ok((used, incoming)) => {
+                    rest = rest.get(used..).unwrap_or_default();
+                    if let Some(incoming) = incoming {
+                        self.incoming(key, incoming);
+                    }
+                }
+                Err(fault) => return self.break_off(key, fault),
+            }
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            let idle = decoder.is_idle();
+            conn.heard(!idle, env(&self.date, &self.site, self.now, self.course));
+            if !idle {
+                conn.keep_input(Box::new(Input::Frames(decoder)));
+            }
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn opened(&mut self, incoming: Incoming) -> Result<Incoming, Fault> {
+        self.inflater.open(incoming, &self.limits)
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn opened(&mut self, incoming: Incoming) -> Result<Incoming, Fault> {
+        Ok(incoming)
+    }
+
+    fn incoming(&mut self, key: ConnKey, incoming: Incoming) {
+        let incoming = match self.opened(incoming) {
+            Ok(incoming) => incoming,
+            Err(fault) => return self.break_off(key, fault),
+        };
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let env = env(&self.date, &self.site, self.now, self.course);
+        match incoming {
+            Incoming::Text(text) => self.frame(key, &text),
+            Incoming::Ping(payload) => conn.pong(&payload, env),
+            Incoming::Pong(_) => {}
+            Incoming::Close { code, .. } => conn.close(code.unwrap_or(CloseCode::NORMAL), "", env),
+            Incoming::Binary(_) | Incoming::Deflated { .. } => {
+                self.break_off(key, Fault { code: CloseCode::UNSUPPORTED, reason: "Bayeux is text" });
+            }
+        }
+    }
+
+    /// One batch of messages.
+    fn frame(&mut self, key: ConnKey, text: &[u8]) {
+        let mut messages = Vec::new();
+        let decoded = guarded(|| Ok(bayeux::decode_into(&mut messages, text, &self.limits)));
+        match decoded {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let code = match error.kind {
+                    DecodeErrorKind::BadRequest => CloseCode::INVALID_DATA,
+                    DecodeErrorKind::TooLarge => CloseCode::POLICY,
+                };
+                return self.close_socket(key, code, &error.reason);
+            }
+            Err(error) => return self.close_socket(key, CloseCode::INTERNAL, error.reason),
+        }
+        let Some(socket) = self.conns.get(key).and_then(Conn::socket) else { return };
+        let request = Request {
+            link: link(key),
+            way: Way::Push,
+            browser: Presented::from_cookie(socket.cookie()),
+            origin: Origin { head: None },
+        };
+        self.answer.clear();
+        self.broker.receive(&request, &messages, self.now, &mut self.answer);
+        self.pack(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !conn.answer_frame(&self.answer, &self.limits, env(&self.date, &self.site, self.now, self.course)) {
+            self.close_socket(key, CloseCode::POLICY, "too many sessions on one WebSocket");
+        }
+        self.settle();
+    }
+
+    /// Has the events of the answer compressed, if they go to a WebSocket that takes them so: each once, whoever else gets
+    /// it.
+    #[cfg(feature = "deflate")]
+    pub(super) fn pack(&mut self, key: ConnKey) {
+        if !self.conns.get(key).and_then(Conn::socket).is_some_and(Socket::deflates) {
+            return;
+        }
+        for event in &self.answer.events {
+            if event.json().len() >= self.limits.deflate_from_bytes {
+                let deflater = self.deflater.get_or_insert_default();
+                event.pack(|batch, out| deflater.compress(batch, out));
+            }
+        }
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) fn pack(&mut self, _key: ConnKey) {}
+
+    fn break_off(&mut self, key: ConnKey, fault: Fault) {
+        self.close_socket(key, fault.code, fault.reason);
+    }
+
+    /// Closes a WebSocket; its sessions live on for a while.
+    pub(super) fn close_socket(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
+        log::debug!("closing a WebSocket: {} {reason}", code.get());
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.close(code, reason, env(&self.date, &self.site, self.now, self.course));
+        for ticket in conn.drop_tickets() {
+            self.broker.detached(ticket, link(key), self.now);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Section 7: WebSocket.
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, HANDSHAKE, connected, unknown_connect};
+use crate::conn::ConnKey;
+use crate::limits::Limits;
+use crate::ws::frame::{Decoder, Incoming, Opcode, Role, Rules};
+use crate::ws::write::Frame;
+
+const ALL: [&str; 2] = ["long-polling", "websocket"];
+const MASK: [u8; 4] = [1, 2, 3, 4];
+
+fn bench() -> Bench {
+    Bench::with(|setup| setup.broker.transports = ALL.to_vec())
+}
+
+fn upgrade(b: &mut Bench, fields: &str) -> ConnKey {
+    let conn = b.open();
+    let request = format!(
+        "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+    );
+    let text = b.exchange_bare(conn, request.as_bytes());
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\n"), "{text}");
+    conn
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Text) }.write(&mut bytes, text.as_bytes());
+    bytes
+}
+
+/// The frames that have come.
+fn frames(b: &mut Bench, conn: ConnKey) -> Vec<Incoming> {
+    let bytes = b.bytes(conn);
+    let (limits, mut decoder, mut rest, mut found) = (Limits::default(), Decoder::default(), &bytes[..], Vec::new());
+    let rules = Rules { role: Role::Client, deflate: false, limits: &limits };
+    while !rest.is_empty() {
+        let (used, incoming) = decoder.next(rest, &rules).unwrap();
+        found.extend(incoming);
+        rest = &rest[used..];
+    }
+    found
+}
+
+/// The messages that have come, frame by frame.
+fn messages(b: &mut Bench, conn: ConnKey) -> Vec<Value> {
+    let text = |incoming| match incoming {
+        Incoming::Text(text) => serde_json::from_slice::<Value>(&text).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    frames(b, conn).into_iter().map(text).collect()
+}
+
+fn say(b: &mut Bench, conn: ConnKey, message: &Value) -> Vec<Value> {
+    b.give(conn, &frame(&message.to_string()));
+    messages(b, conn)
+}
+
+fn closing(b: &mut Bench, conn: ConnKey) -> u16 {
+    match frames(b, conn).pop() {
+        Some(Incoming::Close { code: Some(code), .. }) => code.get(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn connect(id: &str) -> Value {
+    json!({"channel": "/meta/connect", "clientId": id, "connectionType": "websocket", "id": "c"})
+}
+
+/// A session on a WebSocket, subscribed to `/a`, whose connect is held.
+fn client(b: &mut Bench) -> (ConnKey, String) {
+    let conn = upgrade(b, "");
+    let replies = say(b, conn, &serde_json::from_str(HANDSHAKE).unwrap());
+    let id = replies[0][0]["clientId"].as_str().unwrap().to_owned();
+    let subscribe = json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/a"});
+    assert_eq!(say(b, conn, &subscribe)[0][0]["successful"], true);
+    let replies = say(b, conn, &connect(&id));
+    assert_eq!(replies[0][0]["advice"]["reconnect"], "retry", "the first connect returns at once, with advice");
+    assert_eq!(say(b, conn, &connect(&id)), Vec::<Value>::new(), "the next one is held");
+    (conn, id)
+}
+
+fn event(data: impl Into<Value>) -> Value {
+    json!([{"channel": "/a", "data": data.into()}])
+}
+
+#[test]
+fn must_7_events_are_pushed_as_soon_as_they_exist_and_the_connect_stays_held_as_a_heartbeat() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    for data in 0..3 {
+        b.inject("/a", &data.to_string());
+        assert_eq!(messages(&mut b, conn), [event(data)]);
+    }
+    b.advance(30_000);
+    assert_eq!(messages(&mut b, conn), [json!([connected()])]);
+    b.inject("/a", "3");
+    assert_eq!(messages(&mut b, conn), [event(3)], "also between two connects");
+    assert_eq!(say(&mut b, conn, &connect(&id)), Vec::<Value>::new());
+}
+
+#[test]
+fn must_7_what_comes_in_one_turn_goes_out_in_one_write_a_frame_for_each_event() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    b.inject_without_a_turn("/a", "1");
+    b.inject_without_a_turn("/a", "2");
+    assert_eq!(b.flush(), 1, "one connection to write to");
+    assert_eq!(messages(&mut b, conn), [event(1), event(2)]);
+}
+
+#[test]
+fn a_publisher_hears_its_own_event_and_the_ack() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    let publish = json!({"channel": "/a", "clientId": id, "data": 1, "id": "p"});
+    let heard = say(&mut b, conn, &publish);
+    assert!(heard.contains(&event(1)) && heard.contains(&json!([{"channel": "/a", "id": "p", "successful": true}])));
+}
+
+#[test]
+fn must_7_faults_close_with_their_codes() {
+    let cases: [(&str, Vec<u8>, u16); 6] = [
+        ("bad JSON", frame("[{"), 1007),
+        ("no array", frame("1"), 1007),
+        ("too many messages", frame(&format!("[{}]", vec!["{}"; 1_025].join(","))), 1008),
+        (
+            "too large",
+            {
+                let mut bytes = vec![0x81, 0xff];
+                bytes.extend(262_145u64.to_be_bytes());
+                bytes.extend(MASK);
+                bytes
+            },
+            1009,
+        ),
+        ("unmasked", vec![0x81, 0x02, b'[', b']'], 1002),
+        (
+            "binary",
+            {
+                let mut bytes = Vec::new();
+                Frame { mask: Some(MASK), ..Frame::whole(Opcode::Binary) }.write(&mut bytes, b"[]");
+                bytes
+            },
+            1003,
+        ),
+    ];
+    for (what, bytes, code) in cases {
+        let mut b = bench();
+        let (conn, _) = client(&mut b);
+        b.give(conn, &bytes);
+        assert_eq!(closing(&mut b, conn), code, "{what}");
+        assert!(b.is_shut(conn), "{what}");
+        assert_eq!(b.sessions(), 1, "the session lives on for a while");
+        b.advance(1_000);
+        assert!(b.is_closed(conn), "{what}");
+        b.advance(9_000);
+        assert_eq!(b.sessions(), 0, "{what}");
+    }
+}
+
+#[test]
+fn frames_may_come_byte_by_byte_and_fragmented() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    let text = json!([{"channel": "/b", "clientId": id, "data": "\u{1F30D}"}]).to_string();
+    for byte in frame(&text) {
+        b.give(conn, &[byte]);
+    }
+    assert_eq!(messages(&mut b, conn), [json!([{"channel": "/b", "successful": true}])]);
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        let opcode = if at == 0 { Opcode::Text } else { Opcode::Continuation };
+        let part = Frame { opcode, fin: at + 1 == bytes.len(), deflated: false, mask: Some(MASK) };
+        let mut out = Vec::new();
+        part.write(&mut out, &[*byte]);
+        b.give(conn, &out);
+    }
+    assert_eq!(messages(&mut b, conn), [json!([{"channel": "/b", "successful": true}])]);
+}
+
+#[test]
+fn a_message_that_does_not_arrive_in_time_closes() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    b.give(conn, &frame("[]")[..3]);
+    b.advance(14_999);
+    assert_eq!(frames(&mut b, conn), []);
+    b.advance(1);
+    assert_eq!(closing(&mut b, conn), 1008);
+}
+
+#[test]
+fn frames_may_stand_right_behind_the_request() {
+    let mut b = bench();
+    let conn = b.open();
+    let request = "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut bytes = request.as_bytes().to_vec();
+    bytes.extend(frame(HANDSHAKE));
+    b.give(conn, &bytes);
+    let text = String::from_utf8_lossy(&b.bytes(conn)).into_owned();
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.contains("\"clientId\":"), "{text}");
+}
+
+#[test]
+fn pings_are_answered_and_a_close_is_too() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Ping) }.write(&mut bytes, b"abc");
+    b.give(conn, &bytes);
+    assert_eq!(frames(&mut b, conn), [Incoming::Pong(b"abc".to_vec())]);
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Close) }.write(&mut bytes, &1000u16.to_be_bytes());
+    b.give(conn, &bytes);
+    assert_eq!(closing(&mut b, conn), 1000);
+    b.fin(conn);
+    assert!(b.is_closed(conn));
+}
+
+#[test]
+fn nothing_is_written_behind_a_close_and_the_session_keeps_its_events() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Close) }.write(&mut bytes, &1000u16.to_be_bytes());
+    b.give(conn, &bytes);
+    b.inject("/a", "1");
+    assert_eq!(closing(&mut b, conn), 1000, "the last that comes");
+    let other = upgrade(&mut b, "");
+    assert_eq!(say(&mut b, other, &connect(&id)), [event(1)]);
+}
+
+#[test]
+fn must_7_a_peer_that_misses_two_pings_is_dropped() {
+    let mut b = Bench::with(|setup| {
+        setup.broker.transports = ALL.to_vec();
+        setup.broker.timeout_ms = 600_000;
+        setup.limits.ping_ms = 10_000;
+    });
+    let (conn, _) = client(&mut b);
+    b.advance(10_000);
+    assert_eq!(frames(&mut b, conn), [Incoming::Ping(Vec::new())]);
+    let mut pong = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Pong) }.write(&mut pong, b"");
+    b.give(conn, &pong);
+    b.advance(10_000);
+    assert_eq!(frames(&mut b, conn).len(), 1);
+    b.advance(10_000);
+    assert_eq!(frames(&mut b, conn).len(), 1);
+    assert!(!b.is_closed(conn));
+    b.advance(10_000);
+    assert!(b.is_closed(conn));
+}
+
+#[test]
+fn must_5_a_newer_connect_replaces_the_older_silently() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    assert_eq!(say(&mut b, conn, &connect(&id)), Vec::<Value>::new());
+    b.advance(30_000);
+    assert_eq!(messages(&mut b, conn), [json!([connected()])], "one reply");
+    let other = upgrade(&mut b, "");
+    assert_eq!(say(&mut b, other, &connect(&id)), Vec::<Value>::new(), "from another WebSocket too");
+    b.inject("/a", "1");
+    assert_eq!(messages(&mut b, other), [event(1)]);
+    assert_eq!(frames(&mut b, conn), []);
+}
+
+#[test]
+fn must_6_a_session_moves_between_transports_and_loses_nothing() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    let poll = b.open();
+    let post = super::bench::Post::json(&connect(&id));
+    b.give(poll, &post.bytes());
+    b.inject("/a", "1");
+    assert_eq!(b.one(poll).json(), json!([event(1)[0], connected()]));
+    b.inject("/a", "2");
+    assert_eq!(frames(&mut b, conn), []);
+    assert_eq!(say(&mut b, conn, &connect(&id)), [event(2)], "back again");
+    b.inject("/a", "3");
+    assert_eq!(messages(&mut b, conn), [event(3)]);
+}
+
+#[test]
+fn must_5_a_disconnect_closes_1000() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    b.give(conn, &frame(&json!({"channel": "/meta/disconnect", "clientId": id, "id": "d"}).to_string()));
+    let mut came = frames(&mut b, conn);
+    assert!(matches!(came.pop(), Some(Incoming::Close { code: Some(code), .. }) if code.get() == 1000), "{came:?}");
+    let texts: Vec<Value> = came
+        .into_iter()
+        .map(|incoming| match incoming {
+            Incoming::Text(text) => serde_json::from_slice(&text).unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(texts[0], json!([{"channel": "/meta/disconnect", "id": "d", "successful": true}]));
+    assert_eq!(texts[1][0]["advice"], json!({"reconnect": "none"}));
+    assert_eq!(b.sessions(), 0);
+}
+
+#[test]
+fn an_expired_session_is_told_when_it_connects_and_may_shake_hands_on_the_same_socket() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    b.advance(30_000);
+    messages(&mut b, conn);
+    b.advance(10_001);
+    assert_eq!(b.sessions(), 0);
+    assert_eq!(frames(&mut b, conn), []);
+    assert_eq!(say(&mut b, conn, &connect(&id)), [json!([unknown_connect()])]);
+    let replies = say(&mut b, conn, &serde_json::from_str(HANDSHAKE).unwrap());
+    assert_eq!(replies[0][0]["successful"], true);
+}
+
+#[test]
+fn a_socket_that_serves_nobody_is_closed_when_it_is_idle() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    b.advance(74_999);
+    assert_eq!(frames(&mut b, conn), []);
+    b.advance(1);
+    assert_eq!(closing(&mut b, conn), 1000);
+}
+
+#[test]
+fn must_6_the_cookie_of_the_upgrade_counts_for_every_frame() {
+    let mut b = bench();
+    let foreign = upgrade(&mut b, "Cookie: BAYEUX_BROWSER=yours\r\n");
+    for fields in ["Cookie: BAYEUX_BROWSER=mine\r\n", ""] {
+        let mine = b.handshake_with(Some("mine"));
+        assert_eq!(say(&mut b, foreign, &connect(&mine.id)), [json!([unknown_connect()])]);
+        let conn = upgrade(&mut b, fields);
+        assert_eq!(say(&mut b, conn, &connect(&mine.id))[0][0]["successful"], true, "{fields}");
+    }
+}
+
+#[test]
+fn must_6_websockets_do_not_count_as_sessions_of_a_browser() {
+    let mut b = bench();
+    for _ in 0..6 {
+        let conn = upgrade(&mut b, "Cookie: BAYEUX_BROWSER=tabs\r\n");
+        let replies = say(&mut b, conn, &serde_json::from_str(HANDSHAKE).unwrap());
+        let id = replies[0][0]["clientId"].as_str().unwrap().to_owned();
+        say(&mut b, conn, &connect(&id));
+        assert_eq!(say(&mut b, conn, &connect(&id)), Vec::<Value>::new(), "held");
+    }
+    assert_eq!(b.engine.census().parked, 6);
+}
+
+#[test]
+fn must_2_the_origin_of_an_upgrade_is_judged() {
+    let mut b = bench();
+    let conn = b.open();
+    let request = "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://evil.example\r\n\r\n";
+    assert_eq!(b.exchange(conn, request.as_bytes()).status, 403);
+    let old = "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let response = b.exchange(conn, old.as_bytes());
+    assert_eq!((response.status, response.field("Sec-WebSocket-Version")), (426, Some("13")));
+}
+
+#[test]
+fn a_socket_that_takes_nothing_gets_no_more_until_it_does() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    b.stall(conn);
+    for data in 0..5 {
+        b.inject("/a", &data.to_string());
+    }
+    assert_eq!(b.engine.counters().delivered, 1, "the others wait in the outbox");
+    b.unstall(conn);
+    assert_eq!(messages(&mut b, conn), (0..5).map(event).collect::<Vec<_>>());
+}
+
+#[test]
+fn must_8_one_publish_is_encoded_once_whatever_listens() {
+    let mut b = Bench::with(|setup| setup.broker.transports = vec!["websocket", "long-polling", "streaming"]);
+    let (conn, _) = client(&mut b);
+    let poll = b.subscriber("/a");
+    b.hold(&poll);
+    let stream = b.open();
+    b.give(stream, b"GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
+    b.inject("/a", "1");
+    assert_eq!(b.engine.counters().encoded, 1);
+    assert_eq!(messages(&mut b, conn), [event(1)]);
+    assert_eq!(b.one(poll.down).json()[0], event(1)[0]);
+}
+
+#[test]
+fn sockets_close_1001_when_the_server_ends() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    let idle = upgrade(&mut b, "");
+    b.drain(1_000);
+    b.advance(750);
+    for conn in [conn, idle] {
+        assert_eq!(closing(&mut b, conn), 1001);
+        b.fin(conn);
+    }
+    assert!(b.engine.is_drained());
+}

@@ -1,0 +1,184 @@
+//! Somebody who does not speak Bayeux and listens by plain HTTP.
+//!
+//! Owns its one connection, over which it asks again whenever an answer ends, and what it makes of the three forms.
+
+use super::client::Scene;
+use super::invariants::{Kind, Path, SessionNo};
+use super::lane::Alarm;
+use super::network::{Arrival, WireId};
+use super::rng::Rng;
+use super::speech::{self, Incoming, Part, Responses};
+
+/// What it asks for, the way to ask, and what it subscribes to with that.
+const PLACES: [(&str, &str); 4] =
+    [("/events/a/b", "/a/b"), ("/events/a/**", "/a/**"), ("/events/**", "/**"), ("/events/x", "/x")];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Sse,
+    Lines,
+    Poll,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Listener {
+    number: usize,
+    rng: Rng,
+    form: Form,
+    place: (&'static str, &'static str),
+    wire: Option<WireId>,
+    responses: Responses,
+    /// What it listens as; each request is a session of its own.
+    session: Option<SessionNo>,
+    /// Since when all events come.
+    since: Option<u64>,
+    gone: bool,
+}
+
+impl Listener {
+    /// One that has not begun.
+    pub(crate) fn new(number: usize, seed: u64) -> Self {
+        let mut rng = Rng::of(seed, "listener", number);
+        Self {
+            number,
+            form: *rng.pick(&[Form::Sse, Form::Lines, Form::Poll]),
+            place: *rng.pick(&PLACES),
+            rng,
+            wire: None,
+            responses: Responses::default(),
+            session: None,
+            since: None,
+            gone: false,
+        }
+    }
+
+    /// It asks, unless it has, or it drops its connection.
+    pub(crate) fn ring(&mut self, alarm: Alarm, scene: &mut Scene<'_, '_>) {
+        if alarm == Alarm::Act && !scene.quiet {
+            let pause = scene.scenario.habits.act_every_ms;
+            scene.alarms.push(scene.ground.now + 1 + self.rng.below(4 * pause), self.number, Alarm::Act);
+            if self.rng.chance(scene.scenario.habits.drop_poll) {
+                self.drop(scene);
+            }
+        }
+        self.ask(scene);
+    }
+
+    /// Goes for good.
+    pub(crate) fn leave(&mut self, scene: &mut Scene<'_, '_>) {
+        self.gone = true;
+        self.drop(scene);
+    }
+
+    fn drop(&mut self, scene: &mut Scene<'_, '_>) {
+        let Some(wire) = self.wire.take() else { return };
+        match self.rng.below(3) {
+            0 => scene.ground.network.close(wire, scene.ground.now),
+            1 => scene.ground.network.abort(wire, scene.ground.now),
+            _ => scene.ground.network.vanish(wire),
+        }
+        (self.session, self.since) = (None, None);
+    }
+
+    fn ask(&mut self, scene: &mut Scene<'_, '_>) {
+        if self.gone || self.session.is_some() || scene.drained {
+            return;
+        }
+        let now = scene.ground.now;
+        let wire = *self.wire.get_or_insert_with(|| {
+            self.responses = Responses::default();
+            scene.ground.network.open(self.number, now)
+        });
+        let (path, pattern) = self.place;
+        let accept = match self.form {
+            Form::Sse => "text/event-stream",
+            Form::Lines => "application/x-ndjson",
+            Form::Poll => "application/json",
+        };
+        let mut request = Vec::new();
+        speech::get(&mut request, path, None, &format!("Accept: {accept}\r\n"));
+        scene.ground.network.send(wire, &request, now);
+        let session = scene.ledger.begin(self.number);
+        scene.ledger.subscribing(session, pattern, now);
+        self.session = Some(session);
+    }
+
+    /// Something has come out of its connection.
+    pub(crate) fn arrival(&mut self, wire: WireId, arrival: Arrival, scene: &mut Scene<'_, '_>) {
+        if self.wire != Some(wire) {
+            return;
+        }
+        let Arrival::Bytes(bytes) = arrival else {
+            let reset = scene.scenario.faults.reset > 0 || scene.drained;
+            assert!(self.session.is_none() || reset, "the server closed the connection of a listener");
+            (self.wire, self.session, self.since) = (None, None, None);
+            let pause = 1 + self.rng.below(300);
+            return scene.alarms.push(scene.ground.now + pause, self.number, Alarm::GoOn);
+        };
+        self.responses.push(&bytes);
+        while let Some(part) = self.responses.next() {
+            self.take(wire, part, scene);
+        }
+        let patience = 3 * scene.scenario.faults.patience_ms();
+        if let (Some(session), Some(since)) = (self.session, self.since)
+            && scene.ground.now >= since + patience
+        {
+            scene.ledger.caught_up(session, scene.ground.now - patience);
+        }
+        self.ask(scene);
+    }
+
+    fn take(&mut self, wire: WireId, part: Part, scene: &mut Scene<'_, '_>) {
+        let session = self.session.expect("what comes is an answer");
+        match part {
+            Part::Whole(response) => {
+                scene.ground.network.digest(wire, response.size);
+                assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
+                for message in Incoming::batch(&response.body) {
+                    let channel = message.text("channel").expect("an event has a channel");
+                    self.event(session, (&channel, message.raw("data").expect("an event has data")), scene);
+                }
+                self.session = None;
+            }
+            Part::Begun(response) => {
+                scene.ground.network.digest(wire, response.size);
+                assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
+                scene.ledger.subscribed(session, self.place.1, scene.ground.now);
+                self.since = Some(scene.ground.now);
+            }
+            Part::Chunk(chunk, size) => {
+                scene.ground.network.digest(wire, size);
+                self.chunk(session, core::str::from_utf8(&chunk).expect("events are text"), scene);
+            }
+            Part::Over(size) => {
+                scene.ground.network.digest(wire, size);
+                (self.session, self.since) = (None, None);
+            }
+        }
+    }
+
+    fn chunk(&mut self, session: SessionNo, chunk: &str, scene: &mut Scene<'_, '_>) {
+        if self.form == Form::Lines {
+            assert!(chunk.ends_with('\n'), "not a whole line: {chunk:?}");
+            for line in chunk.lines().filter(|line| !line.is_empty()) {
+                let batch = Incoming::batch(format!("[{line}]").as_bytes());
+                let channel = batch[0].text("channel").expect("an event has a channel");
+                self.event(session, (&channel, batch[0].raw("data").expect("an event has data")), scene);
+            }
+            return;
+        }
+        assert!(chunk.ends_with("\n\n"), "not a whole block: {chunk:?}");
+        for block in chunk.split("\n\n").filter(|block| !matches!(*block, "" | ":" | "retry: 5000")) {
+            let event = block.strip_prefix("event: ").and_then(|block| block.split_once("\ndata: "));
+            let event = event.unwrap_or_else(|| panic!("not an event: {block:?}"));
+            self.event(session, event, scene);
+        }
+    }
+
+    fn event(&mut self, session: SessionNo, event: (&str, &str), scene: &mut Scene<'_, '_>) {
+        let path = Path { wire: self.wire.expect("events come on a connection"), low: 0, high: 0 };
+        scene.ledger.received(session, event, path, scene.ground.now);
+        scene.ledger.count(Kind::Listened);
+    }
+}
