@@ -14,14 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Daemon;
-use common::node::{Scenarios, left_out};
+use common::browser::{OPT_OUT, SCENARIOS, find_chromium};
+use common::node::left_out;
 use common::peer::{Peer, eventually, post_with};
 use common::process::Process;
 
-const OPT_OUT: &str = "ENCKE_SKIP_BROWSER";
 const PROXIES_OPT_OUT: &str = "ENCKE_SKIP_PROXIES";
-
-static SCENARIOS: Scenarios = Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser"), OPT_OUT);
 
 /// A connect is held for so long that, in a scenario that hears anything, it was the event that ended it.
 const PATIENT: &[&str] = &["--timeout", "5m"];
@@ -47,16 +45,26 @@ fn nothing_is_wider_than_the_window() {
 }
 
 #[test]
+fn all_techniques_bring_the_same_events() {
+    run("techniques", PATIENT);
+}
+
+#[test]
+fn pages_of_the_demonstration_may_use_transports_that_are_not_offered() {
+    run("techniques", &["--timeout", "5m", "--transports", "long-polling"]);
+}
+
+#[test]
 fn without_the_demo_there_is_the_module_alone() {
     let statuses = |options: &[&str]| {
         let daemon = Daemon::start(options);
-        ["/", "/demo.js", "/demo.css", "/encke.js"].map(|path| {
+        ["/", "/demo.js", "/demo.css", "/techniques", "/encke.js"].map(|path| {
             let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
             Peer::new(daemon.addr()).exchange(request).status
         })
     };
-    assert_eq!(statuses(&[]), [200, 200, 200, 200]);
-    assert_eq!(statuses(&["--demo", "false"]), [404, 404, 404, 200]);
+    assert_eq!(statuses(&[]), [200, 200, 200, 200, 200]);
+    assert_eq!(statuses(&["--demo", "false"]), [404, 404, 404, 404, 200]);
 }
 
 #[test]
@@ -94,17 +102,6 @@ fn run_behind_nginx(scenario: &str) {
     let mut daemon = Daemon::start(&options);
     let _nginx = Nginx::start(front, daemon.addr());
     SCENARIOS.run_against(&mut daemon, scenario, &format!("http://{front}/cometd"), &[]);
-}
-
-/// Fails if there is no Chromium. The scenarios look in the same place.
-fn find_chromium() {
-    let path = env::var("ENCKE_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-    if let Err(error) = Command::new(&path).arg("--version").output() {
-        panic!(
-            "{path}: {error}; these tests need Chromium (Debian: apt-get install chromium), or another one named by \
-             ENCKE_CHROMIUM; {OPT_OUT}=1 leaves them out"
-        );
-    }
 }
 
 /// A port that nobody has just now.

@@ -21,8 +21,18 @@ fn cometd_hears_exact_channels_and_patterns() {
 }
 
 #[test]
+fn cometd_on_a_websocket_hears_exact_channels_and_patterns() {
+    run("patterns", &["cometd:websocket"], PATIENT);
+}
+
+#[test]
 fn faye_hears_exact_channels_and_patterns() {
     run("patterns", &["faye"], PATIENT);
+}
+
+#[test]
+fn faye_on_a_websocket_hears_exact_channels_and_patterns() {
+    run("patterns", &["faye:websocket"], PATIENT);
 }
 
 #[test]
@@ -31,8 +41,18 @@ fn cometd_publishes_alone_in_a_batch_and_to_a_service() {
 }
 
 #[test]
+fn cometd_on_a_websocket_publishes_alone_in_a_batch_and_to_a_service() {
+    run("publish", &["cometd:websocket"], PATIENT);
+}
+
+#[test]
 fn faye_publishes_alone_in_a_batch_and_to_a_service() {
     run("publish", &["faye"], PATIENT);
+}
+
+#[test]
+fn faye_on_a_websocket_publishes_alone_in_a_batch_and_to_a_service() {
+    run("publish", &["faye:websocket"], PATIENT);
 }
 
 #[test]
@@ -41,8 +61,18 @@ fn cometd_unsubscribes_and_disconnects() {
 }
 
 #[test]
+fn cometd_on_a_websocket_unsubscribes_and_disconnects() {
+    run("leave", &["cometd:websocket"], PATIENT);
+}
+
+#[test]
 fn faye_unsubscribes_and_disconnects() {
     run("leave", &["faye"], PATIENT);
+}
+
+#[test]
+fn faye_on_a_websocket_unsubscribes_and_disconnects() {
+    run("leave", &["faye:websocket"], PATIENT);
 }
 
 #[test]
@@ -61,8 +91,27 @@ fn cometd_and_faye_chat_with_each_other() {
 }
 
 #[test]
+fn clients_chat_by_any_two_transports() {
+    let pairs = [
+        ["cometd:websocket", "cometd"],
+        ["faye:websocket", "faye"],
+        ["cometd:websocket", "faye"],
+        ["cometd", "faye:websocket"],
+        ["cometd:websocket", "faye:websocket"],
+    ];
+    for kinds in pairs {
+        run("chat", &kinds, PATIENT);
+    }
+}
+
+#[test]
 fn many_messages_of_cometd_arrive_in_order_and_once() {
     run("order", &["cometd"], PATIENT);
+}
+
+#[test]
+fn many_messages_of_cometd_on_a_websocket_arrive_in_order_and_once() {
+    run("order", &["cometd:websocket"], PATIENT);
 }
 
 #[test]
@@ -71,8 +120,18 @@ fn many_messages_of_faye_arrive_in_order_and_once() {
 }
 
 #[test]
+fn many_messages_of_faye_on_a_websocket_arrive_in_order_and_once() {
+    run("order", &["faye:websocket"], PATIENT);
+}
+
+#[test]
 fn cometd_goes_on_after_a_connect_that_nothing_ended() {
     run("held", &["cometd", "1000"], &["--timeout", "1s"]);
+}
+
+#[test]
+fn cometd_on_a_websocket_goes_on_after_a_connect_that_nothing_ended() {
+    run("held", &["cometd:websocket", "1000"], &["--timeout", "1s"]);
 }
 
 #[test]
@@ -82,8 +141,18 @@ fn faye_goes_on_after_a_connect_that_nothing_ended() {
 }
 
 #[test]
+fn faye_on_a_websocket_goes_on_after_a_connect_that_nothing_ended() {
+    run("held", &["faye:websocket", "2000"], &["--timeout", "2s"]);
+}
+
+#[test]
 fn cometd_finds_its_way_back_after_a_restart() {
     run("restart", &["cometd"], PATIENT);
+}
+
+#[test]
+fn cometd_on_a_websocket_finds_its_way_back_after_a_restart() {
+    run("restart", &["cometd:websocket"], PATIENT);
 }
 
 #[test]
@@ -92,8 +161,18 @@ fn faye_finds_its_way_back_after_a_restart() {
 }
 
 #[test]
+fn faye_on_a_websocket_finds_its_way_back_after_a_restart() {
+    run("restart", &["faye:websocket"], PATIENT);
+}
+
+#[test]
 fn cometd_wakes_up_without_its_session_and_gets_another() {
     run("asleep", &["cometd", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+}
+
+#[test]
+fn cometd_on_a_websocket_wakes_up_without_its_session_and_gets_another() {
+    run("asleep", &["cometd:websocket", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
 }
 
 #[test]
@@ -102,28 +181,55 @@ fn faye_wakes_up_without_its_session_and_gets_another() {
 }
 
 #[test]
+fn faye_on_a_websocket_wakes_up_without_its_session_and_gets_another() {
+    run("asleep", &["faye:websocket", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+}
+
+#[test]
 fn sessions_that_stop_polling_end() {
-    run("expired", &["500"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("expired", &["500", "long-polling"], &["--timeout", "1s", "--max-interval", "500ms"]);
+}
+
+#[test]
+fn sessions_that_stop_connecting_end_though_their_websockets_are_open() {
+    run("expired", &["500", "websocket"], &["--timeout", "1s", "--max-interval", "500ms"]);
 }
 
 #[test]
 fn cometd_sends_after_the_handshake_what_was_said_before() {
-    run("queued", &[], PATIENT);
+    run("queued", &["cometd"], PATIENT);
+}
+
+#[test]
+fn cometd_on_a_websocket_sends_after_the_handshake_what_was_said_before() {
+    run("queued", &["cometd:websocket"], PATIENT);
 }
 
 #[test]
 fn cometd_finds_its_transport_by_itself() {
-    run("transports", &["cometd", "faye"], PATIENT);
+    run("transports", &["cometd", "faye", "websocket"], PATIENT);
 }
 
 #[test]
 fn faye_finds_its_transport_by_itself() {
-    run("transports", &["faye", "cometd"], PATIENT);
+    run("transports", &["faye", "cometd", "websocket"], PATIENT);
+}
+
+#[test]
+fn cometd_and_faye_do_without_a_websocket_if_the_server_has_none() {
+    for words in [["cometd", "faye", "long-polling"], ["faye", "cometd", "long-polling"]] {
+        run("transports", &words, &["--timeout", "5m", "--transports", "long-polling"]);
+    }
 }
 
 #[test]
 fn cometd_works_with_all_its_extensions() {
-    run("extensions", &[], PATIENT);
+    run("extensions", &["cometd"], PATIENT);
+}
+
+#[test]
+fn cometd_on_a_websocket_works_with_all_its_extensions() {
+    run("extensions", &["cometd:websocket"], PATIENT);
 }
 
 #[test]

@@ -8,8 +8,6 @@ mod common;
 #[path = "proxies/front.rs"]
 mod front;
 
-use std::process::Command;
-
 use common::Daemon;
 use common::node::Scenarios;
 use common::peer::{PATIENT, eventually};
@@ -38,13 +36,8 @@ fn on_a_socket(folder: &Folder) -> (Daemon, String) {
 
 /// Ends it as an operator does.
 fn end(daemon: &mut Daemon) {
-    signal(daemon, "TERM");
+    daemon.signal("TERM");
     eventually("the daemon has ended", || (!daemon.is_running()).then_some(()));
-}
-
-fn signal(daemon: &Daemon, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &daemon.pid().to_string()]).status().unwrap();
-    assert!(sent.success());
 }
 
 /// Two clients of each library, and both together, talk through a proxy.
@@ -200,7 +193,7 @@ fn a_proxy_that_is_not_trusted_is_not_believed() {
 }
 
 #[test]
-fn the_full_nginx_keeps_its_connections_and_passes_on_upgrades() {
+fn the_full_nginx_keeps_its_connections() {
     if is_left_out() {
         return;
     }
@@ -211,20 +204,75 @@ fn the_full_nginx_keeps_its_connections_and_passes_on_upgrades() {
         }
         let counts = format!("now: connections={connections} sessions=5 ");
         eventually(&format!("{block:?}: {counts}"), || {
-            signal(&daemon, "USR1");
+            daemon.signal("USR1");
             daemon.stderr().contains(&counts).then_some(())
         });
     }
-    // Clients that try a WebSocket first hear what the server says to that, and go on.
-    for block in [Block::NginxFull, Block::HaProxy] {
+}
+
+#[test]
+fn websockets_get_through_where_upgrades_are_passed_on_and_else_clients_do_without() {
+    if is_left_out() {
+        return;
+    }
+    for (block, found) in
+        [(Block::NginxFull, "websocket"), (Block::HaProxy, "websocket"), (Block::NginxPlain, "long-polling")]
+    {
         let (mut daemon, front) = behind(block, PATIENT);
         for kinds in [["cometd", "faye"], ["faye", "cometd"]] {
-            SCENARIOS.run_against(&mut daemon, "transports", &front.url(), &kinds);
+            let words = [kinds[0], kinds[1], found];
+            SCENARIOS.run_against(&mut daemon, "transports", &front.url(), &words);
         }
-        signal(&daemon, "USR1");
-        daemon.wait_for_stderr("refused or ended since the start: ");
-        assert!(!daemon.stderr().contains(" transport=0 "), "{block:?}: no upgrade came through");
+        if found == "websocket" {
+            for kinds in [["cometd:websocket", "faye:websocket"], ["faye:websocket", "cometd"]] {
+                SCENARIOS.run_against(&mut daemon, "chat", &front.url(), &kinds);
+            }
+        }
     }
+}
+
+#[test]
+fn websockets_are_held_behind_proxies() {
+    if is_left_out() {
+        return;
+    }
+    std::thread::scope(|scope| {
+        for block in [Block::NginxFull, Block::HaProxy] {
+            for kind in ["cometd:websocket", "faye:websocket"] {
+                scope.spawn(move || {
+                    let (mut daemon, front) = behind(block, &["--timeout", "2s"]);
+                    SCENARIOS.run_against(&mut daemon, "held", &front.url(), &[kind, "2000"]);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn streams_get_through_all_of_the_blocks() {
+    if is_left_out() {
+        return;
+    }
+    for block in [Block::NginxFull, Block::HaProxy, Block::NginxPlain] {
+        let (mut daemon, front) = behind(block, PATIENT);
+        SCENARIOS.run_against(&mut daemon, "../proxies/streams", &front.url(), &["flows"]);
+        assert!(!daemon.stderr().contains("advised a client to poll"), "{block:?}: {}", daemon.stderr());
+    }
+}
+
+#[test]
+fn behind_an_nginx_that_keeps_streams_back_clients_are_advised_to_poll() {
+    if is_left_out() {
+        return;
+    }
+    let stubborn = |text: String| {
+        let pass = format!("proxy_pass http://{DAEMON};");
+        replace(&text, &pass, &format!("{pass} proxy_ignore_headers X-Accel-Buffering;"))
+    };
+    let mut daemon = Daemon::start(&["--timeout", "1h", "--probe-timeout", "1s"]);
+    let front = Front::start_with(Block::NginxPlain, &daemon.addr().to_string(), stubborn);
+    SCENARIOS.run_against(&mut daemon, "../proxies/streams", &front.url(), &["buffered"]);
+    daemon.wait_for_stderr("advised a client to poll");
 }
 
 #[test]
@@ -245,6 +293,8 @@ fn clients_behind_a_proxy_come_back_after_an_orderly_restart() {
         (Block::NginxPlain, "faye"),
         (Block::HaProxy, "cometd"),
         (Block::HaProxy, "faye"),
+        (Block::NginxFull, "cometd:websocket"),
+        (Block::HaProxy, "faye:websocket"),
     ];
     std::thread::scope(|scope| {
         for (block, kind) in cases {

@@ -21,7 +21,10 @@ const FLAGS = [
 /** How long to wait for anything before it is called hung. Nothing here says how fast a page must be. */
 const HUNG_AFTER_MS = 60_000;
 
-/** Runs a scenario with a browser; it gets `open`, which opens the page in a tab, and the words after the URL. */
+/**
+ * Runs a scenario with a browser and the words after the URL. It gets `open`, which opens the demo page in a tab, and for
+ * other pages the `browser`, the `endpoint`, and `complaints`, which has a page watched for errors.
+ */
 export async function browsing(body) {
   await scenario(async (endpoint, ...words) => {
     const executablePath = process.env.ENCKE_CHROMIUM || "/usr/bin/chromium";
@@ -38,31 +41,36 @@ export async function browsing(body) {
       await tab.load(new URL("/", endpoint).href);
       return tab;
     };
-    await body({ open }, ...words);
-    for (const { complaints } of tabs) {
-      assert.deepEqual(complaints, [], "the console has no errors");
+    const complained = [];
+    const complaints = (page) => void complained.push(complaintsOf(page, () => false));
+    await body({ open, browser, endpoint, complaints }, ...words);
+    for (const told of [...complained, ...tabs.map((tab) => tab.complaints)]) {
+      assert.deepEqual(told, [], "the console has no errors");
     }
     await browser.close();
   });
 }
 
+/** A page's errors and those of its console, as they come; those about its content security policy are among them. */
+function complaintsOf(page, isExpected) {
+  const complaints = [];
+  page.setDefaultTimeout(HUNG_AFTER_MS);
+  page.on("pageerror", (error) => complaints.push(String(error.stack)));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !isExpected(message.text())) {
+      complaints.push(message.text());
+    }
+  });
+  return complaints;
+}
+
 class Tab {
-  /** Errors of the console and of the page; those about its content security policy are among them. */
-  complaints = [];
   /** That requests fail is expected while there is no server; Chromium says so on the console. */
   serverMayBeGone = false;
 
   constructor(page) {
     this.page = page;
-    page.setDefaultTimeout(HUNG_AFTER_MS);
-    page.on("pageerror", (error) => this.complaints.push(String(error.stack)));
-    page.on("console", (message) => {
-      const text = message.text();
-      const isLoss = this.serverMayBeGone && text.startsWith("Failed to load resource:");
-      if (["error", "warning"].includes(message.type()) && !isLoss) {
-        this.complaints.push(text);
-      }
-    });
+    this.complaints = complaintsOf(page, (text) => this.serverMayBeGone && text.startsWith("Failed to load resource:"));
   }
 
   async load(url) {

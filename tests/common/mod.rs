@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
+pub mod browser;
 pub mod node;
 pub mod peer;
 pub mod process;
@@ -99,6 +100,15 @@ impl Daemon {
     /// Is the process there still?
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends it this signal, such as `USR1`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "kill -s {name}");
     }
 
     /// Ends it at once (SIGKILL), as a crash would; clients see their connections break.

@@ -1,4 +1,4 @@
-//! Programs for Node.js that drive a daemon: real clients, and real browsers.
+//! Programs that drive a daemon, most of them for Node.js: real clients, and real browsers.
 //!
 //! A scenario is `SCENARIO.mjs` in a directory with a `package-lock.json`, run as `node SCENARIO.mjs URL WORD…`. It
 //! ends with the line `@@passed` and exit code 0, or it fails. `@@kill` and `@@restart` on its stdout ask for that to be
@@ -50,19 +50,23 @@ impl Scenarios {
     /// # Panics
     /// When it fails, or the daemon has ended or complains.
     pub fn run_against(&self, daemon: &mut Daemon, scenario: &str, url: &str, words: &[&str]) {
+        self.install();
+        let mut command = Command::new("node");
+        command.arg(format!("{scenario}.mjs")).arg(url).args(words).current_dir(self.directory);
+        // Faye would go through a proxy even to this machine.
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NODE_OPTIONS"] {
+            command.env_remove(name);
+        }
+        follow(command, daemon, &format!("{scenario} {}", words.join(" ")));
+    }
+
+    /// Installs what the scenarios need, if it is not there yet.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn install(&self) {
         if let Err(error) = self.prepared.get_or_init(|| self.prepare()) {
             panic!("{error}");
-        }
-        let mut node = Node::start(self.directory, scenario, url, words);
-        let verdict = node.follow(daemon);
-        let told = format!("{scenario} {}\n--- node wrote:\n{}---", words.join(" "), node.log.text());
-        match verdict {
-            Err(error) => panic!("{error}: {told}"),
-            Ok((status, passed)) => assert!(status.success() && passed, "{status}: {told}"),
-        }
-        assert!(daemon.is_running(), "the daemon has ended: {told}");
-        for bad in ["panicked", "a bug in encke"] {
-            assert!(!daemon.stderr().contains(bad), "the daemon wrote {bad:?}: {told}");
         }
     }
 
@@ -124,27 +128,39 @@ pub fn output_of(program: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs a program that is a scenario to its end.
+///
+/// # Panics
+/// When it fails, or the daemon has ended or complains.
+pub fn follow(command: Command, daemon: &mut Daemon, name: &str) {
+    let mut program = Program::start(command);
+    let verdict = program.follow(daemon);
+    let told = format!("{name}\n--- it wrote:\n{}---", program.log.text());
+    match verdict {
+        Err(error) => panic!("{error}: {told}"),
+        Ok((status, passed)) => assert!(status.success() && passed, "{status}: {told}"),
+    }
+    assert!(daemon.is_running(), "the daemon has ended: {told}");
+    for bad in ["panicked", "a bug in encke"] {
+        assert!(!daemon.stderr().contains(bad), "the daemon wrote {bad:?}: {told}");
+    }
+}
+
 /// A running scenario; ends when dropped.
-struct Node {
+struct Program {
     child: Child,
     lines: mpsc::Receiver<String>,
     log: Log,
 }
 
-impl Node {
-    fn start(directory: &str, scenario: &str, url: &str, words: &[&str]) -> Self {
-        let mut command = Command::new("node");
-        command.arg(format!("{scenario}.mjs")).arg(url).args(words).current_dir(directory);
-        // Faye would go through a proxy even to this machine.
-        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NODE_OPTIONS"] {
-            command.env_remove(name);
-        }
+impl Program {
+    fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("node was there a moment ago");
+            .expect("it was there a moment ago");
         let log = Log::default();
         let (stderr, sink) = (child.stderr.take().expect("a pipe"), log.clone());
         std::thread::spawn(move || sink.copy_from(stderr));
@@ -176,7 +192,7 @@ impl Node {
                             _ => return Err(format!("the scenario asked for {command:?}")),
                         }
                         let stdin = self.child.stdin.as_mut().expect("a pipe");
-                        writeln!(stdin, "{command}").map_err(|error| format!("node listens no more: {error}"))?;
+                        writeln!(stdin, "{command}").map_err(|error| format!("it listens no more: {error}"))?;
                     }
                     None => {}
                 },
@@ -189,7 +205,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for Program {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
         let _ = self.child.kill();
@@ -202,10 +218,14 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// Keeps other test processes from installing at the same time.
-struct Lock(PathBuf);
+pub struct Lock(PathBuf);
 
 impl Lock {
-    fn take(directory: &Path) -> Result<Self, String> {
+    /// Takes it, once nobody else has it.
+    ///
+    /// # Errors
+    /// When that cannot be.
+    pub fn take(directory: &Path) -> Result<Self, String> {
         let mut name = DefaultHasher::new();
         directory.hash(&mut name);
         let path = std::env::temp_dir().join(format!("encke-tests-{:016x}.lock", name.finish()));

@@ -8,7 +8,7 @@ await scenario(async (url, kind, asleep) => {
   const news = inbox();
   sleeper.onHandshake(() => void sleeper.subscribe("/news", news.listener));
   await sleeper.open();
-  if (kind !== "cometd") {
+  if (sleeper.subscribesAgain) {
     await sleeper.subscribe("/news", news.listener);
   }
   await sleeper.replied("/meta/connect", 1);
@@ -27,4 +27,5 @@ await scenario(async (url, kind, asleep) => {
   await sleeper.publish("/news", 2);
   await news.holds(2);
   assert.deepEqual(news.events, [["/news", 1], ["/news", 2]]);
+  await until("its transport again", () => sleeper.connectionType === sleeper.transport);
 });

@@ -1,17 +1,18 @@
-// Sessions by hand that stop polling. Words: the daemon's max-interval in milliseconds.
+// Sessions by hand that stop connecting. Words: the daemon's max-interval in milliseconds, the transport.
 import assert from "node:assert/strict";
-import { Raw, scenario, sleep } from "./lib.mjs";
+import { Raw, RawSocket, scenario, sleep } from "./lib.mjs";
 
 const isGone = (reply) => reply.successful === false && reply.error === "402::session_unknown";
 
-await scenario(async (url, maxInterval) => {
-  const silent = new Raw(url);
-  const never = new Raw(url);
-  const sending = new Raw(url);
+await scenario(async (url, maxInterval, transport) => {
+  const Session = transport === "websocket" ? RawSocket : Raw;
+  const silent = new Session(url);
+  const never = new Session(url);
+  const sending = new Session(url);
   for (const one of [silent, never, sending]) {
     await one.handshake();
   }
-  const forever = new Raw(url);
+  const forever = new Session(url);
   for (const one of [silent, sending]) {
     const [reply] = await one.connect();
     assert.equal(reply.successful, true, "the first connect is answered at once");

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { AckExtension, BinaryExtension, TimeStampExtension, TimeSyncExtension } from "cometd";
 import { client, connected, inbox, scenario } from "./lib.mjs";
 
-await scenario(async (url) => {
-  const equipped = client("cometd", url);
+await scenario(async (url, kind) => {
+  const equipped = client(kind, url);
   equipped.lib.registerExtension("ack", new AckExtension());
   equipped.lib.registerExtension("binary", new BinaryExtension());
   equipped.lib.registerExtension("timestamp", new TimeStampExtension());

@@ -1,18 +1,52 @@
 // What the scenarios share: the client libraries behind one thin face, and a session spoken by hand.
+//
+// A client is named KIND:TRANSPORT, such as `cometd:websocket`; without a transport it is long-polling. At the end of a
+// scenario it is checked that each client did use the transport that it is named after.
 
 import assert from "node:assert/strict";
+import { Socket } from "node:net";
 
 import { CometD } from "cometd";
 import { adapt } from "cometd-nodejs-client";
 import faye from "faye";
 
 import { Client } from "../../src/pages/encke.js";
-import { sleep, until } from "./scenario.mjs";
+import { scenario as run, sleep, until } from "./scenario.mjs";
 
-export { daemon, scenario, sleep, until } from "./scenario.mjs";
+export { daemon, sleep, until } from "./scenario.mjs";
 
 // The cometd library expects a browser. All its clients of one process share one cookie jar, as the tabs of a browser do.
 adapt();
+
+/** WebSockets that this process has asked for, whichever library did. */
+let upgrades = 0;
+const { write } = Socket.prototype;
+Socket.prototype.write = function (bytes, ...rest) {
+  upgrades += /^upgrade: websocket\r$/im.test(Buffer.from(bytes).toString("latin1")) ? 1 : 0;
+  return write.call(this, bytes, ...rest);
+};
+
+/** Every client of this scenario. */
+const clients = [];
+
+/** Runs a scenario; at its end each client has used the transport that it is named after, and no other. */
+export async function scenario(body) {
+  await run(async (...words) => {
+    await body(...words);
+    const named = clients.filter(({ transport }) => transport !== "any");
+    for (const { kind, transport, used, sessions } of named) {
+      assert.ok(used.has(transport), `${kind} was to use ${transport}, not ${[...used]}`);
+      // Faye lets its WebSocket go before a later session, and goes on with long-polling until it has another.
+      const mayUse = kind === "faye" && sessions > 1 ? [transport, "long-polling"] : [transport];
+      assert.deepEqual([...used].filter((type) => !mayUse.includes(type)), [], `${kind} was to use ${transport} alone`);
+    }
+    const sockets = named.filter(({ transport }) => transport === "websocket").length;
+    assert.ok(upgrades >= sockets, `${upgrades} upgrades for ${sockets} clients with a WebSocket`);
+    if (sockets === 0 && named.length > 0 && named.length === clients.length) {
+      assert.equal(upgrades, 0, "nobody asks for a WebSocket");
+    }
+  });
+}
 
 /** Stops this whole process for a while, as a laptop that sleeps: no timer runs, no answer is read. */
 export function fallAsleep(ms) {
@@ -44,13 +78,18 @@ class Recorder {
   failures = 0;
   /** What the newest connect said of its transport. */
   connectionType;
+  /** What any connect said of that. */
+  used = new Set();
 
   record(message) {
     this.messages.push({ ...message, at: performance.now() });
   }
 
   sending(message) {
-    this.connectionType = message.connectionType ?? this.connectionType;
+    if (message.connectionType) {
+      this.connectionType = message.connectionType;
+      this.used.add(message.connectionType);
+    }
   }
 
   /** The replies on a meta channel. */
@@ -68,6 +107,11 @@ class Recorder {
     return this.replies(channel)[count - 1];
   }
 
+  /** How many sessions it has asked for. */
+  get sessions() {
+    return this.replies("/meta/handshake").length;
+  }
+
   /** The session of now. */
   get clientId() {
     return this.replies("/meta/handshake").findLast((reply) => reply.successful)?.clientId;
@@ -81,11 +125,16 @@ class Recorder {
 
 /** cometd.js through cometd-nodejs-client. */
 class CometDClient extends Recorder {
-  constructor(url, { websocket = false } = {}) {
+  /** Whether it makes its subscriptions again by itself when it gets another session. */
+  subscribesAgain = false;
+
+  constructor(url, { transport }) {
     super();
     this.lib = new CometD();
-    if (!websocket) {
-      this.lib.unregisterTransport("websocket");
+    for (const type of ["websocket", "long-polling", "callback-polling"]) {
+      if (transport !== "any" && transport !== type) {
+        this.lib.unregisterTransport(type);
+      }
     }
     this.lib.configure({ url, logLevel: "warn", backoffIncrement: 200, maxSendBayeuxMessageSize: 1 << 20 });
     this.lib.registerExtension("recorder", {
@@ -143,16 +192,20 @@ class CometDClient extends Recorder {
 }
 
 /** The server's error, or what kept it from answering. */
-function refusal({ error, failure }) {
-  return new Error(error ?? `no reply, HTTP status ${failure?.httpCode}, ${failure?.reason ?? failure?.exception}`);
+function refusal({ error, failure = {} }) {
+  const { httpCode, websocketCode, reason, exception } = failure;
+  const status = websocketCode ? `WebSocket code ${websocketCode}` : `HTTP status ${httpCode}`;
+  return new Error(error ?? `no reply, ${status}, ${reason ?? exception}`);
 }
 
 /** Faye's Node client. It subscribes again by itself after a new handshake. */
 class FayeClient extends Recorder {
-  constructor(url, { websocket = false } = {}) {
+  subscribesAgain = true;
+
+  constructor(url, { transport }) {
     super();
     this.lib = new faye.Client(url, { retry: 1 });
-    if (!websocket) {
+    if (transport === "long-polling") {
       this.lib.disable("websocket");
     }
     this.lib.addExtension({
@@ -207,7 +260,9 @@ async function failing(promise) {
 
 /** Our own, as the daemon serves it. It subscribes again by itself after a new handshake. */
 class EnckeClient extends Recorder {
-  constructor(url, options) {
+  subscribesAgain = true;
+
+  constructor(url, { transport, ...options }) {
     super();
     this.lib = new Client(url, options);
     this.lib.onWire((direction, messages) => {
@@ -244,10 +299,14 @@ class EnckeClient extends Recorder {
 
 const KINDS = { cometd: CometDClient, faye: FayeClient, encke: EnckeClient };
 
-/** A client that has not spoken yet. */
-export function client(kind, url, options) {
+/** A client that has not spoken yet. With the transport `any` it is as it comes. */
+export function client(name, url, options) {
+  const [kind, transport = "long-polling"] = name.split(":");
   assert.ok(KINDS[kind], `no client called ${kind}`);
-  return new KINDS[kind](url, options);
+  const one = new KINDS[kind](url, { transport, ...options });
+  Object.assign(one, { kind, transport });
+  clients.push(one);
+  return one;
 }
 
 /** A client with a session, whose connect goes round by itself. */
@@ -259,6 +318,8 @@ export async function connected(kind, url) {
 
 /** A session spoken by hand, with fetch and a cookie of its own. */
 export class Raw {
+  connectionType = "long-polling";
+
   constructor(url, cookie) {
     this.url = url;
     this.cookie = cookie;
@@ -278,7 +339,7 @@ export class Raw {
 
   async handshake() {
     this.clientId = undefined;
-    const supportedConnectionTypes = ["long-polling"];
+    const supportedConnectionTypes = [this.connectionType];
     const [reply] = await this.send({ channel: "/meta/handshake", version: "1.0", supportedConnectionTypes });
     assert.equal(reply.successful, true, JSON.stringify(reply));
     this.clientId = reply.clientId;
@@ -286,6 +347,28 @@ export class Raw {
   }
 
   async connect(more) {
-    return this.send({ channel: "/meta/connect", connectionType: "long-polling", ...more });
+    return this.send({ channel: "/meta/connect", connectionType: this.connectionType, ...more });
+  }
+}
+
+/** The same on a WebSocket. */
+export class RawSocket extends Raw {
+  connectionType = "websocket";
+  #socket;
+  #waiting = [];
+
+  async send(...messages) {
+    this.#socket ??= new Promise((opened, failed) => {
+      const socket = new window.WebSocket(this.url.replace(/^http/, "ws"));
+      socket.onopen = () => opened(socket);
+      socket.onerror = failed;
+      socket.onclose = failed;
+      socket.onmessage = ({ data }) => this.#waiting.shift()(JSON.parse(data));
+    });
+    const socket = await this.#socket;
+    return new Promise((replied) => {
+      this.#waiting.push(replied);
+      socket.send(JSON.stringify(messages.map((message) => ({ clientId: this.clientId, ...message }))));
+    });
   }
 }

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { client, inbox, scenario } from "./lib.mjs";
 
-await scenario(async (url) => {
-  const hasty = client("cometd", url);
+await scenario(async (url, kind) => {
+  const hasty = client(kind, url);
   const news = inbox();
   const opened = hasty.open();
   const acks = [];

@@ -8,7 +8,7 @@ await scenario(async (url, kind) => {
   // cometd.js forgets its subscriptions with the session; its documentation has them made in this listener.
   listening.onHandshake(() => void listening.subscribe("/news", news.listener));
   await listening.open();
-  if (kind !== "cometd") {
+  if (listening.subscribesAgain) {
     await listening.subscribe("/news", news.listener);
   }
   const publisher = await connected(kind, url);
@@ -38,4 +38,5 @@ await scenario(async (url, kind) => {
   await publisher.publish("/news", "from before");
   await news.holds(3);
   assert.deepEqual(news.events.at(-1), ["/news", "from before"]);
+  await until("its transport again", () => listening.connectionType === listening.transport);
 });

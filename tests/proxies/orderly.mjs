@@ -18,7 +18,7 @@ await scenario(async (url, kind, pid) => {
   const news = inbox();
   listening.onHandshake(() => void listening.subscribe("/news", news.listener));
   await listening.open();
-  if (kind !== "cometd") {
+  if (listening.subscribesAgain) {
     await listening.subscribe("/news", news.listener);
   }
   await listening.replied("/meta/subscribe", 1);
