@@ -1,5 +1,6 @@
 //! Owns the command line: which commands and options there are, what they accept, and the help that says so.
 
+use crate::bayeux::Transport;
 use crate::http::Target;
 use lexopt::{Arg, Parser};
 use std::collections::BTreeMap;
@@ -45,6 +46,10 @@ pub(crate) struct Common {
     pub(crate) port: u16,
     /// How many clients.
     pub(crate) clients: u32,
+    /// How they reach the server.
+    pub(crate) transport: Transport,
+    /// Whether WebSockets offer compression.
+    pub(crate) deflate: bool,
     /// What they subscribe to.
     pub(crate) channel: String,
     /// The server's process, if its figures are wanted.
@@ -92,7 +97,7 @@ pub(crate) struct Floor {
     pub(crate) drop_every: Option<u64>,
 }
 
-/// One option: name, what its value stands for, and help; hidden without help.
+/// One option: name, what its value stands for, if it has one, and help; hidden without help.
 struct Opt(&'static str, &'static str, &'static str);
 
 /// One command: name, what it does, and its options.
@@ -100,7 +105,9 @@ struct Spec(&'static str, &'static str, &'static [&'static [Opt]]);
 
 const COMMON: &[Opt] = &[
     Opt("url", "URL", "the Bayeux endpoint, such as http://127.0.0.1:8080/cometd (required)"),
-    Opt("clients", "N", "long-polling clients, each with a session and a connection (required)"),
+    Opt("clients", "N", "clients, each with a session and a connection (required)"),
+    Opt("transport", "T", "how they reach the server: long-polling or websocket [long-polling]"),
+    Opt("deflate", "", "offer compression on each WebSocket"),
     Opt("channel", "/CH", "the channel that all subscribe to [/load]"),
     Opt("pid", "PID", "the server's process: adds its memory and CPU (Linux, same machine)"),
     Opt("json", "FILE", "write the figures there too"),
@@ -154,7 +161,8 @@ impl Spec {
         let Self(name, what, _) = self;
         let mut text = format!("{what}\n\nUsage: encke-loadtest {name} [options]\n\nOptions:\n");
         for Opt(name, value, help) in self.options().filter(|Opt(_, _, help)| !help.is_empty()) {
-            let _ = writeln!(text, "  {:<22}{help}", format!("--{name} {value}"));
+            let shown = format!("--{name} {value}");
+            let _ = writeln!(text, "  {:<22}{help}", shown.trim_end());
         }
         text + "  --help                print this\n\n" + EXIT_CODES
     }
@@ -230,9 +238,13 @@ impl Values {
                 return Ok(None);
             }
             let known = spec.options().find(|Opt(name, ..)| arg == Arg::Long(name));
-            let Some(Opt(name, ..)) = known else {
+            let Some(Opt(name, value, _)) = known else {
                 return Err(format!("{}; {} accepts {}", unknown(&arg), spec.0, spec.shown()));
             };
+            if value.is_empty() {
+                given.insert(*name, String::new());
+                continue;
+            }
             let value = parser.value().map_err(|_| format!("--{name} needs a value"))?;
             let value = value.into_string().map_err(|_| format!("the value of --{name} is not UTF-8"))?;
             given.insert(*name, value);
@@ -267,12 +279,15 @@ fn common(values: &Values) -> Result<Common, String> {
     let sources = values.text("source-addrs").map_or_else(|| Ok(Vec::new()), parse_sources)?;
     let channel = values.text("channel").unwrap_or("/load").to_owned();
     check_channel(&channel)?;
+    let transport = transport(values)?;
     Ok(Common {
         url: url.to_owned(),
         target,
         host,
         port,
         clients: values.small("clients", 1, CLIENTS_MAX)?.unwrap_or(1),
+        transport,
+        deflate: values.text("deflate").is_some(),
         channel,
         pid: values.small("pid", 1, i32::MAX as u64)?,
         json: values.text("json").map(PathBuf::from),
@@ -280,6 +295,17 @@ fn common(values: &Values) -> Result<Common, String> {
         timeout_s: values.number("timeout", 1, SECONDS_MAX)?.unwrap_or(300),
         ramp: values.small("ramp", 1, CLIENTS_MAX)?.unwrap_or(256),
     })
+}
+
+fn transport(values: &Values) -> Result<Transport, String> {
+    let name = values.text("transport").unwrap_or(Transport::default().name());
+    let known = || Transport::ALL.map(Transport::name).join(" or ");
+    let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name);
+    let transport = transport.ok_or_else(|| format!("--transport takes {}, not {name:?}", known()))?;
+    if values.text("deflate").is_some() && transport != Transport::WebSocket {
+        return Err("--deflate needs --transport websocket".into());
+    }
+    Ok(transport)
 }
 
 fn fanout(values: &Values) -> Result<Fanout, String> {
@@ -377,6 +403,11 @@ mod tests {
         assert_eq!((common.host.as_str(), common.port, common.target.path.as_str()), ("127.0.0.1", 8080, "/cometd"));
         assert_eq!((common.clients, common.pid, common.ramp, common.timeout_s), (1000, Some(7), 10, 60));
         assert_eq!((common.channel.as_str(), common.sources.len()), ("/a/b", 2));
+        assert_eq!((common.transport, common.deflate), (Transport::LongPolling, false));
+        let Ok(Command::Fanout(fanout)) = words(&format!("{line} --deflate --transport websocket")) else {
+            panic!("no fanout")
+        };
+        assert_eq!((fanout.common.transport, fanout.common.deflate), (Transport::WebSocket, true));
     }
 
     #[test]
@@ -420,6 +451,8 @@ mod tests {
         for (option, expected) in [
             ("--rate -1", "--rate takes a number from 0"),
             ("--rate NaN", "--rate takes a number from 0"),
+            ("--transport carrier-pigeon", "--transport takes long-polling or websocket, not \"carrier-pigeon\""),
+            ("--deflate", "--deflate needs --transport websocket"),
             ("--channel /meta/x", "--channel takes a channel"),
             ("--channel /a/*", "--channel takes a channel"),
             ("--source-addrs 127.0.0.2,x", "not \"x\""),

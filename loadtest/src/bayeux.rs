@@ -17,10 +17,34 @@ pub(crate) const CONNECT_ID: &str = r#""3""#;
 /// The id of every publish.
 pub(crate) const PUBLISH_ID: &str = r#""4""#;
 
-/// A handshake that offers long polling only.
-pub(crate) fn write_handshake(out: &mut Vec<u8>) {
+/// How a client and the server reach each other. Further ones (streaming, eventsource) come here, into `client` and into
+/// `floor`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// A request for each batch; one of them is held.
+    #[default]
+    LongPolling,
+    /// Messages both ways on one connection.
+    WebSocket,
+}
+
+impl Transport {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::LongPolling, Self::WebSocket];
+
+    /// Its name as a connection type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::LongPolling => "long-polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// A handshake that offers this transport only.
+pub(crate) fn write_handshake(out: &mut Vec<u8>, transport: Transport) {
     join(out, &[r#"[{"channel":"/meta/handshake","version":"1.0","minimumVersion":"1.0","#]);
-    join(out, &[r#""supportedConnectionTypes":["long-polling"],"id":"#, HANDSHAKE_ID, "}]"]);
+    join(out, &[r#""supportedConnectionTypes":[""#, transport.name(), r#""],"id":"#, HANDSHAKE_ID, "}]"]);
 }
 
 /// A subscribe. `client_id` here and below is the JSON text of the field, as the server wrote it.
@@ -31,9 +55,10 @@ pub(crate) fn write_subscribe(out: &mut Vec<u8>, client_id: &str, channel: &str)
 
 /// A connect. With `at_once` it asks not to be held, as cometd.js does for its first; some servers hold the first
 /// otherwise.
-pub(crate) fn write_connect(out: &mut Vec<u8>, client_id: &str, at_once: bool) {
+pub(crate) fn write_connect(out: &mut Vec<u8>, client_id: &str, transport: Transport, at_once: bool) {
     join(out, &[r#"[{"channel":"/meta/connect","clientId":"#, client_id, r#","id":"#, CONNECT_ID]);
-    join(out, &[r#","connectionType":"long-polling""#, if at_once { r#","advice":{"timeout":0}"# } else { "" }, "}]"]);
+    join(out, &[r#","connectionType":""#, transport.name(), "\""]);
+    join(out, &[if at_once { r#","advice":{"timeout":0}"# } else { "" }, "}]"]);
 }
 
 /// A publish whose data is the payload of an event, padded to `size` bytes. The data is last, where `floor` looks for
@@ -175,10 +200,16 @@ mod tests {
             write(&mut out);
             serde_json::from_slice::<serde_json::Value>(&out).unwrap()[0].clone()
         };
-        assert_eq!(check(&|out| write_handshake(out))["supportedConnectionTypes"][0], "long-polling");
+        assert_eq!(
+            check(&|out| write_handshake(out, Transport::LongPolling))["supportedConnectionTypes"][0],
+            "long-polling"
+        );
         assert_eq!(check(&|out| write_subscribe(out, r#""c""#, "/load"))["subscription"], "/load");
-        assert_eq!(check(&|out| write_connect(out, r#""c""#, true))["advice"]["timeout"], 0);
-        assert!(check(&|out| write_connect(out, r#""c""#, false))["advice"].is_null());
+        let socket = Transport::WebSocket;
+        assert_eq!(check(&|out| write_handshake(out, socket))["supportedConnectionTypes"][0], "websocket");
+        assert_eq!(check(&|out| write_connect(out, r#""c""#, socket, true))["advice"]["timeout"], 0);
+        assert_eq!(check(&|out| write_connect(out, r#""c""#, socket, true))["connectionType"], "websocket");
+        assert!(check(&|out| write_connect(out, r#""c""#, socket, false))["advice"].is_null());
         let publish = check(&|out| write_publish(out, r#""c""#, "/load", Event { run: 1, seq: 2, sent: 3 }, 64));
         assert_eq!(publish["data"]["seq"], 2);
         assert_eq!(publish["clientId"], "c");

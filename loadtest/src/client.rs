@@ -1,9 +1,10 @@
-//! Owns one Bayeux client on long polling: bytes of the server in, its next request and the events out. Pure: no
-//! sockets, no clock. A client has one request under way at a time, on one connection.
+//! Owns one Bayeux client: bytes of the server in, its next request and the events out. Pure: no sockets, no clock. A
+//! client has one request under way at a time, on one connection.
 //!
 //! | state | waits for | then |
 //! |---|---|---|
-//! | `Idle` | `begin` | `Handshaking` |
+//! | `Idle` | `begin` | `Handshaking`, on a WebSocket `Upgrading` |
+//! | `Upgrading` | the WebSocket | `Handshaking` |
 //! | `Handshaking` | the reply | `Subscribing`, or `Joining` without a subscription |
 //! | `Subscribing` | the reply | `Joining` |
 //! | `Joining` | the reply to the first connect | `Holding` or `Pausing` |
@@ -11,10 +12,12 @@
 //! | `Pausing` | `resume`, after the advised interval | `Holding` |
 //! | `Failed` | nothing | — |
 //!
-//! Other transports become siblings of this module with the same `receive`.
+//! With long polling each batch of the server has the reply to a request, and events are in it. On a WebSocket batches come
+//! at any time, with a reply or without. Other transports become further kinds of [`Wire`].
 
-use crate::bayeux::{self, Event, Message};
+use crate::bayeux::{self, Event, Message, Transport};
 use crate::http::{self, Cookies, HttpError, Reassembly, Response, Target};
+use crate::websocket::{self, Came, Codec, Socket};
 use std::fmt;
 
 /// Milliseconds that are waited at most because an advice says so.
@@ -27,6 +30,10 @@ pub(crate) struct Script {
     pub(crate) target: Target,
     /// The channel of the run.
     pub(crate) channel: String,
+    /// How those who subscribe reach the server.
+    pub(crate) transport: Transport,
+    /// Whether WebSockets offer compression.
+    pub(crate) deflate: bool,
 }
 
 /// What went wrong with a client; each is counted under its key.
@@ -38,8 +45,10 @@ pub(crate) enum FaultKind {
     Closed,
     /// The bytes are no HTTP response.
     Http,
-    /// A status other than 200.
+    /// A status other than 200, or than 101 to an upgrade.
     Status,
+    /// The bytes are no frames of a server.
+    Frame,
     /// The body is no Bayeux batch, or not the one asked for.
     Protocol,
     /// The session is unknown to the server.
@@ -58,6 +67,7 @@ impl FaultKind {
             Self::Closed => "closed",
             Self::Http => "http",
             Self::Status => "status",
+            Self::Frame => "frame",
             Self::Protocol => "protocol",
             Self::SessionUnknown => "session_unknown",
             Self::Refused => "refused",
@@ -99,6 +109,8 @@ impl fmt::Display for Fault {
 pub(crate) enum State {
     /// Not begun.
     Idle,
+    /// The request for a WebSocket is sent.
+    Upgrading,
     /// The handshake is sent.
     Handshaking,
     /// The subscribe is sent.
@@ -120,7 +132,7 @@ pub(crate) enum Step {
     Wait,
     /// Send what is in [`Output::request`].
     Send,
-    /// Call [`Client::resume`] after so many milliseconds.
+    /// Call [`Client::resume`] after so many milliseconds. Something may be there to send as well.
     Pause(u64),
 }
 
@@ -137,18 +149,32 @@ pub(crate) struct Output {
     pub(crate) empty_polls: u64,
     /// The server will close the connection.
     pub(crate) close: bool,
+    /// WebSockets that were opened with compression agreed on.
+    pub(crate) deflating: u64,
+    /// Messages that came compressed.
+    pub(crate) deflated: u64,
     body: Vec<u8>,
+    codec: Codec,
 }
 
 impl Output {
     /// Forgets everything but the memory.
     pub(crate) fn clear(&mut self) {
-        let Self { request, events, strangers, empty_polls, close, body } = self;
+        let Self { request, events, strangers, empty_polls, close, deflating, deflated, body, codec: _ } = self;
         request.clear();
         events.clear();
         body.clear();
-        (*strangers, *empty_polls, *close) = (0, 0, false);
+        (*strangers, *empty_polls, *close, *deflating, *deflated) = (0, 0, false, 0, 0);
     }
+}
+
+/// How a client's messages travel.
+#[derive(Debug)]
+enum Wire {
+    /// Requests and responses.
+    Polling(Reassembly),
+    /// Frames.
+    Socket(Box<Socket>),
 }
 
 /// One client.
@@ -160,19 +186,28 @@ pub(crate) struct Client {
     /// JSON text, quotes included.
     client_id: Box<str>,
     cookies: Cookies,
-    reassembly: Reassembly,
+    wire: Wire,
 }
 
 impl Client {
-    /// A client that has not begun, with or without a subscription to the run's channel.
-    pub(crate) fn new(subscribes: bool) -> Self {
+    /// A client that has not begun, and subscribes to the run's channel.
+    pub(crate) fn new(script: &Script) -> Self {
+        let wire = match script.transport {
+            Transport::LongPolling => Wire::Polling(Reassembly::default()),
+            Transport::WebSocket => Wire::Socket(Box::new(Socket::new(script.deflate))),
+        };
+        Self { wire, subscribes: true, ..Self::session() }
+    }
+
+    /// A client that does not subscribe, but has a session to publish with. It stays with long polling.
+    pub(crate) fn session() -> Self {
         Self {
             state: State::Idle,
-            subscribes,
+            subscribes: false,
             interval_ms: 0,
             client_id: Box::default(),
             cookies: Cookies::default(),
-            reassembly: Reassembly::default(),
+            wire: Wire::Polling(Reassembly::default()),
         }
     }
 
@@ -188,7 +223,12 @@ impl Client {
 
     /// Whether a request of it is under way.
     pub(crate) fn awaits(&self) -> bool {
-        matches!(self.state, State::Handshaking | State::Subscribing | State::Joining | State::Holding)
+        !matches!(self.state, State::Idle | State::Pausing | State::Failed)
+    }
+
+    /// Whether it is lost with its connection.
+    pub(crate) fn needs_connection(&self) -> bool {
+        self.awaits() || (self.state == State::Pausing && matches!(self.wire, Wire::Socket(_)))
     }
 
     /// The session's id as JSON text; empty before the handshake.
@@ -204,32 +244,71 @@ impl Client {
     /// Ends it.
     pub(crate) fn fail(&mut self) {
         self.state = State::Failed;
-        self.reassembly.reset();
+        self.forget();
     }
 
-    /// Writes the handshake.
+    /// Drops what came without its end.
+    fn forget(&mut self) {
+        if let Wire::Polling(reassembly) = &mut self.wire {
+            reassembly.reset();
+        }
+    }
+
+    /// Writes the first request.
     pub(crate) fn begin(&mut self, script: &Script, output: &mut Output) {
         debug_assert_eq!(self.state, State::Idle);
-        self.request(State::Handshaking, script, output);
+        let Wire::Socket(socket) = &mut self.wire else { return self.request(State::Handshaking, script, output) };
+        self.state = State::Upgrading;
+        socket.write_upgrade(&mut output.request, &script.target, &self.cookies, &mut output.codec);
     }
 
     /// Writes the next connect, after a pause.
     pub(crate) fn resume(&mut self, script: &Script, output: &mut Output) {
         debug_assert_eq!(self.state, State::Pausing);
-        self.reassembly.reset();
+        self.forget();
         self.request(State::Holding, script, output);
     }
 
     /// Takes bytes of the server.
     pub(crate) fn receive(&mut self, bytes: &[u8], script: &Script, output: &mut Output) -> Result<Step, Fault> {
-        let mut reassembly = std::mem::take(&mut self.reassembly);
+        let Wire::Polling(reassembly) = &mut self.wire else { return self.receive_frames(bytes, script, output) };
+        let mut reassembly = std::mem::take(reassembly);
         let mut step = Step::Wait;
         let taken = reassembly.feed(bytes, |response| {
             step = self.respond(&response, script, output)?;
             Ok::<(), Fault>(())
         });
-        self.reassembly = reassembly;
+        self.wire = Wire::Polling(reassembly);
         taken.map(|()| step)
+    }
+
+    fn receive_frames(&mut self, bytes: &[u8], script: &Script, output: &mut Output) -> Result<Step, Fault> {
+        let mut rest = bytes;
+        let mut step = Step::Wait;
+        let mut replied = false;
+        while let Wire::Socket(socket) = &mut self.wire
+            && let Some(came) = socket.next(&mut rest, &mut self.cookies, &mut output.codec)?
+        {
+            match came {
+                Came::Opened { deflate } => {
+                    output.deflating += u64::from(deflate);
+                    self.request(State::Handshaking, script, output);
+                }
+                Came::Pong(payload) => websocket::write_answer(&mut output.request, &payload, &mut output.codec),
+                Came::Text { text, deflated } => {
+                    output.deflated += u64::from(deflated);
+                    if self.take_batch(&text, output)? {
+                        // To the request that goes out after this one nobody can have replied.
+                        if std::mem::replace(&mut replied, true) {
+                            return Err(Fault::new(FaultKind::Protocol, "a reply to no request"));
+                        }
+                        step = self.go_on(script, output);
+                    }
+                }
+            }
+        }
+        let waits = step == Step::Wait && !output.request.is_empty();
+        Ok(if waits { Step::Send } else { step })
     }
 
     fn respond(&mut self, response: &Response<'_>, script: &Script, output: &mut Output) -> Result<Step, Fault> {
@@ -248,7 +327,15 @@ impl Client {
             self.cookies.set(field);
         }
         output.close |= !response.keep_alive;
-        let batch = bayeux::decode(&response.body).map_err(|error| {
+        if !self.take_batch(&response.body, output)? {
+            return Err(Fault::new(FaultKind::Protocol, format!("no reply while {}", self.doing())));
+        }
+        Ok(self.go_on(script, output))
+    }
+
+    /// Takes the events of a batch, and the one reply that may be among them; whether it was.
+    fn take_batch(&mut self, body: &[u8], output: &mut Output) -> Result<bool, Fault> {
+        let batch = bayeux::decode(body).map_err(|error| {
             Fault::new(FaultKind::Protocol, format!("no batch of messages while {}: {error}", self.doing()))
         })?;
         let mut replied = false;
@@ -260,18 +347,15 @@ impl Client {
                     Some(event) => output.events.push(event),
                     None => output.strangers += 1,
                 }
-            } else if replied {
+            } else if replied || !self.awaits() {
                 return Err(Fault::new(FaultKind::Protocol, format!("a second reply, on {}", message.channel())));
             } else {
                 self.reply(message)?;
                 replied = true;
             }
         }
-        if !replied {
-            return Err(Fault::new(FaultKind::Protocol, format!("no reply while {}", self.doing())));
-        }
-        output.empty_polls += u64::from(self.state == State::Holding && events == 0);
-        Ok(self.go_on(script, output))
+        output.empty_polls += u64::from(replied && self.state == State::Holding && events == 0);
+        Ok(replied)
     }
 
     /// Checks the one reply of a batch and takes what it says.
@@ -332,17 +416,31 @@ impl Client {
         self.state = state;
         output.body.clear();
         match state {
-            State::Handshaking => bayeux::write_handshake(&mut output.body),
+            State::Handshaking => bayeux::write_handshake(&mut output.body, self.transport()),
             State::Subscribing => bayeux::write_subscribe(&mut output.body, &self.client_id, &script.channel),
-            _ => bayeux::write_connect(&mut output.body, &self.client_id, state == State::Joining),
+            _ => {
+                let at_once = state == State::Joining;
+                bayeux::write_connect(&mut output.body, &self.client_id, self.transport(), at_once);
+            }
         }
-        http::write_post(&mut output.request, &script.target, &self.cookies, &output.body);
+        match self.wire {
+            Wire::Polling(_) => http::write_post(&mut output.request, &script.target, &self.cookies, &output.body),
+            Wire::Socket(_) => websocket::write_text(&mut output.request, &output.body, &mut output.codec),
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        match self.wire {
+            Wire::Polling(_) => Transport::LongPolling,
+            Wire::Socket(_) => Transport::WebSocket,
+        }
     }
 
     /// The state in words, for messages.
     pub(crate) fn doing(&self) -> &'static str {
         match self.state {
             State::Idle => "not begun",
+            State::Upgrading => "upgrading",
             State::Handshaking => "shaking hands",
             State::Subscribing => "subscribing",
             State::Joining => "connecting first",

@@ -1,6 +1,8 @@
 //! The client on recorded replies.
 
 use super::*;
+use encke::ws::frame::{Decoder, Incoming, Opcode, Role, Rules};
+use encke::ws::write::Frame;
 
 const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","id":"1","successful":true,"version":"1.0","clientId":"c1",
     "supportedConnectionTypes":["long-polling"],"advice":{"reconnect":"retry","interval":0,"timeout":30000}}]"#;
@@ -8,7 +10,8 @@ const SUBSCRIBED: &str = r#"[{"channel":"/meta/subscribe","id":"2","successful":
 const CONNECTED: &str = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
 
 fn script() -> Script {
-    Script { target: Target { host: "h".into(), path: "/cometd".into() }, channel: "/load".into() }
+    let target = Target { host: "h".into(), path: "/cometd".into() };
+    Script { target, channel: "/load".into(), transport: Transport::LongPolling, deflate: false }
 }
 
 fn ok(body: &str) -> Vec<u8> {
@@ -24,7 +27,7 @@ fn take(client: &mut Client, bytes: &[u8]) -> Result<(Step, String, Output), Fau
 }
 
 fn parked() -> Client {
-    let mut client = Client::new(true);
+    let mut client = Client::new(&script());
     client.begin(&script(), &mut Output::default());
     for body in [HANDSHAKE, SUBSCRIBED, CONNECTED] {
         assert_eq!(take(&mut client, &ok(body)).unwrap().0, Step::Send);
@@ -35,7 +38,7 @@ fn parked() -> Client {
 
 #[test]
 fn from_the_handshake_to_a_held_connect() {
-    let mut client = Client::new(true);
+    let mut client = Client::new(&script());
     let mut output = Output::default();
     client.begin(&script(), &mut output);
     assert!(output.request.ends_with(br#""supportedConnectionTypes":["long-polling"],"id":"1"}]"#));
@@ -51,7 +54,7 @@ fn from_the_handshake_to_a_held_connect() {
 
 #[test]
 fn a_publisher_does_not_subscribe() {
-    let mut client = Client::new(false);
+    let mut client = Client::session();
     client.begin(&script(), &mut Output::default());
     let (_, request, _) = take(&mut client, &ok(HANDSHAKE)).unwrap();
     assert!(request.contains("/meta/connect") && client.state() == State::Joining, "{request}");
@@ -148,4 +151,127 @@ fn connection_close_is_passed_on() {
     let response = ok(CONNECTED);
     let text = String::from_utf8(response).unwrap().replacen("\r\n", "\r\nConnection: close\r\n", 1);
     assert!(take(&mut parked(), text.as_bytes()).unwrap().2.close);
+}
+
+/// A client on a WebSocket that has asked to be opened, and the answer that opens it.
+fn upgrading(deflate: bool) -> (Client, Vec<u8>) {
+    let mut client = Client::new(&Script { transport: Transport::WebSocket, deflate, ..script() });
+    let mut output = Output::default();
+    client.begin(&script(), &mut output);
+    assert_eq!((client.state(), client.awaits()), (State::Upgrading, true));
+    let request = String::from_utf8(output.request).unwrap();
+    let (_, rest) = request.split_once("Sec-WebSocket-Key: ").unwrap();
+    let accept = encke::ws::handshake::accept(rest.lines().next().unwrap().as_bytes());
+    let mut answer = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: ".to_vec();
+    answer.extend_from_slice(&accept);
+    if deflate {
+        answer.extend_from_slice(b"\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover");
+    }
+    answer.extend_from_slice(b"\r\n\r\n");
+    (client, answer)
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    Frame::whole(Opcode::Text).write(&mut out, text.as_bytes());
+    out
+}
+
+/// Takes bytes and gives the step, and the requests that follow, unmasked.
+fn take_frames(client: &mut Client, bytes: &[u8]) -> Result<(Step, Vec<Incoming>, Output), Fault> {
+    let mut output = Output::default();
+    let step = client.receive(bytes, &script(), &mut output)?;
+    let limits = encke::limits::Limits::default();
+    let rules = Rules { role: Role::Server, deflate: false, limits: &limits };
+    let (mut decoder, mut rest, mut requests) = (Decoder::default(), &output.request[..], Vec::new());
+    while !rest.is_empty() {
+        let (used, incoming) = decoder.next(rest, &rules).unwrap();
+        requests.extend(incoming);
+        rest = &rest[used..];
+    }
+    Ok((step, requests, output))
+}
+
+fn parked_on_socket() -> Client {
+    let (mut client, answer) = upgrading(false);
+    for bytes in [answer, frame(HANDSHAKE), frame(SUBSCRIBED), frame(CONNECTED)] {
+        assert_eq!(take_frames(&mut client, &bytes).unwrap().0, Step::Send);
+    }
+    assert_eq!(client.state(), State::Holding);
+    client
+}
+
+#[test]
+fn from_the_upgrade_to_a_held_connect() {
+    let (mut client, answer) = upgrading(false);
+    let mut sent = |bytes: &[u8]| {
+        let (step, requests, output) = take_frames(&mut client, bytes).unwrap();
+        let [Incoming::Text(text)] = &requests[..] else { panic!("{requests:?}") };
+        assert_eq!((step, output.empty_polls, output.deflating), (Step::Send, 0, 0));
+        String::from_utf8(text.clone()).unwrap()
+    };
+    assert!(sent(&answer).contains(r#""supportedConnectionTypes":["websocket"]"#));
+    assert!(sent(&frame(HANDSHAKE)).ends_with(r#""clientId":"c1","id":"2","subscription":"/load"}]"#));
+    assert!(sent(&frame(SUBSCRIBED)).ends_with(r#""connectionType":"websocket","advice":{"timeout":0}}]"#));
+    assert!(sent(&frame(CONNECTED)).ends_with(r#""id":"3","connectionType":"websocket"}]"#));
+    assert_eq!(client.state(), State::Holding);
+}
+
+#[test]
+fn events_come_with_a_reply_or_without_at_every_split_point() {
+    let event = |seq| format!(r#"{{"channel":"/load","data":{{"run":9,"seq":{seq},"sent":5,"pad":"xx"}}}}"#);
+    let reply = &CONNECTED[1..CONNECTED.len() - 1];
+    let batches =
+        [format!("[{},{}]", event(0), event(1)), format!("[{}]", event(2)), format!("[{reply},{}]", event(3))];
+    let bytes: Vec<u8> = batches.iter().flat_map(|batch| frame(batch)).collect();
+    for split in 0..=bytes.len() {
+        let mut client = parked_on_socket();
+        let mut output = Output::default();
+        let first = client.receive(&bytes[..split], &script(), &mut output).unwrap();
+        let second = client.receive(&bytes[split..], &script(), &mut output).unwrap();
+        assert!([first, second].contains(&Step::Send), "split at {split}");
+        let seqs: Vec<u32> = output.events.iter().map(|event| event.seq).collect();
+        assert_eq!((seqs, output.empty_polls), (vec![0, 1, 2, 3], 0), "split at {split}");
+    }
+    // Without a reply nothing follows; without an event the connect had its time.
+    let mut client = parked_on_socket();
+    assert_eq!(take_frames(&mut client, &frame(&batches[0])).unwrap().0, Step::Wait);
+    let (step, requests, output) = take_frames(&mut client, &frame(CONNECTED)).unwrap();
+    assert_eq!((step, requests.len(), output.empty_polls), (Step::Send, 1, 1));
+}
+
+#[test]
+fn pings_are_answered_even_while_pausing() {
+    let mut client = parked_on_socket();
+    let advised = CONNECTED.replace("}]", r#","advice":{"interval":250}}]"#);
+    let mut bytes = frame(&advised);
+    encke::ws::write::write_ping(&mut bytes, b"are you there", None);
+    let (step, requests, _) = take_frames(&mut client, &bytes).unwrap();
+    assert_eq!((step, requests), (Step::Pause(250), vec![Incoming::Pong(b"are you there".to_vec())]));
+    assert!(!client.awaits() && client.needs_connection());
+    let event = r#"[{"channel":"/load","data":{"run":9,"seq":0,"sent":5}}]"#;
+    let (step, _, output) = take_frames(&mut client, &frame(event)).unwrap();
+    assert_eq!((step, output.events.len(), client.state()), (Step::Wait, 1, State::Pausing));
+    let fault = take_frames(&mut client, &frame(CONNECTED)).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Protocol);
+}
+
+#[test]
+fn compressed_messages_are_opened_and_counted() {
+    let (mut client, answer) = upgrading(true);
+    assert_eq!(take_frames(&mut client, &answer).unwrap().2.deflating, 1);
+    let mut payload = Vec::new();
+    encke::ws::deflate::Deflater::default().compress(HANDSHAKE.as_bytes(), &mut payload);
+    let mut bytes = Vec::new();
+    Frame { deflated: true, ..Frame::whole(Opcode::Text) }.write(&mut bytes, &payload);
+    let (step, requests, output) = take_frames(&mut client, &bytes).unwrap();
+    assert_eq!((step, requests.len(), output.deflated), (Step::Send, 1, 1));
+    assert_eq!(client.state(), State::Subscribing);
+}
+
+#[test]
+fn a_second_reply_on_a_socket_is_a_fault() {
+    let twice = [frame(CONNECTED), frame(CONNECTED)].concat();
+    let fault = take_frames(&mut parked_on_socket(), &twice).unwrap_err();
+    assert_eq!((fault.kind, fault.text.as_str()), (FaultKind::Protocol, "a reply to no request"));
 }

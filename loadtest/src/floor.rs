@@ -3,12 +3,18 @@
 //!
 //! It reads and writes as a server must, one read for each request and one write for each answer, and does nothing
 //! else: requests are found by the end of their head and their Content-Length, their kind by a search for the channel's
-//! name, the answers are bytes made beforehand. No JSON, no sessions, no timers. It serves this program's clients only:
-//! it counts on their spelling of a request, on `data` being the last field of a publish and on the ids in
-//! [`crate::bayeux`].
+//! name, the answers are bytes made beforehand. No JSON, no sessions, no timers. On a WebSocket it writes one frame for
+//! each event, and a connect but the first gets no answer. It serves this program's clients only: it counts on their
+//! spelling of a request, on `data` being the last field of a publish and on the ids in [`crate::bayeux`].
+//!
+//! A further transport is a further [`Canned`], and a place in `requests` and `deliver`.
+
+mod socket;
 
 use crate::args;
-use crate::bayeux::{CONNECT_ID, HANDSHAKE_ID, PUBLISH_ID, SUBSCRIBE_ID};
+use crate::bayeux::{CONNECT_ID, HANDSHAKE_ID, PUBLISH_ID, SUBSCRIBE_ID, Transport};
+use encke::ws::frame::Opcode;
+use encke::ws::write::Frame;
 use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -47,6 +53,8 @@ struct Peer {
     socket: TcpStream,
     /// The part of a request that came without its end.
     tail: Vec<u8>,
+    /// Whether it is a WebSocket.
+    framed: bool,
     subscribed: bool,
     joined: bool,
     parked: bool,
@@ -62,6 +70,20 @@ struct Canned {
     connect: Vec<u8>,
 }
 
+impl Canned {
+    fn new(transport: Transport, wrap: impl Fn(&str) -> Vec<u8>) -> Self {
+        Self {
+            handshake: wrap(&format!(
+                "[{{{},{}}}]",
+                handshake_fields(transport),
+                r#""advice":{"reconnect":"retry","interval":0,"timeout":30000}"#
+            )),
+            subscribe: wrap(&format!(r#"[{{"channel":"/meta/subscribe","id":{SUBSCRIBE_ID},"successful":true}}]"#)),
+            connect: wrap(&format!("[{}]", connect_reply())),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Floor {
     poll: Poll,
@@ -69,12 +91,16 @@ struct Floor {
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     canned: Canned,
+    /// The same for WebSockets.
+    canned_frames: Canned,
     /// The latest events as responses; the last has the serial `published - 1`.
     kept: VecDeque<Vec<u8>>,
     published: u64,
     drop_every: Option<u64>,
     delivered: u64,
     buffer: Vec<u8>,
+    /// The message of a frame.
+    message: Vec<u8>,
 }
 
 /// What a request asks for, by the one thing that is looked for in it.
@@ -91,15 +117,8 @@ impl Floor {
         let poll = Poll::new()?;
         let mut listener = listen(args.listen)?;
         poll.registry().register(&mut listener, LISTENING, Interest::READABLE)?;
-        let canned = Canned {
-            handshake: response(&format!(
-                "[{{{},{}}}]",
-                handshake_fields(),
-                r#""advice":{"reconnect":"retry","interval":0,"timeout":30000}"#
-            )),
-            subscribe: response(&format!(r#"[{{"channel":"/meta/subscribe","id":{SUBSCRIBE_ID},"successful":true}}]"#)),
-            connect: response(&format!("[{}]", connect_reply())),
-        };
+        let canned = Canned::new(Transport::LongPolling, response);
+        let canned_frames = Canned::new(Transport::WebSocket, frame);
         let (kept, buffer) = (VecDeque::new(), vec![0; READ_BYTES]);
         let drop_every = args.drop_every;
         Ok(Self {
@@ -108,11 +127,13 @@ impl Floor {
             peers: Vec::new(),
             free: Vec::new(),
             canned,
+            canned_frames,
             kept,
             published: 0,
             drop_every,
             delivered: 0,
             buffer,
+            message: Vec::new(),
         })
     }
 
@@ -146,7 +167,8 @@ impl Floor {
             });
             self.poll.registry().register(&mut socket, Token(index), Interest::READABLE)?;
             let (tail, next) = (Vec::new(), self.published);
-            self.peers[index] = Some(Peer { socket, tail, subscribed: false, joined: false, parked: false, next });
+            let (framed, subscribed, joined, parked) = (false, false, false, false);
+            self.peers[index] = Some(Peer { socket, tail, framed, subscribed, joined, parked, next });
         }
     }
 
@@ -189,9 +211,8 @@ impl Floor {
             held.extend_from_slice(bytes);
             &held[..]
         };
-        while let Some((body, consumed)) = request(rest)? {
+        while let Some(consumed) = self.request(index, rest)? {
             rest = &rest[consumed..];
-            self.answer(index, body)?;
         }
         if let Some(peer) = self.peers[index].as_mut().filter(|_| !rest.is_empty()) {
             peer.tail = rest.to_vec();
@@ -199,20 +220,44 @@ impl Floor {
         Ok(())
     }
 
+    /// Answers the first request if it is whole; gives the bytes that it took.
+    fn request(&mut self, index: usize, bytes: &[u8]) -> io::Result<Option<usize>> {
+        let Some(peer) = &mut self.peers[index] else { return Ok(None) };
+        if peer.framed {
+            let mut message = std::mem::take(&mut self.message);
+            let consumed = socket::unframe(bytes, &mut message)?;
+            if consumed.is_some() {
+                self.answer(index, &message)?;
+            }
+            self.message = message;
+            return Ok(consumed);
+        }
+        if bytes.starts_with(b"GET ") {
+            let Some((answer, consumed)) = socket::upgrade(bytes)? else { return Ok(None) };
+            peer.framed = true;
+            write(&mut peer.socket, &answer)?;
+            return Ok(Some(consumed));
+        }
+        let Some((body, consumed)) = request(bytes)? else { return Ok(None) };
+        self.answer(index, body)?;
+        Ok(Some(consumed))
+    }
+
     fn answer(&mut self, index: usize, body: &[u8]) -> io::Result<()> {
         let Some(peer) = &mut self.peers[index] else { return Ok(()) };
+        let canned = if peer.framed { &self.canned_frames } else { &self.canned };
         match kind(body) {
-            Kind::Connect if !std::mem::replace(&mut peer.joined, true) => {
-                write(&mut peer.socket, &self.canned.connect)
-            }
+            Kind::Connect if !std::mem::replace(&mut peer.joined, true) => write(&mut peer.socket, &canned.connect),
+            // Its events do not wait for it.
+            Kind::Connect if peer.framed => Ok(()),
             Kind::Connect => {
                 peer.parked = true;
                 self.deliver(index)
             }
-            Kind::Handshake => write(&mut peer.socket, &self.canned.handshake),
+            Kind::Handshake => write(&mut peer.socket, &canned.handshake),
             Kind::Subscribe => {
                 (peer.subscribed, peer.next) = (true, self.published);
-                write(&mut peer.socket, &self.canned.subscribe)
+                write(&mut peer.socket, &canned.subscribe)
             }
             Kind::Publish => {
                 let ack = self.publish(body)?;
@@ -224,7 +269,7 @@ impl Floor {
         }
     }
 
-    /// Makes the one response and writes it to all who poll; gives the publisher's answer.
+    /// Makes the one response and the one frame, and writes them to all who wait; gives the publisher's answer.
     fn publish(&mut self, body: &[u8]) -> io::Result<Vec<u8>> {
         let (channel, event) = event(body).ok_or(ErrorKind::InvalidData)?;
         let ack = response(&format!(r#"[{{{channel},"id":{PUBLISH_ID},"successful":true}}]"#));
@@ -233,12 +278,25 @@ impl Floor {
         }
         self.kept.push_back(response(&format!("[{event},{}]", connect_reply())));
         self.published += 1;
+        let frame = frame(&format!("[{event}]"));
         for index in 0..self.peers.len() {
-            if self.deliver(index).is_err() {
+            if self.push(index, &frame).and_then(|()| self.deliver(index)).is_err() {
                 self.close(index);
             }
         }
         Ok(ack)
+    }
+
+    /// Writes an event to a subscriber with a WebSocket.
+    fn push(&mut self, index: usize, frame: &[u8]) -> io::Result<()> {
+        let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.framed && peer.subscribed) else {
+            return Ok(());
+        };
+        self.delivered += 1;
+        if self.drop_every.is_some_and(|every| self.delivered.is_multiple_of(every)) {
+            return Ok(());
+        }
+        write(&mut peer.socket, frame)
     }
 
     /// Ends a subscriber's poll with the next event it is owed, if there is one.
@@ -305,8 +363,8 @@ fn event(body: &[u8]) -> Option<(&str, String)> {
     Some((channel, format!("{{{channel},{data}}}")))
 }
 
-fn handshake_fields() -> String {
-    let more = r#""version":"1.0","supportedConnectionTypes":["long-polling"]"#;
+fn handshake_fields(transport: Transport) -> String {
+    let more = format!(r#""version":"1.0","supportedConnectionTypes":["{}"]"#, transport.name());
     format!(r#""channel":"/meta/handshake","id":{HANDSHAKE_ID},"successful":true,"clientId":"floor",{more}"#)
 }
 
@@ -324,7 +382,15 @@ fn response(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Writes all. A socket that is full is an error: nobody here has more than one answer on its way.
+/// A message of a WebSocket.
+fn frame(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    Frame::whole(Opcode::Text).write(&mut out, text.as_bytes());
+    out
+}
+
+/// Writes all. A socket that is full is an error: who polls has no more than one answer on its way, and a WebSocket that
+/// does not keep up is lost.
 fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     match socket.write(bytes) {
         Ok(count) if count == bytes.len() => Ok(()),
@@ -355,9 +421,10 @@ mod tests {
             write(&mut out);
             out
         };
-        assert_eq!(kind(&written(&|out| bayeux::write_handshake(out))), Kind::Handshake);
+        let transport = Transport::WebSocket;
+        assert_eq!(kind(&written(&|out| bayeux::write_handshake(out, transport))), Kind::Handshake);
         assert_eq!(kind(&written(&|out| bayeux::write_subscribe(out, r#""c""#, "/load"))), Kind::Subscribe);
-        assert_eq!(kind(&written(&|out| bayeux::write_connect(out, r#""c""#, false))), Kind::Connect);
+        assert_eq!(kind(&written(&|out| bayeux::write_connect(out, r#""c""#, transport, false))), Kind::Connect);
         let publish =
             written(&|out| bayeux::write_publish(out, r#""c""#, "/a/b", Event { run: 1, seq: 2, sent: 3 }, 0));
         assert_eq!(kind(&publish), Kind::Publish);

@@ -50,7 +50,8 @@ impl Cookies {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Appends the `Cookie` field, if there are any.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut separator: &[u8] = b"Cookie: ";
         for (name, value) in &self.0 {
             for part in [separator, name.as_bytes(), b"=", value.as_bytes()] {

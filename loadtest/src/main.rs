@@ -1,7 +1,7 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
 //! This file owns the commands and the exit code; `run` owns what a scenario does, `swarm` the loop, `client` the
-//! protocol.
+//! protocol, `websocket` its frames.
 
 mod args;
 mod bayeux;
@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod swarm;
 mod tally;
+mod websocket;
 
 use args::Command;
 use report::Report;

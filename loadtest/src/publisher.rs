@@ -1,5 +1,6 @@
 //! Owns when the next message is published and whether the server took it. Pure, like `client`. The publisher's session
-//! polls on a connection of its own; publishes go over a second one, one request under way at a time.
+//! polls on a connection of its own, whatever the transport of the others; publishes go over a second one, one request
+//! under way at a time.
 //!
 //! Open-loop publishing over several connections will be another pace here.
 
@@ -161,15 +162,18 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bayeux::Transport;
     use crate::http::Target;
 
     const ACK: &[u8] =
         b"HTTP/1.1 200 OK\r\nContent-Length: 48\r\n\r\n[{\"channel\":\"/load\",\"id\":\"4\",\"successful\":true}]";
 
     fn publish(publisher: &mut Publisher, intended: u64) -> String {
-        let script = Script { target: Target { host: "h".into(), path: "/".into() }, channel: "/load".into() };
+        let target = Target { host: "h".into(), path: "/".into() };
+        let (transport, deflate) = (Transport::LongPolling, false);
+        let script = Script { target, channel: "/load".into(), transport, deflate };
         let mut out = Vec::new();
-        publisher.publish(&Client::new(false), &script, intended, &mut out);
+        publisher.publish(&Client::session(), &script, intended, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -16,8 +16,13 @@ pub(crate) struct Report {
     pub(crate) scenario: &'static str,
     /// The endpoint.
     pub(crate) url: String,
+    /// The connection type of the clients.
+    pub(crate) transport: &'static str,
     /// How many clients.
     pub(crate) clients: u64,
+    /// What came of compression, where it was offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deflate: Option<Deflate>,
     /// Whether all was as expected.
     pub(crate) ok: bool,
     /// What was not, in words.
@@ -51,6 +56,15 @@ pub(crate) struct Report {
     /// The first of them in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_fault: Option<String>,
+}
+
+/// What came of compression.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Deflate {
+    /// Clients with which the server agreed on it.
+    pub(crate) clients: u64,
+    /// Messages that came compressed.
+    pub(crate) messages: u64,
 }
 
 /// How the clients were parked.
@@ -267,10 +281,16 @@ impl Report {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
+    fn shown_transport(&self) -> String {
+        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.to_owned() };
+        format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
+    }
+
     /// The figures in lines of name and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = vec![
             ("clients", format!("{} on {}", self.clients, self.url)),
+            ("transport", self.shown_transport()),
             ("parked in", format!("{:.2} s, {:.0} clients/s", self.parking.seconds, self.parking.clients_per_second)),
         ];
         if !self.parking.settled {

@@ -6,7 +6,7 @@ use crate::args::{Common, Fanout, Idle};
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Plan, Publisher};
-use crate::report::{Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
+use crate::report::{Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
 use crate::swarm::{self, Setting, Swarm};
 use mio::Events;
 use std::net::ToSocketAddrs;
@@ -34,7 +34,7 @@ pub(crate) fn fanout(args: &Fanout) -> Result<Report, String> {
     let mut stage = Stage::new(&args.common)?;
     let (mut report, [before, parked]) = stage.park()?;
     let clients = stage.swarm.len();
-    stage.swarm.join(false);
+    stage.swarm.join_publishing();
     stage.until_joined(clients + 1)?;
     report.parking.settled &= stage.settle()?;
 
@@ -96,7 +96,12 @@ impl<'a> Stage<'a> {
             |server: &std::net::SocketAddr| common.sources.iter().all(|source| source.is_ipv4() == server.is_ipv4());
         let server =
             addresses.find(fits).ok_or_else(|| format!("no address of {} that suits --source-addrs", common.host))?;
-        let script = Script { target: common.target.clone(), channel: common.channel.clone() };
+        let script = Script {
+            target: common.target.clone(),
+            channel: common.channel.clone(),
+            transport: common.transport,
+            deflate: common.deflate,
+        };
         let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark() };
         let swarm = Swarm::new(setting).map_err(|error| format!("cannot make a poll: {error}"))?;
         Ok(Self { common, swarm, events: swarm::events(), deadline: common.timeout_s * NS_PER_S })
@@ -132,7 +137,7 @@ impl<'a> Stage<'a> {
         let started = self.swarm.now();
         while self.swarm.joined() < clients {
             while self.swarm.len() < clients.min(self.swarm.joined() + self.common.ramp as usize) {
-                self.swarm.join(true);
+                self.swarm.join();
             }
             self.advance()?;
         }
@@ -141,6 +146,7 @@ impl<'a> Stage<'a> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION"),
             url: self.common.url.clone(),
+            transport: self.common.transport.name(),
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
@@ -249,6 +255,8 @@ impl<'a> Stage<'a> {
     fn finish(self, mut report: Report) -> Report {
         let counts = self.swarm.counts();
         report.empty_polls = counts.empty_polls;
+        report.deflate =
+            self.common.deflate.then_some(Deflate { clients: counts.deflating, messages: counts.deflated });
         report.reopened_connections = self.swarm.reopened();
         report.faults.clone_from(&counts.faults);
         report.first_fault.clone_from(&counts.first_fault);

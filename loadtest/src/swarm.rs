@@ -55,6 +55,10 @@ pub(crate) struct Counts {
     pub(crate) strangers: u64,
     /// Held connects that were answered without an event.
     pub(crate) empty_polls: u64,
+    /// WebSockets with compression agreed on.
+    pub(crate) deflating: u64,
+    /// Messages that came compressed.
+    pub(crate) deflated: u64,
     /// Failures by their key.
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// The first failure in words.
@@ -172,10 +176,19 @@ impl Swarm {
         self.members.iter().map(|member| &member.link).chain(publishing).map(|link| u64::from(link.reopened())).sum()
     }
 
-    /// Adds a client, which begins at once.
-    pub(crate) fn join(&mut self, subscribes: bool) {
+    /// Adds a client that subscribes, which begins at once.
+    pub(crate) fn join(&mut self) {
+        self.add(Client::new(&self.setting.script));
+    }
+
+    /// Adds a session to publish with, which begins at once.
+    pub(crate) fn join_publishing(&mut self) {
+        self.add(Client::session());
+    }
+
+    fn add(&mut self, client: Client) {
         let index = self.members.len();
-        self.members.push(Member { client: Client::new(subscribes), link: Link::default(), tally: Tally::default() });
+        self.members.push(Member { client, link: Link::default(), tally: Tally::default() });
         self.members[index].client.begin(&self.setting.script, &mut self.output);
         self.send(index);
         self.output.clear();
@@ -277,7 +290,7 @@ impl Swarm {
     /// The server closed a client's connection.
     fn ended(&mut self, index: usize) {
         let Member { client, link, .. } = &mut self.members[index];
-        if client.awaits() {
+        if client.needs_connection() {
             let text = format!("the server closed the connection while {}", client.doing());
             self.fail(index, &Fault::new(FaultKind::Closed, text));
         } else {
@@ -300,7 +313,12 @@ impl Swarm {
         match step {
             Ok(Step::Wait) => {}
             Ok(Step::Send) => self.send(index),
-            Ok(Step::Pause(ms)) => self.timers.push(Reverse((now + ms * NS_PER_MS, index))),
+            Ok(Step::Pause(ms)) => {
+                self.timers.push(Reverse((now + ms * NS_PER_MS, index)));
+                if !self.output.request.is_empty() {
+                    self.send(index);
+                }
+            }
             Err(fault) => self.fail(index, &fault),
         }
         self.output.clear();
@@ -311,6 +329,8 @@ impl Swarm {
         let published = self.publisher().map_or(0, Publisher::published);
         self.counts.strangers += self.output.strangers;
         self.counts.empty_polls += self.output.empty_polls;
+        self.counts.deflating += self.output.deflating;
+        self.counts.deflated += self.output.deflated;
         for event in &self.output.events {
             if event.run != self.setting.run || event.seq >= published || !self.members[index].client.subscribes() {
                 self.counts.strangers += 1;

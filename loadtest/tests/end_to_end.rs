@@ -55,6 +55,8 @@ fn two_hundred_clients_are_counted_exactly() {
             "exact-2.json",
             "--clients 200 --messages 5 --rate 100 --size 3000 --ramp 7 --source-addrs 127.0.0.1,127.0.0.1",
         ),
+        ("exact-3.json", "--clients 200 --messages 5 --transport websocket"),
+        ("exact-4.json", "--clients 200 --messages 5 --transport websocket --deflate --rate 100 --size 70000"),
     ] {
         let (output, json) = floor.run("fanout", name, options);
         let text = String::from_utf8_lossy(&output.stdout);
@@ -81,8 +83,21 @@ fn two_hundred_clients_are_counted_exactly() {
 
 #[test]
 fn a_loss_is_seen() {
+    loss_with("long-polling");
+}
+
+#[test]
+fn a_loss_on_websockets_is_seen() {
+    loss_with("websocket");
+}
+
+fn loss_with(transport: &str) {
     let floor = Floor::start(&["--drop-every", "7"]);
-    let (output, json) = floor.run("fanout", "loss.json", "--clients 200 --messages 5 --rate 200 --drain 1");
+    let run = |options: &str| {
+        let options = format!("{options} --messages 5 --drain 1 --transport {transport}");
+        floor.run("fanout", &format!("loss-{transport}.json"), &options)
+    };
+    let (output, json) = run("--clients 200 --rate 200");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("142 deliveries were lost"), "{text}");
@@ -93,7 +108,7 @@ fn a_loss_is_seen() {
     );
     assert_eq!(json["ok"], false);
     // One after the other, the first loss ends it.
-    let (output, json) = floor.run("fanout", "loss-2.json", "--clients 10 --messages 5 --drain 1");
+    let (output, json) = run("--clients 10");
     assert_eq!((output.status.code(), &json["delivery"]["published"]), (Some(1), &1.into()));
 }
 
@@ -101,10 +116,14 @@ fn a_loss_is_seen() {
 #[cfg(target_os = "linux")]
 fn idle_watches_a_quiet_server() {
     let floor = Floor::start(&[]);
-    let (output, json) = floor.run("idle", "idle.json", "--clients 50 --seconds 1");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(json["idle"]["polls_ended"], 0);
-    assert_eq!(json["server"]["wakeups"], 0);
+    for transport in ["long-polling", "websocket"] {
+        let options = format!("--clients 50 --seconds 1 --transport {transport}");
+        let (output, json) = floor.run("idle", "idle.json", &options);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(json["transport"], transport);
+        assert_eq!(json["idle"]["polls_ended"], 0);
+        assert_eq!(json["server"]["wakeups"], 0);
+    }
 }
 
 #[test]
