@@ -90,10 +90,11 @@ await browsing(async ({ browser, endpoint, complaints }, library, transport, whe
   const handshakes = await replies("/meta/handshake");
   assert.equal(handshakes.length, 1, "one session all the time");
 
-  // It said that it uses that transport, and the browser saw it. What came before was Faye's handshake.
+  // It said that it uses that transport, and the browser saw it. Faye goes on as it shook hands until that is open, which
+  // takes the longer the busier the machine is.
   const { used } = await log();
   const since = used.indexOf(transport);
-  assert.ok(since === 0 || (since === 1 && library === "faye"), `it used ${used}`);
+  assert.ok(since === 0 || (since > 0 && library === "faye"), `it used ${used}`);
   assert.deepEqual([...new Set(used.slice(since))], [transport]);
   const endpoints = seen.requests.filter((request) => request.url.pathname.startsWith("/cometd"));
   const connects = endpoints.filter(({ said }) => isConnect(said));
