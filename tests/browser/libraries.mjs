@@ -67,6 +67,7 @@ await browsing(async ({ browser, endpoint, complaints }, library, transport, whe
 
   await client("open");
   await client("subscribe", "/count/*");
+  await page.waitForFunction((transport) => window.log.used.at(-1) === transport, transport);
   await goesOn(1);
 
   // From somebody else, in order and once; and back.
@@ -104,7 +105,10 @@ await browsing(async ({ browser, endpoint, complaints }, library, transport, whe
   }
   assert.equal(seen.sockets, transport === "websocket" ? 1 : 0);
   const streams = endpoints.filter(({ type }) => type === "eventsource");
-  assert.equal(streams.length, transport === "eventsource" ? 1 : 0, JSON.stringify(streams));
+  // A poll that was held before the stream was known to be open has ended it; the browser opens another one.
+  const most = since > 1 ? 2 : 1;
+  const [fewest, bound] = transport === "eventsource" ? [1, most] : [0, 0];
+  assert.ok(streams.length >= fewest && streams.length <= bound, JSON.stringify(streams));
   if (["eventsource", "websocket", "callback-polling"].includes(transport)) {
     const elsewhere = seen.answers.filter((text) => text.includes('"channel":"/count/up"'));
     assert.deepEqual(elsewhere, [], "no event came another way");
