@@ -101,21 +101,7 @@ impl Conn {
         let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
         let opening = if to.wire.is_stream() { to.wire.opening(None) } else { Vec::new() };
         let bytes = opening.len() + batch.len(&to.wire);
-        let head = ResponseHead {
-            status: Status::Ok,
-            persistence,
-            date: env.date,
-            content: Some(Content {
-                media_type: to.wire.media_type(),
-                length: Length::Known(bytes),
-                disposition: to.wire.disposition(),
-                policy: None,
-            }),
-            cors: env.origins.cors(to.grant),
-            set_cookie: cookie,
-            allow: None,
-            caching: Caching::NoStore,
-        };
+        let head = ResponseHead { set_cookie: cookie, ..batch_head(to, Length::Known(bytes), persistence, env) };
         self.begin_output(env);
         let out = self.output.buffer();
         head.write(out);
@@ -235,5 +221,21 @@ impl Conn {
             caching: Caching::NoStore,
         };
         self.write_whole(&head, if body { text.as_bytes() } else { b"" }, env);
+    }
+}
+
+/// The head of a response that carries batches.
+pub(super) fn batch_head<'a>(to: &ReplyTo, length: Length, persistence: Persistence, env: Env<'a>) -> ResponseHead<'a> {
+    let wire = &to.wire;
+    let content = Content { media_type: wire.media_type(), length, disposition: wire.disposition(), policy: None };
+    ResponseHead {
+        status: Status::Ok,
+        persistence,
+        date: env.date,
+        content: Some(content),
+        cors: env.origins.cors(to.grant),
+        set_cookie: None,
+        allow: None,
+        caching: Caching::NoStore,
     }
 }

@@ -3,12 +3,13 @@
 //! Owns its framing as HTTP, its heartbeats and its age. How a batch looks within is `framing`'s.
 
 use crate::framing::{Batch, Wire};
-use crate::http::response::{Caching, Content, Length, Persistence, ResponseHead, SetCookie, Status};
+use crate::http::response::{Length, Persistence};
 use crate::limits::Limits;
 use crate::reply::{Answer, Ticket};
 
+use super::answers::batch_head;
 use super::route::ReplyTo;
-use super::{BROWSER_COOKIE, Conn, Env, Exchange};
+use super::{Conn, Env, Exchange};
 
 /// A response that stays open.
 #[derive(Debug)]
@@ -48,22 +49,8 @@ impl Conn {
     ) {
         let chunks = to.chunks;
         let persistence = if chunks { env.settle(persistence) } else { Persistence::Close };
-        let head = ResponseHead {
-            status: Status::Ok,
-            persistence,
-            date: env.date,
-            content: Some(Content {
-                media_type: to.wire.media_type(),
-                length: if chunks { Length::Chunked } else { Length::UntilClose },
-                disposition: to.wire.disposition(),
-                policy: None,
-            }),
-            cors: env.origins.cors(to.grant),
-            set_cookie: None::<SetCookie<'_>>,
-            allow: None,
-            caching: Caching::NoStore,
-        };
-        let _ = BROWSER_COOKIE;
+        let length = if chunks { Length::Chunked } else { Length::UntilClose };
+        let head = batch_head(&to, length, persistence, env);
         self.begin_output(env);
         head.write(self.output.buffer());
         let opening = to.wire.opening(probe);
