@@ -12,8 +12,8 @@
 //! |---|---|---|
 //! | L5 | [`server`]: sockets, clock, wake-ups, signals; `config`, the daemon's `main.rs`: files, the environment | `main` uses `config`, and that `server` |
 //! | L4 | [`engine`]: connections and sessions wired together; [`refusals`]: what is logged of requests refused | `engine` uses `refusals` |
-//! | L3 | [`conn`]: one connection's side of HTTP; [`broker`]: sessions, subscriptions, queues | neither uses the other |
-//! | L2 | [`http`], [`bayeux`]: the vocabularies; [`reply`]: what `conn` and `broker` share; [`framing`]: a batch on the wire; [`pages`]: the server's own files | `framing` uses `reply`, `pages` uses `http` |
+//! | L3 | [`conn`]: one connection's side of HTTP and WebSocket; [`broker`]: sessions, subscriptions, queues | neither uses the other |
+//! | L2 | [`http`], [`ws`], [`bayeux`]: the vocabularies; [`event`]: one event, encoded once; [`reply`]: what `conn` and `broker` share; [`framing`]: a batch on the wire; [`pages`]: the server's own files | `framing` uses `reply`, that `event`; `pages` and `ws` use `http` |
 //! | L1 | [`arena`]: keys with generations; [`wheel`]: timers; [`chunk`]: shared and pending bytes; [`limits`]; [`clock`]: the type of an instant | `wheel` uses `arena` |
 //!
 //! Below L5 nothing does I/O, asks a clock, starts a thread or makes randomness: bytes and time go in, bytes and

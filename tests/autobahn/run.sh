@@ -34,8 +34,8 @@ find_python() {
 # From the Debian mirror that this machine has set up anyway, else from Debian's own.
 unpack_python() {
     local deb=$here/debian mirror apt
-    mkdir -p "$deb/state/lists/partial" "$deb/cache/archives/partial" "$deb/root"
-    if ! [ -x "$deb/root/usr/bin/python2.7" ]; then
+    mkdir -p "$deb/state/lists/partial" "$deb/cache/archives/partial" "$deb/unpacked"
+    if ! [ -x "$deb/unpacked/usr/bin/python2.7" ]; then
         command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail "no Python 2.7: give one as PYTHON27"
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/*$' || true)
         mirror=${mirror:-http://deb.debian.org/debian}
@@ -47,16 +47,16 @@ unpack_python() {
             cd "$deb"
             "${apt[@]}" download python2.7 python2.7-minimal libpython2.7-minimal libpython2.7-stdlib libpython2.7 \
                 libpython2.7-dev libssl1.1 libffi7 python-pip-whl
-            for package in *.deb; do dpkg-deb -x "$package" root; done
+            for package in *.deb; do dpkg-deb -x "$package" unpacked; done
             # Not as the archives they are: pip starts some of its parts as programs.
-            for wheel in root/usr/share/python-wheels/*.whl; do root/usr/bin/python2.7 -m zipfile -e "$wheel" pip; done
-            rm -r root/usr/share/python-wheels
+            for wheel in unpacked/usr/share/python-wheels/*.whl; do unpacked/usr/bin/python2.7 -m zipfile -e "$wheel" pip; done
+            rm -r unpacked/usr/share/python-wheels
         )
     fi
-    python=$deb/root/usr/bin/python2.7
+    python=$deb/unpacked/usr/bin/python2.7
     with_pip=:$deb/pip
-    LD_LIBRARY_PATH=$(printf '%s:' "$deb"/root/usr/lib/*-linux-gnu)
-    export LD_LIBRARY_PATH C_INCLUDE_PATH=$deb/root/usr/include/python2.7:$deb/root/usr/include
+    LD_LIBRARY_PATH=$(printf '%s:' "$deb"/unpacked/usr/lib/*-linux-gnu)
+    export LD_LIBRARY_PATH C_INCLUDE_PATH=$deb/unpacked/usr/include/python2.7:$deb/unpacked/usr/include
 }
 
 # Two steps, for what is built on the way needs a setuptools that is installed.
