@@ -21,12 +21,33 @@ use common::process::Process;
 
 const PROXIES_OPT_OUT: &str = "ENCKE_SKIP_PROXIES";
 
+/// All that the page's client speaks.
+const ALL: &[&str] = &["websocket", "streaming", "eventsource", "long-polling"];
+
 /// A connect is held for so long that, in a scenario that hears anything, it was the event that ended it.
 const PATIENT: &[&str] = &["--timeout", "5m"];
 
 #[test]
 fn two_tabs_chat_and_the_lines_that_the_page_gives_work() {
     run("chat", PATIENT);
+}
+
+#[test]
+fn two_tabs_chat_over_each_transport_that_they_are_told_to_use() {
+    run_with("transports", ALL, &["--timeout", "5m", "--transports", &ALL.join(",")]);
+    run_with(
+        "transports",
+        &["streaming", "long-polling"],
+        &["--timeout", "5m", "--transports", "streaming,long-polling"],
+    );
+}
+
+#[test]
+fn two_tabs_chat_and_come_back_with_all_transports() {
+    let options = ["--timeout", "5m", "--transports", &ALL.join(",")];
+    for scenario in ["chat", "tabs", "gone", "layout"] {
+        run_with(scenario, &[], &options);
+    }
 }
 
 #[test]
@@ -78,11 +99,15 @@ fn behind_nginx_two_tabs_chat_and_the_lines_that_the_page_gives_work() {
 }
 
 fn run(scenario: &str, options: &[&str]) {
+    run_with(scenario, &[], options);
+}
+
+fn run_with(scenario: &str, words: &[&str], options: &[&str]) {
     if left_out(OPT_OUT, scenario) {
         return;
     }
     find_chromium();
-    SCENARIOS.run(scenario, &[], options);
+    SCENARIOS.run(scenario, words, options);
 }
 
 /// Through an nginx with `proxy_pass` alone, and with the option that the daemon then says it needs.
@@ -101,7 +126,7 @@ fn run_behind_nginx(scenario: &str) {
 
     let mut daemon = Daemon::start(&options);
     let _nginx = Nginx::start(front, daemon.addr());
-    SCENARIOS.run_against(&mut daemon, scenario, &format!("http://{front}/cometd"), &[]);
+    SCENARIOS.run_against(&mut daemon, scenario, &format!("http://{front}/cometd"), &["without-websockets"]);
 }
 
 /// A port that nobody has just now.

@@ -303,6 +303,82 @@ fn encke_keeps_its_promises_at_the_worst_moments() {
     run("scripted", &[], PATIENT);
 }
 
+/// All that encke.js speaks.
+const ALL: &str = "websocket,streaming,eventsource,long-polling";
+
+/// What encke.js has to do over each transport that is not long-polling.
+fn encke_over(transport: &str) {
+    let kind = format!("encke:{transport}");
+    let patient = ["--timeout", "5m", "--transports", ALL];
+    for scenario in ["patterns", "publish", "leave", "order", "restart"] {
+        run(scenario, &[&kind], &patient);
+    }
+    run("chat", &[&kind, "encke"], &patient);
+    run("chat", &[&kind, "cometd"], &patient);
+    // A stream's connect is held as long as the stream may be open.
+    let age = if transport == "streaming" { "1s" } else { "5m" };
+    let brief = ["--timeout", "1s", "--max-stream-age", age, "--transports", ALL];
+    run("held", &[&kind, "1000"], &brief);
+    run("asleep", &[&kind, "4000"], &[&brief[..], &["--max-interval", "500ms"]].concat());
+    run("transport", &["alone", transport], &patient);
+}
+
+#[test]
+fn encke_does_everything_over_a_websocket() {
+    encke_over("websocket");
+}
+
+#[test]
+fn encke_does_everything_over_a_stream() {
+    encke_over("streaming");
+}
+
+#[test]
+fn encke_does_everything_over_an_event_source() {
+    encke_over("eventsource");
+}
+
+#[test]
+fn encke_is_content_with_long_polling() {
+    run("transport", &["alone", "long-polling"], PATIENT);
+}
+
+#[test]
+fn encke_goes_from_any_transport_to_any_other_and_misses_nothing() {
+    run("transport", &["switching"], &["--timeout", "5m", "--transports", ALL]);
+}
+
+#[test]
+fn encke_does_without_websockets_where_they_do_not_get_through() {
+    for part in ["refused", "silent", "dropped"] {
+        run("transport", &[part], &["--timeout", "5m", "--transports", ALL]);
+    }
+}
+
+#[test]
+fn encke_polls_where_a_proxy_keeps_streams_back() {
+    run("transport", &["buffered", "client"], &["--timeout", "5m", "--transports", ALL]);
+    run("transport", &["kept"], &["--timeout", "1s", "--transports", ALL]);
+    run("transport", &["buffered", "server"], &["--timeout", "5m", "--transports", ALL, "--probe-timeout", "500ms"]);
+}
+
+#[test]
+fn encke_opens_streams_again_that_are_too_old() {
+    let options = |age| ["--timeout", "5m", "--transports", ALL, "--max-stream-age", age];
+    run("transport", &["aged", "streaming"], &options("300ms"));
+    run("transport", &["aged", "eventsource"], &options("1500ms"));
+}
+
+#[test]
+fn encke_notices_a_server_that_is_gone_without_a_word() {
+    run("transport", &["vanished"], &["--timeout", "1s", "--heartbeat-interval", "500ms", "--transports", ALL]);
+}
+
+#[test]
+fn encke_does_not_try_what_is_not_there() {
+    run("transport", &["lacking"], &["--transports", "streaming,long-polling"]);
+}
+
 fn run(scenario: &str, words: &[&str], options: &[&str]) {
     SCENARIOS.run(scenario, words, options);
 }

@@ -40,7 +40,7 @@ impl Broker {
         if request.way == Way::Refused {
             return self.refuse_type(message, answer);
         }
-        self.supersede(key);
+        self.supersede(key, request.link, request.way);
         let hold_ms = self.wished_hold(key, request.way, message);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let first = matches!(session.reach, Reach::New);
@@ -161,13 +161,15 @@ impl Broker {
         Some(hold)
     }
 
-    /// A newer connect has come: an earlier one that is still held ends.
-    fn supersede(&mut self, key: SessionKey) {
+    /// A newer connect has come: an earlier one that is still held ends. When events do not go with the answer to the newer
+    /// one, its client has moved to another transport on purpose, and that is no error.
+    fn supersede(&mut self, key: SessionKey, link: Link, way: Way) {
         if let Some(hold) = self.release_hold(key) {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
             }
-            self.end(key, hold.link, End::Superseded);
+            let moved = way != Way::Answer && hold.link != link;
+            self.end(key, hold.link, if moved { End::Moved } else { End::Superseded });
         }
     }
 
@@ -230,7 +232,7 @@ impl Broker {
         let message = Message { client_id: Some(client_id.into()), ..Message::default() };
         let key = self.authenticate(request, &message).ok_or(StreamError::SessionUnknown)?;
         if self.sessions.get(key).is_some_and(|session| session.held_by().is_some()) {
-            self.supersede(key);
+            self.supersede(key, request.link, Way::Push);
             // It ends here, and its session has the time for another one.
             self.away(key);
         }

@@ -371,6 +371,8 @@ impl Conn {
             Parting::Moved => {
                 if self.socket().is_some() {
                     self.leave(ticket, false, env);
+                } else if matches!(&self.exchange, Exchange::Sole { ticket: own, .. } if *own == ticket) {
+                    self.fill(ticket, &Answer::default(), env);
                 } else {
                     self.abandon(ticket, env);
                 }

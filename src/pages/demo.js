@@ -197,6 +197,38 @@ function drawState() {
   $("pill").title = detail.reason ?? "";
 }
 
+// ---- Which transport.
+
+/** Says which one is live, and which ones can be had. */
+function drawTransport() {
+  const [live, chosen] = [client.transport, $("choose").value];
+  if (live) {
+    $("transport").textContent = live;
+    $("mode").textContent = !chosen ? "automatic" : chosen === live ? "chosen" : `instead of ${chosen}`;
+  }
+  const choices = client.transports.map(({ name, usable, why }) => {
+    const option = make("option", "", why ? `${name}: ${why}` : name);
+    return Object.assign(option, { value: name, disabled: !usable });
+  });
+  const texts = (options) => Array.from(options, ({ text, disabled }) => `${text} ${disabled}`).join();
+  const automatic = $("choose").options[0];
+  if (texts($("choose").options) !== texts([automatic, ...choices])) {
+    $("choose").replaceChildren(automatic, ...choices);
+    $("choose").value = chosen;
+  }
+}
+
+$("choose").addEventListener("change", async () => {
+  const name = $("choose").value;
+  drawTransport();
+  try {
+    await client.use(name || undefined);
+  } catch (error) {
+    $("announce").textContent = error.message;
+  }
+  drawTransport();
+});
+
 client.onState((state, detail) => {
   const changed = state !== present.state;
   present = { state, detail };
@@ -212,6 +244,7 @@ client.onState((state, detail) => {
     $("announce").textContent = state === "reconnecting" ? "Connection lost, reconnecting" : state;
   }
   drawState();
+  drawTransport();
 });
 
 $("try").addEventListener("click", () => {
@@ -226,7 +259,7 @@ const WINDOW = 5_000;
 let events = 0;
 let paused = false;
 let missed = 0;
-/** The connect that is held: `{ request, since, timeout }`. */
+/** What is open for events: `{ request, what, since, timeout }`. */
 let held;
 
 const sizeOf = (bytes) => (bytes < 1024 ? `${bytes} B` : `${(bytes / 1024).toFixed(1)} KiB`);
@@ -244,6 +277,11 @@ function showTrip(ms) {
 function describe(messages, info) {
   if (info.error) {
     return [info.error.code === "ended" ? "given up" : info.error.message];
+  }
+  if (!messages.length) {
+    // An empty frame is answered with one: then all has come that was sent before.
+    const end = info.as === "frame" ? "[]" : "the end: another transport has taken over";
+    return [info.more ? "heartbeat" : end];
   }
   const counts = new Map();
   for (const message of messages) {
@@ -278,6 +316,7 @@ function addRow(direction, messages, info) {
     "",
     arrow,
     make("span", "when", `${now.toTimeString().slice(0, 8)}.${milliseconds}`),
+    make("span", "as", info.as === "request" ? "POST" : info.as),
     make("span", "what", ...describe(messages, info)),
     make("span", "size", info.bytes ? sizeOf(info.bytes) : ""),
     make("span", "took", info.ms === undefined ? "" : durationOf(info.ms)),
@@ -304,14 +343,32 @@ function addRow(direction, messages, info) {
   }
 }
 
-client.onWire((direction, messages, info) => {
-  if (direction === "out" && messages[0].channel === "/meta/connect" && !messages[0].advice) {
-    held = { request: info.request, since: performance.now(), timeout: client.advice.timeout };
-  } else if (direction === "in" && held?.request === info.request) {
-    held = undefined;
+const OPEN = {
+  websocket: "A connect is held on the WebSocket",
+  streaming: "A stream is open; its last sign",
+  eventsource: "An EventSource is open; next connect",
+  "long-polling": "A connect is held",
+};
+
+/** Notes what is open for events, and for how long that may be so or silent. */
+function follow(direction, messages, { request, transport, timeout, more }) {
+  const since = performance.now();
+  const connect = messages.find(({ channel }) => channel === "/meta/connect");
+  const what = OPEN[transport];
+  if (direction === "out" && connect && !connect.advice && transport !== "eventsource") {
+    held = { request, what, since, timeout: transport === "streaming" ? timeout : client.advice.timeout };
+  } else if (direction === "in" && connect?.successful && transport === "eventsource") {
+    held = { what, since, timeout: connect.advice?.interval ?? held?.timeout ?? client.advice.interval };
+  } else if (direction === "in" && request !== undefined && held?.request === request) {
+    held = more ? { ...held, since } : undefined;
   }
+}
+
+client.onWire((direction, messages, info) => {
+  follow(direction, messages, info);
   if (direction === "in") {
-    const came = messages.filter(({ channel, data }) => data !== undefined && !channel.startsWith("/meta/")).length;
+    const isEvent = ({ channel, data }) => data !== undefined && !/^\/(meta|service)\//.test(channel);
+    const came = messages.filter(isEvent).length;
     events += came;
     times.push(...Array(Math.min(came, 10_000)).fill(performance.now()));
     $("events").textContent = events.toLocaleString("en");
@@ -331,7 +388,7 @@ function drawLive() {
   if (held) {
     const whole = held.timeout / 1000;
     const passed = Math.min((now - held.since) / 1000, whole);
-    $("held-what").textContent = "A connect is held";
+    $("held-what").textContent = held.what;
     $("held-time").textContent = `${passed.toFixed(1)} s of ${whole} s`;
     $("held").style.setProperty("--part", String(passed / whole));
   } else {
@@ -400,5 +457,5 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-$("transport").textContent = client.transport;
+drawTransport();
 client.connect();

@@ -20,17 +20,25 @@
  * Whatever happens, subscriptions stay until they are cancelled: a new session gets them before anything is published.
  * What others publish while the server has no session of this client does not reach it.
  *
+ * Messages travel by one of four transports; the best that works is found by itself, and again after it has failed:
+ * "websocket", "streaming" (a response that stays open), "eventsource", "long-polling". The session is the same, and
+ * nothing is lost, doubled or out of order when one takes over from another. What a connection breaks with is lost.
+ *
+ * @typedef {"websocket"|"streaming"|"eventsource"|"long-polling"} Name
  * @typedef {"idle"|"connecting"|"connected"|"reconnecting"|"refused"} State
  * @typedef {object} Detail
+ * @property {Name} [transport] `connected`: how; a change of it is told as well
  * @property {string} [reason] why it is not connected, in words
  * @property {number} [attempt] `reconnecting`: tries in a row that failed or did not last
  * @property {number} [retryAt] `reconnecting`: when the next try is, as of Date.now(); absent while one is under way
  */
 
 const DEFAULTS = {
+  /** Those that may be used, the best first. */
+  transports: ["websocket", "streaming", "eventsource", "long-polling"],
   /** Of fetch: "same-origin", "include" (cookies to another origin too) or "omit". */
   credentials: "same-origin",
-  /** More headers for every request. */
+  /** More headers for every request. A browser sends them with neither WebSocket nor EventSource. */
   headers: {},
   /** Pause after a loss, in ms: random below the first for the first try, then doubling up to the second. */
   retryMin: 250,
@@ -38,6 +46,12 @@ const DEFAULTS = {
   /** In ms: how long a request may take; how much longer than the server said a held connect may take. */
   requestTimeout: 10_000,
   connectMargin: 10_000,
+  /** In ms: how long a transport may take to show that it works; how long a stream may be silent. */
+  openTimeout: 4_000,
+  silence: 60_000,
+  /** Pause before a better transport that failed is tried again, in ms: doubles from the first to the second. */
+  upgradeMin: 10_000,
+  upgradeMax: 600_000,
   /** Publishes that may wait to be sent. */
   maxQueue: 1_000,
 };
@@ -54,7 +68,8 @@ const FULL = { messages: 100, characters: 32_768 };
  * - `"queue_full"`, `"ended"` (disconnect() was called, or the state is `refused`): it was never sent;
  * - `"refused"`: the server did not take it. `reply` is its answer (`reply.error` such as "403::publish_denied"), or
  *   `status` the HTTP status;
- * - `"lost"`: it was sent and no answer came. The server may have taken it; it is not sent again.
+ * - `"lost"`: it was sent and no answer came. The server may have taken it; it is not sent again;
+ * - `"unavailable"`: of `use()` alone: that transport cannot be had.
  */
 export class EnckeError extends Error {
   name = "EnckeError";
@@ -66,8 +81,8 @@ export class EnckeError extends Error {
 }
 
 export class Client {
+  #url;
   #options;
-  #transport;
   #state = "idle";
   #detail = {};
   #onState = new Set();
@@ -75,11 +90,21 @@ export class Client {
   #advice = ADVICE;
   #lastId = 0;
   /**
-   * From connect() to disconnect(): `{ first, stop, wake, clientId, spell, since, sending }`. `spell` aborts what is
-   * under way, and is replaced after each failure; `since` is when it became connected; `sending` is the promise of the
-   * sending under way: there is one request at a time, besides the connect.
+   * From connect() to disconnect(): `{ first, stop, wake, clientId, spell, failures, answered, since, sending,
+   * climbing, later }`. `spell` aborts what is under way, and is replaced after each failure; `since` is when it became
+   * connected; `sending` is the promise of the sending under way: there is one request at a time, besides the connect.
    */
   #life;
+  /** The transport of the newest connect that was answered, and so of the events; unproved after a loss. */
+  #transport;
+  /** Another one, from its first connect until it is known whether it takes over. */
+  #trial;
+  /** The transports that the server has. */
+  #offered;
+  /** The one that use() named. */
+  #forced;
+  /** Transport that failed → `{ failures, until, reason }`: not tried before then. */
+  #bars = new Map();
   /** Channel or pattern → `{ listeners, ready, asked, taken }`. */
   #channels = new Map();
   /** What waits to be sent: `{ message, record, group, size, again, resolve, reject }`. */
@@ -88,12 +113,12 @@ export class Client {
 
   /**
    * @param {string} url of the endpoint. In a browser a path such as "/cometd" will do; Node needs all of it.
-   * @param {Partial<typeof DEFAULTS>} [options]
+   * @param {Partial<typeof DEFAULTS>} [options] also `WebSocket`, `EventSource`: classes where the platform has none
    */
   constructor(url, options = {}) {
-    this.#options = { ...DEFAULTS, ...options };
-    const tell = (...wire) => this.#onWire.forEach((listener) => guarded(listener, ...wire));
-    this.#transport = new LongPolling(url, this.#options, tell);
+    const { WebSocket, EventSource } = globalThis;
+    this.#url = url;
+    this.#options = { ...DEFAULTS, WebSocket, EventSource, ...options };
   }
 
   /** @returns {State} */
@@ -101,9 +126,44 @@ export class Client {
     return this.#state;
   }
 
-  /** How messages travel: "long-polling". */
+  /** How messages travel now, if they do. @returns {Name|undefined} */
   get transport() {
-    return this.#transport.name;
+    return this.#transport?.proved && this.#transport.name;
+  }
+
+  /** All transports, the best first. @returns {{ name: Name, why?: string }[]} `why` one cannot be had, or was not */
+  get transports() {
+    const { transports } = this.#options;
+    return [...new Set([...transports, ...DEFAULTS.transports])].map((name) => {
+      if (!TRANSPORTS[name]?.needs(this.#options)) {
+        return { name, usable: false, why: `not in this ${globalThis.document ? "browser" : "environment"}` };
+      }
+      if (!transports.includes(name)) {
+        return { name, usable: false, why: "left out by the option transports" };
+      }
+      const usable = this.#offered?.includes(name) ?? true;
+      return { name, usable, why: usable ? this.#bars.get(name)?.reason : "not offered by the server" };
+    });
+  }
+
+  /**
+   * Has messages travel by this transport as long as that works (else long-polling serves), or by the best one again.
+   * @param {Name} [name]
+   * @returns {Promise<void>} it is so, or there is no connection yet; rejects with `unavailable`
+   */
+  async use(name) {
+    const own = name && this.transports.find((one) => one.name === name);
+    if (name && !own?.usable) {
+      throw new EnckeError("unavailable", `${name} is ${own?.why ?? "no transport"}`);
+    }
+    this.#forced = name;
+    this.#forgive();
+    const life = this.#life;
+    await life?.climbing;
+    await (life && this.#climb(life));
+    if (name && name === this.#forced && this.#state === "connected" && this.transport !== name) {
+      throw new EnckeError("unavailable", `${name}: ${this.#bars.get(name)?.reason}`);
+    }
   }
 
   /** What the server advises: `{ reconnect, interval, timeout, "multiple-clients" }`, times in ms. */
@@ -123,9 +183,10 @@ export class Client {
   }
 
   /**
-   * Shows what travels, for debugging. `info.request` pairs answers with requests, `info.bytes` is the body's size.
-   * "out" has `info.timeout`: in how many ms it is given up; "in" has `info.ms`, the time since the request, and
-   * `info.error` in place of messages if there was no answer.
+   * Shows what travels, for debugging. `info.transport` and `info.as` ("request", "response", "line" of a stream,
+   * "event" of an EventSource, "frame") say how, `info.bytes` is the size; `info.request` pairs answers with requests,
+   * and `info.more` says that more of the answer follows. "out" has `info.timeout`: in how many ms it is given up; "in"
+   * has `info.ms`, the time since the request, and `info.error` in place of messages if there was no answer.
    * @param {(direction: "out"|"in", messages: object[], info: object) => void} listener
    * @returns {() => void} ends that
    */
@@ -142,9 +203,10 @@ export class Client {
     let life = this.#life;
     if (!life) {
       const [stop, spell] = [new AbortController(), new AbortController()];
-      life = this.#life = { first: deferred(), stop, wake() {}, spell };
+      life = this.#life = { first: deferred(), stop, wake() {}, spell, failures: 0, answered: false };
       const browser = { signal: stop.signal };
-      globalThis.addEventListener?.("online", () => this.retryNow(), browser);
+      const online = () => (this.retryNow(), this.#forgive(), this.#climb(life));
+      globalThis.addEventListener?.("online", online, browser);
       globalThis.addEventListener?.("offline", () => this.#lose(life, "the browser is offline"), browser);
       // Timers of a hidden page run late.
       globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.retryNow(), browser);
@@ -168,12 +230,17 @@ export class Client {
   async disconnect() {
     const life = this.#life;
     const clientId = life?.clientId;
+    const [transport, trial] = [this.#transport, this.#trial];
     const error = new EnckeError("ended", "disconnect() was called");
     this.#end("idle", error);
     await life?.sending;
     if (clientId) {
-      await this.#exchange(life, [{ channel: "/meta/disconnect", clientId }], { signal: null }).catch(() => {});
+      const works = transport?.proved && !transport.stop.signal.aborted;
+      const by = works ? transport : this.#make("long-polling", life);
+      await this.#exchange(life, by, [{ channel: "/meta/disconnect", clientId }], { signal: null }).catch(() => {});
     }
+    transport?.close(error);
+    trial?.close(error);
     life?.spell.abort(error);
   }
 
@@ -236,6 +303,9 @@ export class Client {
       throw new EnckeError("queue_full", `${maxQueue} messages wait to be sent already`);
     }
     const text = JSON.stringify(data) ?? "null";
+    if (/\\ud[89a-f]/.test(text.replaceAll("\\\\", ""))) {
+      throw new EnckeError("refused", "half of a surrogate pair is no text"); // It would take others with it.
+    }
     const message = { channel: String(channel), data: JSON.parse(text) };
     return new Promise((resolve, reject) => this.#enqueue({ message, size: text.length, resolve, reject }));
   }
@@ -253,84 +323,88 @@ export class Client {
 
   /** Keeps a session and a connect going until the life ends. */
   async #run(life) {
-    let failures = 0;
-    let answered = false;
     while (this.#life === life) {
+      let transport;
       try {
         if (!life.clientId) {
           await this.#handshake(life);
         }
-        await this.#poll(life);
-        await this.#pause(life, this.#advice.interval);
-        life.spell.signal.throwIfAborted();
+        transport = this.#transport ??= this.#begin(life, this.#base(life));
+        if (!life.failures) {
+          this.#climb(life);
+        }
+        await transport.over;
       } catch (error) {
-        if (this.#life !== life) {
-          return;
-        }
-        if (error.code === "lost") {
-          life.spell.abort(error);
-        }
-        life.spell = new AbortController();
-        const { retryMin, retryMax } = this.#options;
-        // To be connected for a moment is no success: else a server that forgets at once would be asked without pause.
-        // But that it did not answer for a while says nothing of a server that answers now: it may be a new one.
-        const fresh = performance.now() - life.since > retryMax || answered !== Boolean(error.reply);
-        answered = Boolean(error.reply);
-        failures = fresh ? 1 : failures + 1;
-        life.since = undefined;
-        const most = Math.min(retryMax, retryMin * 2 ** (failures - 1));
-        let pause = failures === 1 ? most * Math.random() : most * (0.5 + Math.random() / 2);
-        if (error.reply) {
-          // The server lives and answers: what it advises counts, and nobody asks it without pause.
-          pause = Math.max(failures === 1 ? 0 : pause, this.#advice.interval);
-        }
-        const detail = { reason: error.message, attempt: failures };
-        const over = this.#pause(life, pause);
-        this.#become("reconnecting", { ...detail, retryAt: Date.now() + pause });
-        await over;
-        if (this.#life === life) {
-          this.#become("reconnecting", detail);
+        if (this.#life === life && transport === this.#transport) {
+          await this.#recover(life, error);
         }
       }
+    }
+  }
+
+  /** The connection is lost, or was not to be had: rests, the longer the more often that happens in a row. */
+  async #recover(life, error) {
+    const lost = this.#transport;
+    this.#transport = undefined;
+    lost?.close(error);
+    const blamed = lost && lost.name !== "long-polling" && life.clientId;
+    const fell = blamed && lost.proved; // Another one goes on.
+    if (blamed) {
+      this.#bar(lost.name, error, lost.since);
+    } else if (!error.reply) {
+      this.#forgive(({ buffers }) => !buffers); // With the server away, a failure says nothing of a transport.
+    }
+    if (error.code === "lost" && !fell) {
+      life.spell.abort(error);
+    }
+    if (this.#life !== life) {
+      return; // Whoever hears what travels has ended it.
+    }
+    life.spell = new AbortController();
+    const { retryMin, retryMax } = this.#options;
+    // To be connected for a moment is no success: else a server that forgets at once would be asked without pause.
+    // But that it did not answer for a while says nothing of a server that answers now: it may be a new one.
+    const answered = fell ? life.answered : Boolean(error.reply);
+    if (performance.now() - life.since > retryMax || life.answered !== answered) {
+      life.failures = 0;
+    }
+    Object.assign(life, { answered, since: undefined });
+    const attempt = (life.failures += fell ? 0 : 1);
+    const most = Math.min(retryMax, retryMin * 2 ** Math.max(0, attempt - 1));
+    let pause = attempt <= 1 ? most * Math.random() : most * (0.5 + Math.random() / 2);
+    if (error.reply) {
+      // The server lives and answers: what it advises counts, and nobody asks it without pause.
+      pause = Math.max(attempt === 1 ? 0 : pause, this.#advice.interval);
+    }
+    const detail = { reason: error.message, attempt };
+    const over = rest(life, pause);
+    this.#become("reconnecting", { ...detail, retryAt: Date.now() + pause });
+    await over;
+    if (this.#life === life && !this.#transport) {
+      this.#become("reconnecting", detail);
     }
   }
 
   /** Gets a session; what it needs to know of subscriptions is built anew from those that are there. */
   async #handshake(life) {
-    const supportedConnectionTypes = [this.#transport.name];
+    const post = this.#make("long-polling", life);
+    const supportedConnectionTypes = this.transports.filter(({ why }) => !/^(not in|left)/.test(why)).map(nameOf);
     const handshake = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes };
     this.#advice = ADVICE;
-    const [reply] = await this.#exchange(life, [handshake]);
+    const [reply] = await this.#exchange(life, post, [handshake]);
     this.#judge(life, reply);
     life.clientId = reply.clientId;
+    this.#offered = reply.supportedConnectionTypes ?? ["long-polling"];
     this.#outbox = withoutMeta(this.#outbox);
     const entries = [...this.#channels].map(([channel, record]) => this.#subscribing(channel, record));
     try {
       while (entries.length) {
-        await this.#send(life, entries.splice(0, FULL.messages));
+        await this.#send(life, entries.splice(0, FULL.messages), post);
         life.stop.signal.throwIfAborted();
       }
     } catch (error) {
       life.clientId = undefined;
       throw error;
-    }
-  }
-
-  /** One connect. When the connection is in doubt, it asks to be answered at once; else it is held for an event. */
-  async #poll(life) {
-    const inDoubt = this.#state !== "connected";
-    const connect = { channel: "/meta/connect", connectionType: this.#transport.name };
-    if (inDoubt) {
-      connect.advice = { timeout: 0 };
-    }
-    const timeout = inDoubt ? undefined : this.#advice.timeout + this.#options.connectMargin;
-    const [reply] = await this.#exchange(life, [connect], { timeout });
-    this.#judge(life, reply);
-    if (inDoubt && life.clientId) {
-      life.since = performance.now();
-      this.#become("connected");
-      life.first.resolve();
-      this.#flush();
     }
   }
 
@@ -340,7 +414,9 @@ export class Client {
     const error = reply?.successful ? undefined : refusal(reply);
     if (this.#advice.reconnect === "none") {
       const last = error ?? new EnckeError("refused", "the server ended the session", { reply });
+      const transports = [this.#transport, this.#trial];
       this.#end("refused", last);
+      transports.forEach((transport) => transport?.close(last));
       throw last;
     }
     if (error) {
@@ -351,18 +427,207 @@ export class Client {
     }
   }
 
-  /** The connection is in doubt: says so, and has the next connect find out. */
+  // ---- Which transport. The handshake and the first connect go by POST: nothing is answered sooner, it gets through
+  // every proxy, its reply says what the server has and sets the cookie that the others need, and whatever becomes of
+  // those, long-polling serves already. A better one is tried beside it: opened, then given the session by a connect,
+  // for the newest connect decides where events go. It takes over once that was answered. Meanwhile the old one sends
+  // no connect, which would take the session back, and what the new one brings waits until the old one has had its say.
+
+  #make(name, life) {
+    const tell = (...wire) => this.#onWire.forEach((listener) => guarded(listener, ...wire));
+    const hear = (event) => this.#life === life && this.#dispatch(event);
+    return new TRANSPORTS[name](this.#url, this.#options, tell, hear);
+  }
+
+  /** What serves when nothing else does. */
+  #base(life) {
+    const names = this.transports.filter(({ usable }) => usable).map(nameOf);
+    const best = names.find((name) => !this.#isBarred(name)) ?? names[0];
+    if (!best) {
+      throw new EnckeError("lost", "the server has none of this client's transports");
+    }
+    return this.#make(names.includes("long-polling") ? "long-polling" : best, life);
+  }
+
+  /** Has a transport connect again and again. Its `over` resolves when another one has taken over. */
+  #begin(life, transport) {
+    Object.assign(transport, { clientId: life.clientId, prove: () => this.#prove(life, transport) });
+    transport.over = this.#keep(life, transport);
+    transport.over.catch(() => {});
+    return transport;
+  }
+
+  async #keep(life, transport) {
+    await transport.open();
+    const old = this.#transport;
+    if (old && old !== transport) {
+      await Promise.race([old.proof.promise, old.over]).catch(() => {});
+      life.stop.signal.throwIfAborted();
+      this.#trial = transport;
+      await old.settled();
+    }
+    while (this.#life === life) {
+      while (this.#trial && this.#trial !== transport) {
+        await this.#trial.verdict;
+      }
+      if (transport.retired) {
+        return;
+      }
+      transport.stop.signal.throwIfAborted();
+      try {
+        await this.#poll(life, transport);
+        transport.tries = 0;
+        await (this.#life === life && rest(transport, this.#advice.interval));
+      } catch (error) {
+        // A newer connect may have taken its place: that of another transport, or one that was slow on its way.
+        const overtaken = error.again || (error.code === "lost" && this.#trial && this.#trial !== transport);
+        if (!overtaken || (transport.tries += 1) > 3) {
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** One connect. When the connection is in doubt, it asks to be answered at once; else it is held for an event. */
+  async #poll(life, transport) {
+    const { clientId, name } = transport;
+    const connect = { channel: "/meta/connect", clientId, connectionType: name };
+    const { requestTimeout, connectMargin } = this.#options;
+    let timeout = this.#advice.timeout + connectMargin;
+    if (!transport.proved && transport.asks) {
+      connect.advice = { timeout: 0 };
+      timeout = requestTimeout;
+    }
+    const answer = this.#exchange(life, transport, [connect], { timeout, signal: transport.stop.signal });
+    Object.assign(transport, { asked: Date.now(), answered: answer.catch(() => {}) });
+    const [reply] = await answer;
+    if (this.#life === life && clientId !== life.clientId) {
+      throw new EnckeError("lost", "the session is gone");
+    }
+    this.#judge(life, reply);
+    if (reply.advice?.["connection-type"] && reply.advice["connection-type"] !== name) {
+      throw new EnckeError("lost", "something on the way keeps events back", { buffers: true });
+    }
+    transport.prove();
+  }
+
+  /** The transport works. */
+  #prove(life, transport) {
+    if (!transport.proved && this.#life === life && life.clientId) {
+      Object.assign(transport, { proved: true, since: Date.now() });
+      transport.proof.resolve();
+      if (transport === this.#transport) {
+        this.#go(life);
+      }
+    }
+  }
+
+  /** There is a connection. */
+  #go(life) {
+    life.since ??= performance.now();
+    this.#become("connected", { transport: this.#transport.name });
+    life.first.resolve();
+    life.wake();
+    this.#climb(life);
+    this.#flush();
+  }
+
+  /** Has a transport take over. Rejects if it does not work; then all is as it was. */
+  async #move(life, next) {
+    next.backlog = [];
+    next.verdict = next.proof.promise.catch(() => {});
+    let old;
+    try {
+      const { over, proof } = this.#begin(life, next);
+      over.then(() => proof.reject(new EnckeError("ended", "there is no connection any more")), proof.reject);
+      await proof.promise;
+      life.stop.signal.throwIfAborted();
+      old = this.#transport;
+      this.#transport = next;
+      this.#trial = undefined;
+      this.#go(life);
+      if (old) {
+        old.retired = true;
+        old.wake();
+        await within(this.#options.requestTimeout, old.drained());
+        old.close(new EnckeError("ended", "another transport has taken over"));
+      }
+    } catch (error) {
+      next.close(error);
+      if (this.#trial === next) {
+        this.#trial = undefined;
+        this.#transport?.renew();
+      }
+      throw error;
+    } finally {
+      next.release();
+    }
+  }
+
+  /** Tries the transports that are better than the present one, as long as there are any; later once more. */
+  #climb(life) {
+    return (life.climbing ??= (async () => {
+      clearTimeout(life.later);
+      for (let name; (name = await this.#better(life)); ) {
+        const next = this.#make(name, life);
+        await this.#move(life, next).catch((error) => this.#life === life && this.#bar(name, error));
+      }
+      life.climbing = undefined;
+      const times = this.#wanted().map((name) => this.#bars.get(name)?.until ?? Infinity);
+      const pause = Math.max(50, Math.min(...times) - Date.now());
+      if (this.#life === life && pause < 2 ** 31) {
+        life.later = setTimeout(() => this.#climb(life), pause);
+      }
+    })());
+  }
+
+  /** The transports better than the present one. */
+  #wanted() {
+    const usable = this.transports.filter((one) => one.usable && one.name === (this.#forced ?? one.name)).map(nameOf);
+    const at = usable.indexOf(this.#transport?.name);
+    return usable.slice(0, at < 0 ? usable.length : at);
+  }
+
+  #better(life) {
+    const settled = this.#life === life && life.clientId && this.#transport;
+    return settled ? this.#wanted().find((name) => !this.#isBarred(name)) : undefined;
+  }
+
+  #isBarred(name) {
+    return this.#bars.get(name)?.until > Date.now();
+  }
+
+  /** A transport has failed. What keeps back a stream would keep back any, and does so for a good while. */
+  #bar(name, { message, buffers }, since = Infinity) {
+    const { upgradeMin, upgradeMax } = this.#options;
+    const before = Date.now() - since > upgradeMin ? 0 : (this.#bars.get(name)?.failures ?? 0);
+    const pause = buffers ? upgradeMax : Math.min(upgradeMax, upgradeMin * 2 ** before) * (0.5 + Math.random() / 2);
+    const bar = { failures: before + 1, until: Date.now() + pause, reason: message, buffers };
+    for (const one of buffers ? ["streaming", "eventsource"] : [name]) {
+      this.#bars.set(one, bar);
+    }
+  }
+
+  #forgive(which = () => true) {
+    this.#bars.forEach((bar, name) => which(bar) && this.#bars.delete(name));
+  }
+
+  /** The connection is in doubt: has the next connect find out. */
   #lose(life, reason) {
     if (this.#life === life && this.#state === "connected") {
-      life.spell.abort(new EnckeError("lost", reason));
-      life.wake();
-      this.#become("reconnecting", { reason, attempt: 0 });
+      const error = new EnckeError("lost", reason);
+      life.spell.abort(error);
+      this.#transport?.close(error);
+      if (this.#life === life) { // Else whoever hears what travels has ended it.
+        this.#become("reconnecting", { reason, attempt: 0 });
+      }
     }
   }
 
   #end(state, error) {
     const life = this.#life;
-    this.#life = undefined;
+    clearTimeout(life?.later);
+    this.#life = this.#transport = this.#trial = undefined;
     const unsent = new EnckeError("ended", error.message);
     this.#outbox.splice(0).forEach((entry) => entry.reject(unsent));
     life?.first.reject(error);
@@ -381,15 +646,6 @@ export class Client {
         guarded(listener, state, detail);
       }
     }
-  }
-
-  #pause(life, ms) {
-    // A timer of 0 ms takes a second in a hidden page.
-    const pauses = ms > 0 && this.#life === life && !life.spell.signal.aborted;
-    return pauses && new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      life.wake = () => (clearTimeout(timer), resolve());
-    });
   }
 
   #subscribing(channel, record) {
@@ -442,10 +698,10 @@ export class Client {
   }
 
   /** Sends entries in one request and settles them, or has them sent again. Throws if the connection is in doubt. */
-  async #send(life, entries) {
+  async #send(life, entries, transport = this.#transport) {
     const { clientId, spell } = life;
     const messages = entries.map(({ message }) => message);
-    const answer = await this.#exchange(life, messages).catch((error) => error);
+    const answer = await this.#exchange(life, transport, messages).catch((error) => error);
     let doubt = answer.code === "lost" && answer;
     const retry = entries.filter((entry, at) => {
       const reply = answer[at];
@@ -475,21 +731,17 @@ export class Client {
     }
   }
 
-  /** One request and its answer: events go to their listeners, then the replies are returned in order. */
-  async #exchange(life, messages, { timeout = this.#options.requestTimeout, signal = life.spell.signal } = {}) {
+  /** Some messages and the replies to them, in order. */
+  async #exchange(life, transport, messages, limits = {}) {
+    const { timeout = this.#options.requestTimeout, signal = life.spell.signal } = limits;
     const session = life.clientId && { clientId: life.clientId };
     const sent = messages.map((message) => ({ id: `${(this.#lastId += 1)}`, ...session, ...message }));
-    const answers = await this.#transport.send(sent, { timeout, signal });
     const replies = new Map();
-    for (const message of answers) {
-      if (message.advice && this.#life === life) {
-        this.#advice = { ...this.#advice, "multiple-clients": false, ...message.advice };
+    for (const reply of await transport.send(sent, { timeout, signal })) {
+      if (reply.advice && this.#life === life) {
+        this.#advice = { ...this.#advice, "multiple-clients": false, ...reply.advice };
       }
-      if (message.data === undefined || isMeta(message)) {
-        replies.set(message.id, message);
-      } else if (this.#life === life) {
-        this.#dispatch(message);
-      }
+      replies.set(reply.id, reply);
     }
     return sent.map(({ id }) => replies.get(id));
   }
@@ -506,45 +758,129 @@ export class Client {
   }
 }
 
-/**
- * A transport: `name` is its connectionType, `send` resolves with the messages of the answer and rejects with the
- * EnckeErrors `lost` and `refused`, and all that travels is told.
- */
-class LongPolling {
-  name = "long-polling";
-  #requests = 0;
+// ---- The transports. Each instance serves once:
+//
+// - `open()` resolves when it can be used;
+// - `send(messages, { timeout, signal })` resolves with the replies; rejects with the EnckeErrors `lost` and `refused`;
+// - events go to `hear` as they come, and all that travels is told;
+// - `prove()` is called once it is known that what the server sends arrives;
+// - `settled()` resolves when the connect under way is with the server, so that another transport's is the newer one;
+// - `drained()` resolves when all has come that the server has sent, after another transport has taken over;
+// - `renew()` has a connect sent again that the server may have forgotten, for another transport tried to take over;
+// - `close()` gives up what is under way.
 
-  constructor(url, { credentials, headers }, tell) {
-    this.url = url;
-    this.tell = tell;
-    this.init = { method: "POST", credentials, headers: { "Content-Type": "application/json", ...headers } };
+let requests = 0;
+
+/** A request that was sent so many ms ago has arrived. */
+const SETTLED = 1_000;
+
+class Transport {
+  proof = deferred();
+  tries = 0;
+  stop = new AbortController();
+
+  constructor(url, options, tell, hear) {
+    Object.assign(this, { url, options, hear });
+    this.tell = (direction, messages, info) => tell(direction, messages, { transport: this.name, ...info });
   }
 
-  /** @param {{ timeout: number, signal?: AbortSignal }} limits timeout in ms */
-  async send(messages, { timeout, signal }) {
+  async open() {}
+  wake() {}
+  renew() {}
+
+  async settled() {
+    await within(SETTLED - (Date.now() - this.asked), this.answered);
+  }
+
+  async drained() {
+    await this.over.catch(() => {}); // The answer to the connect under way.
+  }
+
+  close(reason) {
+    this.stop.abort(reason);
+    this.wake();
+  }
+
+  /** Gives events to those who listen, or keeps them until it may; returns the replies. */
+  take(messages) {
+    const isReply = (message) => message.data === undefined || isMeta(message);
+    for (const event of messages.filter((message) => !isReply(message))) {
+      this.backlog ? this.backlog.push(event) : this.hear(event);
+    }
+    return messages.filter(isReply);
+  }
+
+  release() {
+    this.backlog?.splice(0).forEach(this.hear);
+    this.backlog = undefined;
+  }
+
+  /** Rejects when it takes too long until a transport is open. */
+  opening(begin) {
+    return new Promise((resolve, reject) => {
+      const what = this.name === "websocket" ? "the WebSocket" : "the event stream";
+      const buffers = this.name === "eventsource";
+      const late = () => reject(new EnckeError("lost", `${what} does not open`, { buffers }));
+      const timer = setTimeout(late, this.options.openTimeout);
+      this.stop.signal.addEventListener("abort", () => (clearTimeout(timer), reject(this.stop.signal.reason)));
+      begin(() => (clearTimeout(timer), resolve()), (why) => reject(new EnckeError("lost", `${what} ${why}`)));
+    });
+  }
+}
+
+class LongPolling extends Transport {
+  name = "long-polling";
+  /** Whether its first connect asks to be answered at once. */
+  asks = true;
+  static needs = () => true;
+
+  send(messages, limits) {
+    return this.post(messages, limits);
+  }
+
+  /** One request. With `lines`, its answer comes line by line, each within `silence` ms of the one before. */
+  async post(messages, { timeout, signal, lines }) {
     const abort = new AbortController();
     const give = () => abort.abort(signal.reason);
     signal?.addEventListener("abort", give);
-    const late = () => abort.abort(new EnckeError("lost", `no answer within ${Math.round(timeout / 1000)} s`));
-    const timer = setTimeout(late, timeout);
+    let timer;
+    const wait = (ms, buffers) => {
+      clearTimeout(timer);
+      const late = () => new EnckeError("lost", `no answer within ${Math.round(ms / 1000)} s`, { buffers });
+      timer = setTimeout(() => abort.abort(late()), ms);
+    };
+    wait(timeout, lines);
+    const { credentials, headers, silence } = this.options;
+    const init = { method: "POST", credentials, headers: { "Content-Type": "application/json", ...headers } };
     const body = JSON.stringify(messages);
-    const request = (this.#requests += 1);
+    const request = (requests += 1);
     const begun = performance.now();
-    this.tell("out", messages, { request, timeout, bytes: bytes(body) });
-    const took = () => ({ request, ms: performance.now() - begun });
+    this.tell("out", messages, { as: "request", request, timeout: lines ? silence : timeout, bytes: bytes(body) });
+    const took = () => ({ as: lines ? "line" : "response", request, ms: performance.now() - begun });
     try {
       signal?.throwIfAborted();
-      const response = await fetch(this.url, { ...this.init, body, signal: abort.signal });
-      const text = await response.text();
+      const response = await fetch(this.url, { ...init, body, signal: abort.signal });
       const status = response.status;
       if (!response.ok) {
+        const text = await response.text();
         const said = text.length < 500 && !text.includes("<") ? `: ${text.trim()}` : "";
         // A gateway's 5xx does not say whether the server behind it has acted.
         throw new EnckeError(status < 500 ? "refused" : "lost", `HTTP status ${status}${said}`, { status });
       }
-      const answers = [].concat(JSON.parse(text)).filter((message) => typeof message?.channel === "string");
-      this.tell("in", answers, { ...took(), status, bytes: bytes(text) });
-      return answers;
+      const replies = [];
+      for await (const text of lines ? linesOf(response.body) : [response.text()]) {
+        if (lines) {
+          wait(silence);
+        }
+        const came = text.trim() ? parse(text) : [];
+        const more = lines && !came.some(({ id }) => id === messages[0].id);
+        this.tell("in", came, { ...took(), status, bytes: bytes(text), more });
+        replies.push(...this.take(came));
+      }
+      if (lines && !replies.length) {
+        this.tell("in", [], { ...took(), status, bytes: 0 }); // Its end: events come another way now.
+      }
+      return replies;
     } catch (problem) {
       const cause = abort.signal.aborted ? abort.signal.reason : problem;
       const silent = () => new EnckeError("lost", "the server does not answer", { cause });
@@ -557,6 +893,220 @@ class LongPolling {
     }
   }
 }
+
+/** The lines of a stream as they come. */
+async function* linesOf(stream) {
+  const [reader, decoder] = [stream.getReader(), new TextDecoder()];
+  for (let text = ""; ; ) {
+    const { done, value } = await reader.read();
+    const lines = (text + decoder.decode(value, { stream: !done })).split("\n");
+    text = lines.pop();
+    yield* lines;
+    if (done) {
+      return text && (yield text);
+    }
+  }
+}
+
+/**
+ * The answer to a connect stays open, with an array on each line. The first one is a number that is to be confirmed,
+ * since a proxy that keeps back the beginning of an answer keeps back events: no event is sent before that.
+ */
+class Streaming extends LongPolling {
+  name = "streaming";
+  asks = false;
+  static needs = () => typeof ReadableStream === "function";
+
+  send(messages, limits) {
+    const lines = messages[0].channel === "/meta/connect";
+    return this.post(messages, lines ? { ...limits, timeout: this.options.openTimeout, lines } : limits);
+  }
+
+  take(messages) {
+    const isProbe = ({ channel, data }) => channel === "/service/probe" && data;
+    messages.filter(isProbe).forEach(({ data }) => this.confirm(data.probe));
+    this.asked = 0; // The server has the connect.
+    return super.take(messages.filter((message) => !isProbe(message)));
+  }
+
+  confirm(probe) {
+    const { clientId, options } = this;
+    const message = { channel: "/service/probe", id: `probe-${probe}`, clientId, data: {}, ext: { probe } };
+    const confirmed = this.post([message], { timeout: options.requestTimeout, signal: this.stop.signal });
+    // Unconfirmed, the server ends the stream.
+    confirmed.then(([reply]) => reply?.successful && this.prove(), () => {});
+  }
+}
+
+/** Events come by an EventSource; connects are answered at once, and come at the pace that their answers advise. */
+class EventStream extends LongPolling {
+  name = "eventsource";
+  asks = false;
+  static needs = (options) => typeof options.EventSource === "function";
+
+  async send(messages, limits) {
+    if (messages[0].channel !== "/meta/connect") {
+      return this.post(messages, limits);
+    }
+    if (!this.source) {
+      await this.opening((opened, failed) => this.listen(opened, failed));
+    }
+    const replies = await this.post(messages, limits);
+    if (!this.source) {
+      throw new EnckeError("lost", "the event stream ended", { again: true });
+    }
+    return replies;
+  }
+
+  listen(opened, failed) {
+    const url = this.url.replace(/\/*(\?.*)?$/, `/${this.clientId}$1`);
+    const source = new this.options.EventSource(url, { withCredentials: this.options.credentials === "include" });
+    this.source = source;
+    source.onopen = opened;
+    source.onmessage = ({ data }) => {
+      const messages = parse(data);
+      this.tell("in", messages, { as: "event", bytes: bytes(data) });
+      this.take(messages);
+    };
+    source.onerror = () => {
+      failed("does not open");
+      this.ended?.();
+      this.end();
+      this.wake(); // Its own way to come back is slow: the next connect opens another one.
+    };
+  }
+
+  end() {
+    this.source?.close();
+    this.source = undefined;
+  }
+
+  async drained() {
+    await (this.source && new Promise((resolve) => (this.ended = resolve)));
+  }
+
+  close(reason) {
+    super.close(reason);
+    this.end();
+  }
+}
+
+/** Frames with arrays. Events come at any time; the connect that is held shows that the other side is there. */
+class Socket extends Transport {
+  name = "websocket";
+  asks = true;
+  /** What waits for replies: `{ ids, replies, request, begun, connect, settle }`. */
+  #exchanges = new Set();
+  #heard = 0;
+  static needs = (options) => typeof options.WebSocket === "function";
+
+  open() {
+    return this.opening((opened, failed) => {
+      const url = new URL(this.url, globalThis.location?.href);
+      url.protocol = url.protocol.replace("http", "ws");
+      const socket = (this.socket = new this.options.WebSocket(url.href));
+      socket.onopen = opened;
+      socket.onerror = () => {}; // `onclose` follows.
+      socket.onclose = ({ code, reason }) => {
+        failed(`closed, ${code} ${reason}`);
+        this.ended?.();
+        this.close(new EnckeError("lost", `the WebSocket closed, ${code} ${reason}`));
+      };
+      socket.onmessage = ({ data }) => this.frame(data);
+    });
+  }
+
+  frame(data) {
+    const messages = parse(data);
+    this.#heard = performance.now();
+    const of = [...this.#exchanges].find(({ ids }) => messages.some(({ id }) => ids.has(id)));
+    const took = of && { request: of.request, ms: performance.now() - of.begun };
+    this.tell("in", messages, { as: "frame", bytes: bytes(data), ...took });
+    if (/^\s*\[\s*\]\s*$/.test(data)) {
+      this.ended?.();
+    }
+    for (const reply of this.take(messages)) {
+      const exchange = [...this.#exchanges].find(({ ids }) => ids.delete(reply.id));
+      exchange?.replies.push(reply);
+      if (exchange?.ids.size === 0) {
+        exchange.settle();
+      }
+    }
+  }
+
+  send(messages, { timeout, signal }) {
+    return new Promise((resolve, reject) => {
+      const [body, begun, request] = [JSON.stringify(messages), performance.now(), (requests += 1)];
+      const connect = messages[0].channel === "/meta/connect";
+      const exchange = { ids: new Set(messages.map(({ id }) => id)), replies: [], request, begun, connect };
+      const { signal: stopped } = this.stop;
+      let timer;
+      const watch = () => {
+        // Whatever is heard shows that it lives.
+        const left = Math.max(begun, this.#heard) + timeout - performance.now();
+        const late = new EnckeError("lost", `no answer within ${Math.round(timeout / 1000)} s`);
+        timer = left > 0 ? setTimeout(watch, left) : exchange.settle(late);
+      };
+      const give = () => exchange.settle(stopped.aborted ? stopped.reason : signal.reason);
+      exchange.settle = (error) => {
+        clearTimeout(timer);
+        [signal, stopped].forEach((one) => one?.removeEventListener("abort", give));
+        this.#exchanges.delete(exchange);
+        if (error) {
+          this.tell("in", [], { as: "frame", request, ms: performance.now() - begun, bytes: 0, error });
+        }
+        error ? reject(error) : resolve(exchange.replies);
+      };
+      this.tell("out", messages, { as: "frame", request, timeout, bytes: bytes(body) });
+      this.#exchanges.add(exchange);
+      [signal, stopped].forEach((one) => one?.addEventListener("abort", give));
+      if (stopped.aborted || signal?.aborted) {
+        give();
+      } else {
+        watch();
+        this.socket.send(body);
+      }
+    });
+  }
+
+  renew() {
+    const error = new EnckeError("lost", "another transport has tried to take over", { again: true });
+    this.#exchanges.forEach((exchange) => exchange.connect && exchange.settle(error));
+  }
+
+  /** An empty array is answered with one, behind everything that was sent before. */
+  async settled() {
+    await within(SETTLED, this.drained());
+  }
+
+  drained() {
+    return new Promise((resolve) => {
+      this.ended = resolve;
+      if (this.socket?.readyState !== 1) {
+        return resolve();
+      }
+      this.tell("out", [], { as: "frame", bytes: 2 });
+      this.socket.send("[]");
+    });
+  }
+
+  close(reason) {
+    super.close(reason);
+    if (this.socket) {
+      this.socket.onmessage = null;
+      this.socket.close();
+    }
+  }
+}
+
+const TRANSPORTS = { websocket: Socket, streaming: Streaming, eventsource: EventStream, "long-polling": LongPolling };
+
+/** The messages of a text; what is none is left out. */
+function parse(text) {
+  return [].concat(JSON.parse(text)).filter((message) => typeof message?.channel === "string");
+}
+
+const nameOf = ({ name }) => name;
 
 function bytes(text) {
   return new TextEncoder().encode(text).length;
@@ -596,7 +1146,22 @@ function isFinal({ reply }) {
 function refusal(reply) {
   return reply
     ? new EnckeError("refused", reply.error ?? "the server refused without a reason", { reply })
-    : new EnckeError("lost", "the answer has no reply to this message");
+    : new EnckeError("lost", "the answer has no reply to this message", { again: true });
+}
+
+/** Rests for so long, or until the owner is woken. A timer of 0 ms takes a second in a hidden page. */
+function rest(owner, ms) {
+  return ms > 0 && new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    owner.wake = () => (clearTimeout(timer), resolve());
+  });
+}
+
+/** Waits for a promise, but no longer than so many ms. */
+async function within(ms, promise) {
+  const limit = { wake() {} };
+  await Promise.race([promise, rest(limit, ms)]);
+  limit.wake();
 }
 
 /** A promise that need not be awaited, and what settles it. */

@@ -37,6 +37,7 @@ export async function browsing(body) {
         contexts.set(of, await browser.newContext(options));
       }
       const tab = new Tab(await contexts.get(of).newPage());
+      tab.noWebSocket = words.includes("without-websockets");
       tabs.push(tab);
       await tab.load(new URL("/", endpoint).href);
       return tab;
@@ -67,10 +68,15 @@ function complaintsOf(page, isExpected) {
 class Tab {
   /** That requests fail is expected while there is no server; Chromium says so on the console. */
   serverMayBeGone = false;
+  /** So is that WebSockets do where a proxy lets none through. */
+  noWebSocket = false;
 
   constructor(page) {
     this.page = page;
-    this.complaints = complaintsOf(page, (text) => this.serverMayBeGone && text.startsWith("Failed to load resource:"));
+    this.complaints = complaintsOf(page, (text) => {
+      const isLoss = this.serverMayBeGone && /^Failed to load resource:|^WebSocket connection to /.test(text);
+      return isLoss || (this.noWebSocket && text.startsWith("WebSocket connection to "));
+    });
   }
 
   async load(url) {
@@ -83,6 +89,12 @@ class Tab {
 
   async is(state) {
     await this.page.waitForSelector(`#pill[data-state="${state}"]`);
+  }
+
+  /** That transport is live, by that kind of choice, and says so. */
+  async livesOn(name, choice) {
+    await this.page.locator("#transport", { hasText: new RegExp(`^${name}$`) }).waitFor();
+    await this.page.locator("#mode", { hasText: new RegExp(`^${choice}$`) }).waitFor({ state: "attached" });
   }
 
   async say(text) {

@@ -2,8 +2,7 @@
 // A small proxy in front of the daemon makes what a daemon does not do on request: answers that get lost or say no.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { Client } from "../../src/pages/encke.js";
-import { connected, daemon, inbox, scenario, until } from "./lib.mjs";
+import { connected, daemon, inbox, journal, scenario, until } from "./lib.mjs";
 
 /** Hands every request to the daemon, unless `proxy.hook(messages, forward)` makes something else of it. */
 async function interpose(url) {
@@ -27,14 +26,7 @@ async function interpose(url) {
   return proxy;
 }
 
-/** A client with everything it does written down. */
-function recorded(url, options) {
-  const client = new Client(url, { retryMin: 50, ...options });
-  const log = { client, states: [], sent: [], received: [] };
-  client.onState((state) => log.states.at(-1) === state || log.states.push(state));
-  client.onWire((direction, messages) => (direction === "out" ? log.sent : log.received).push(messages));
-  return log;
-}
+const recorded = (url, options) => journal(url, { transports: ["long-polling"], ...options });
 
 const channelsOf = (batch) => batch.map(({ channel }) => channel);
 

@@ -9,8 +9,10 @@ import { Socket } from "node:net";
 import { CometD } from "cometd";
 import { adapt } from "cometd-nodejs-client";
 import faye from "faye";
+import WebSocket from "ws";
 
 import { Client } from "../../src/pages/encke.js";
+import { EventSource } from "./eventsource.mjs";
 import { scenario as run, sleep, until } from "./scenario.mjs";
 
 export { daemon, sleep, until } from "./scenario.mjs";
@@ -36,8 +38,9 @@ export async function scenario(body) {
     const named = clients.filter(({ transport }) => transport !== "any");
     for (const { kind, transport, used, sessions } of named) {
       assert.ok(used.has(transport), `${kind} was to use ${transport}, not ${[...used]}`);
-      // Faye lets its WebSocket go before a later session, and goes on with long-polling until it has another.
-      const mayUse = kind === "faye" && sessions > 1 ? [transport, "long-polling"] : [transport];
+      // Faye lets its WebSocket go before a later session, and goes on with long-polling until it has another. encke.js
+      // begins with it, and moves.
+      const mayUse = kind === "encke" || (kind === "faye" && sessions > 1) ? [transport, "long-polling"] : [transport];
       assert.deepEqual([...used].filter((type) => !mayUse.includes(type)), [], `${kind} was to use ${transport} alone`);
     }
     const sockets = named.filter(({ transport }) => transport === "websocket").length;
@@ -258,13 +261,28 @@ async function failing(promise) {
   }
 }
 
+/** What a browser has and Node, in the oldest version that will do, has not. */
+const BROWSER = { WebSocket, EventSource };
+
+/** Our own with everything it does written down, batch by batch. */
+export function journal(url, options) {
+  const client = new Client(url, { retryMin: 50, ...BROWSER, ...options });
+  const log = { client, states: [], sent: [], received: [] };
+  clients.push({ kind: "encke", transport: "any" });
+  client.onState((state) => log.states.at(-1) === state || log.states.push(state));
+  client.onWire((direction, messages) => (direction === "out" ? log.sent : log.received).push(messages));
+  return log;
+}
+
 /** Our own, as the daemon serves it. It subscribes again by itself after a new handshake. */
 class EnckeClient extends Recorder {
   subscribesAgain = true;
 
+  /** With any transport but long-polling, which it begins with, it waits until that is live. */
   constructor(url, { transport, ...options }) {
     super();
-    this.lib = new Client(url, options);
+    const only = transport !== "any" && { transports: [...new Set([transport, "long-polling"])] };
+    this.lib = new Client(url, { ...BROWSER, ...only, ...options });
     this.lib.onWire((direction, messages) => {
       messages.forEach((message) => (direction === "in" ? this.record(message) : this.sending(message)));
     });
@@ -273,6 +291,9 @@ class EnckeClient extends Recorder {
 
   async open() {
     await this.lib.connect();
+    if (this.transport !== "any") {
+      await until(`${this.transport} to be live`, () => this.lib.transport === this.transport);
+    }
     return this.replied("/meta/handshake", 1);
   }
 
@@ -310,8 +331,8 @@ export function client(name, url, options) {
 }
 
 /** A client with a session, whose connect goes round by itself. */
-export async function connected(kind, url) {
-  const one = client(kind, url);
+export async function connected(kind, url, options) {
+  const one = client(kind, url, options);
   await one.open();
   return one;
 }

@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { Client } from "../../src/pages/encke.js";
 import { scenario, sleep, until } from "./scenario.mjs";
 
+/** What is scripted is long-polling. */
+const create = (options) => new Client("/", { transports: ["long-polling"], ...options });
+
 /** In place of fetch: a server that grants everything and holds connects, unless `hook(messages)` has an answer. */
 class Server {
   hook = () => undefined;
@@ -161,7 +164,7 @@ const CASES = {
   },
 
   async "a server that is back after an outage, without the session, is shaken hands with at once"(server) {
-    const client = new Client("/", { retryMin: 20, retryMax: 2_000 });
+    const client = create({ retryMin: 20, retryMax: 2_000 });
     const states = [];
     client.onState((state, detail) => states.push([state, detail]));
     await client.connect();
@@ -177,7 +180,7 @@ const CASES = {
   },
 
   async "who was connected for long starts with a short pause"(server) {
-    const client = new Client("/", { retryMin: 10, retryMax: 20 });
+    const client = create({ retryMin: 10, retryMax: 20 });
     const attempts = [];
     client.onState((_, { attempt, retryAt }) => retryAt && attempts.push(attempt));
     for (let times = 0; times < 3; times += 1) {
@@ -287,7 +290,7 @@ const CASES = {
   },
 
   async "later listeners are not told a state that is over, and no timer stays"(server) {
-    const client = new Client("/", { retryMin: 3_600_000, retryMax: 3_600_000 });
+    const client = create({ retryMin: 3_600_000, retryMax: 3_600_000 });
     const before = timers();
     await client.connect();
     const seen = [];
@@ -300,7 +303,7 @@ const CASES = {
   },
 
   async "a state listener wants no pause"(server) {
-    const client = new Client("/", { retryMin: 3_600_000, retryMax: 3_600_000 });
+    const client = create({ retryMin: 3_600_000, retryMax: 3_600_000 });
     await client.connect();
     await server.cut();
     const states = [];
@@ -310,7 +313,7 @@ const CASES = {
   },
 
   async "a loss is one of all that is under way"(server) {
-    const client = new Client("/", { requestTimeout: 3_600_000 });
+    const client = create({ requestTimeout: 3_600_000 });
     await client.connect();
     server.hook = on("/black/hole", () => new Promise(() => {}));
     const swallowed = client.publish("/black/hole", 1);
@@ -322,7 +325,7 @@ const CASES = {
   },
 
   async "what is subscribed and cancelled at once leaves nothing behind"(server) {
-    const client = new Client("/", { maxQueue: 3 });
+    const client = create({ maxQueue: 3 });
     await client.connect();
     await client.subscribe("/stays", () => {}).ready;
     await server.cut();
@@ -366,7 +369,7 @@ await scenario(async () => {
     reported = [];
     const server = new Server();
     globalThis.fetch = server.fetch;
-    const client = new Client("/");
+    const client = create();
     await act(server, client);
     await client.disconnect();
     assert.deepEqual(reported, [], name);

@@ -288,6 +288,47 @@ fn must_6_a_session_moves_between_transports_and_loses_nothing() {
 }
 
 #[test]
+fn must_6_a_poll_that_a_websocket_or_a_stream_takes_over_from_ends_empty_and_without_an_error() {
+    let mut b =
+        Bench::with(|setup| setup.broker.transports = vec!["websocket", "streaming", "eventsource", "long-polling"]);
+    let client = b.subscriber("/a");
+    b.hold(&client);
+    let conn = upgrade(&mut b, "");
+    say(&mut b, conn, &connect(&client.id));
+    let response = b.one(client.down);
+    assert_eq!((response.status, response.body.as_str()), (200, "[]"));
+
+    b.hold(&client);
+    let stream = b.open();
+    b.give(stream, &super::bench::Post::json(&client.connect_by("streaming")).bytes());
+    let response = b.one(client.down);
+    assert_eq!((response.status, response.body.as_str()), (200, "[]"));
+
+    b.hold(&client);
+    let source = b.open();
+    let get = format!("GET /cometd/{} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n", client.id);
+    b.give(source, get.as_bytes());
+    let response = b.one(client.down);
+    assert_eq!((response.status, response.body.as_str()), (200, "[]"));
+    b.inject("/a", "1");
+    assert!(b.raw(source).ends_with("data: [{\"channel\":\"/a\",\"data\":1}]\n\n\r\n"));
+}
+
+#[test]
+fn must_6_what_comes_after_the_close_frame_of_a_client_waits_for_its_next_connection() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Close) }.write(&mut bytes, &1000u16.to_be_bytes());
+    b.give(conn, &bytes);
+    assert_eq!(closing(&mut b, conn), 1000);
+    b.inject("/a", "1");
+    assert_eq!(b.bytes(conn), b"", "nothing follows a close frame");
+    let other = upgrade(&mut b, "");
+    assert_eq!(say(&mut b, other, &connect(&id)), [event(1)]);
+}
+
+#[test]
 fn must_5_a_disconnect_closes_1000() {
     let mut b = bench();
     let (conn, id) = client(&mut b);
