@@ -164,13 +164,12 @@ impl Broker {
     /// A newer connect has come: an earlier one that is still held ends. When events do not go with the answer to the newer
     /// one, its client has moved to another transport on purpose, and that is no error.
     fn supersede(&mut self, key: SessionKey, link: Link, way: Way) {
-        if let Some(hold) = self.release_hold(key) {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
-            }
-            let moved = way != Way::Answer && hold.link != link;
-            self.end(key, hold.link, if moved { End::Moved } else { End::Superseded });
-        }
+        let Some(hold) = self.release_hold(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
+        let stays = session.stream.is_some_and(|stream| stream.link == hold.link);
+        let moved = way != Way::Answer && hold.link != link && !stays;
+        self.end(key, hold.link, if moved { End::Moved } else { End::Superseded });
     }
 
     /// The advice for a reply to a connect: at first, when it has changed, when the client sent some, and when the server

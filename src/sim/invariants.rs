@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Lost,
     /// A connect was held.
     Held,
-    /// A connect was refused because a newer one had come.
+    /// A connect was refused because a newer one, to be answered with events as well, had come.
     Superseded,
     /// A client heard that its session is unknown.
     Unknown,

@@ -254,7 +254,6 @@ pub(crate) fn mixed() -> Scenario {
         Kind::Pushed,
         Kind::Sourced,
         Kind::Listened,
-        Kind::Superseded,
         Kind::Moved,
         Kind::Ponged,
     ];

@@ -162,6 +162,12 @@ impl Client {
         assert!(!response.closes() || scene.drained, "for {call:?}: {response:?}");
         let kind = response.fields.get("content-type").map(String::as_str);
         assert_eq!(kind, Some("application/json;charset=UTF-8"), "for {call:?}");
+        if response.body == b"[]" {
+            let moved = call.sole_connect().is_some() && self.may_be_superseded(call);
+            assert!(moved && scene.scenario.ways.len() > 1, "nothing for {call:?}: {response:?}");
+            scene.ledger.count(Kind::Moved);
+            return;
+        }
         if let Some(cookie) = response.cookie()
             && self.rng.chance(500)
         {
