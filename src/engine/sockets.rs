@@ -37,6 +37,7 @@ impl Engine {
             Some(Input::Request { .. }) | None => Decoder::default(),
         };
         let mut rest = bytes;
+        let mut ended = false;
         while !rest.is_empty() {
             let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
             let deflate = conn.socket().is_some_and(Socket::deflates);
@@ -47,6 +48,7 @@ impl Engine {
                 Ok((used, incoming)) => {
                     rest = rest.get(used..).unwrap_or_default();
                     if let Some(incoming) = incoming {
+                        ended |= decoder.is_idle();
                         self.incoming(key, incoming);
                     }
                 }
@@ -54,8 +56,12 @@ impl Engine {
             }
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            let idle = decoder.is_idle();
-            conn.heard(!idle, env(&self.date, &self.site, self.now, self.course));
+            let (idle, env) = (decoder.is_idle(), env(&self.date, &self.site, self.now, self.course));
+            if ended {
+                // What is under way now is another message than before, with a time of its own.
+                conn.heard(false, env);
+            }
+            conn.heard(!idle, env);
             if !idle {
                 conn.keep_input(Box::new(Input::Frames(decoder)));
             }

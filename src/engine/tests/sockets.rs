@@ -449,3 +449,22 @@ fn sockets_close_1001_when_the_server_ends() {
     }
     assert!(b.engine.is_drained());
 }
+
+#[test]
+fn messages_that_arrive_without_a_pause_each_have_their_own_time() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    let bytes = frame(r#"[{"channel":"/service/a"}]"#);
+    let (head, tail) = bytes.split_at(9);
+    b.give(conn, head);
+    for _ in 0..4 {
+        b.advance(5_000);
+        // The end of one and the beginning of the next, as a sender that never rests is read.
+        b.give(conn, &[tail, head].concat());
+        assert_eq!(messages(&mut b, conn).len(), 1);
+    }
+    b.advance(14_999);
+    assert_eq!(frames(&mut b, conn), []);
+    b.advance(1);
+    assert_eq!(closing(&mut b, conn), 1008, "that one stays away");
+}
