@@ -118,8 +118,13 @@ pub enum Input {
         /// How far it has come.
         reader: Reader,
     },
-    /// Frames of a message.
-    Frames(frame::Decoder),
+    /// Frames.
+    Frames {
+        /// How far the message under way has come.
+        decoder: frame::Decoder,
+        /// Bytes that were not looked at, for there is no room for what they would be answered.
+        tail: Vec<u8>,
+    },
 }
 
 /// Some sessions. Mostly there is one.

@@ -31,7 +31,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let (mut tail, mut reader) = match conn.take_input().map(|input| *input) {
             Some(Input::Request { tail, reader }) => (tail, reader),
-            Some(Input::Frames(_)) | None => (Vec::new(), Reader::default()),
+            Some(Input::Frames { .. }) | None => (Vec::new(), Reader::default()),
         };
         if !tail.is_empty() {
             tail.extend_from_slice(bytes);

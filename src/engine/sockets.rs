@@ -29,17 +29,25 @@ impl Engine {
         conn.upgrade(&response, socket, env(&self.date, &self.site, self.now, self.course));
     }
 
-    /// Takes the messages out of what has come, one by one.
+    /// Takes the messages out of what has come, one by one, as many as may be answered now.
     pub(super) fn read_frames(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let mut decoder = match conn.take_input().map(|input| *input) {
-            Some(Input::Frames(decoder)) => decoder,
-            Some(Input::Request { .. }) | None => Decoder::default(),
+        let (mut decoder, mut tail) = match conn.take_input().map(|input| *input) {
+            Some(Input::Frames { decoder, tail }) => (decoder, tail),
+            Some(Input::Request { .. }) | None => (Decoder::default(), Vec::new()),
         };
-        let mut rest = bytes;
+        if !tail.is_empty() {
+            tail.extend_from_slice(bytes);
+        }
+        let data = if tail.is_empty() { bytes } else { tail.as_slice() };
+        let mut rest = data;
         let mut ended = false;
         while !rest.is_empty() {
             let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
+            if !conn.may_parse(&self.limits) {
+                // Kept until the answers before it are written: few bytes may ask for many.
+                break;
+            }
             let deflate = conn.socket().is_some_and(Socket::deflates);
             let rules = Rules { role: Role::Server, deflate, limits: &self.limits };
             let read = guarded(|| Ok(decoder.next(rest, &rules)));
@@ -61,9 +69,11 @@ impl Engine {
                 // What is under way now is another message than before, with a time of its own.
                 conn.heard(false, env);
             }
-            conn.heard(!idle, env);
-            if !idle {
-                conn.keep_input(Box::new(Input::Frames(decoder)));
+            if !data.is_empty() {
+                conn.heard(!idle, env);
+            }
+            if !idle || !rest.is_empty() {
+                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }));
             }
         }
     }

@@ -468,3 +468,39 @@ fn messages_that_arrive_without_a_pause_each_have_their_own_time() {
     b.advance(1);
     assert_eq!(closing(&mut b, conn), 1008, "that one stays away");
 }
+
+#[test]
+fn limit_output_bytes_holds_for_frames_that_came_together() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    b.stall(conn);
+    let batch = frame(&format!("[{}]", vec!["{}"; 1_024].join(",")));
+    let count = 20;
+    b.give(conn, &batch.repeat(count));
+    let limits = Limits::default();
+    let waiting = |b: &Bench| b.engine.conns.get(conn).unwrap().pending();
+    let most = limits.output_bytes + 100 * limits.batch_messages;
+    assert!((limits.output_bytes..most).contains(&waiting(&b)), "{} bytes wait to be written", waiting(&b));
+    assert!(!b.engine.wants_input(conn));
+    b.unstall(conn);
+    let replies = messages(&mut b, conn);
+    assert_eq!(replies.len(), count, "the rest was kept, and is answered when there is room");
+    assert_eq!(say(&mut b, conn, &json!([])), [json!([])]);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn limit_output_bytes_holds_for_frames_that_came_compressed() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    b.stall(conn);
+    let mut packed = Vec::new();
+    let batch = format!("[{}]", vec!["{}"; 1_024].join(","));
+    crate::ws::deflate::Deflater::default().compress(batch.as_bytes(), &mut packed);
+    let mut bytes = Vec::new();
+    Frame { deflated: true, mask: Some(MASK), ..Frame::whole(Opcode::Text) }.write(&mut bytes, &packed);
+    let limits = Limits::default();
+    b.give(conn, &bytes.repeat(limits.read_bytes_per_turn / bytes.len()));
+    let waiting = b.engine.conns.get(conn).unwrap().pending();
+    assert!(waiting < limits.output_bytes + 100 * limits.batch_messages, "{waiting} bytes wait to be written");
+}
