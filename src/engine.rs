@@ -234,7 +234,7 @@ impl Engine {
         let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.course)) else {
             return;
         };
-        if !conn.sent(n, env) {
+        if !conn.sent(n, &self.limits, env) {
             return self.schedule(key);
         }
         self.tell_listeners(key);

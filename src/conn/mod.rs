@@ -189,6 +189,8 @@ pub struct Conn {
     unwritten: u8,
     /// Whether it stands in the engine's list of connections to look at.
     pub listed: bool,
+    /// Whether what is kept of the input waits until all answers are written.
+    paused: bool,
     input: Option<Box<Input>>,
     output: Pending,
     exchange: Exchange,
@@ -260,6 +262,7 @@ impl Conn {
             stage: Stage::New,
             unwritten: 0,
             listed: false,
+            paused: false,
             input: None,
             output: Pending::default(),
             exchange: Exchange::None,
@@ -304,10 +307,15 @@ impl Conn {
             && !matches!(self.exchange, Exchange::Several(_))
     }
 
+    /// Whether more may come: it would not only be added to what waits already.
+    fn may_receive(&self, limits: &Limits) -> bool {
+        self.may_parse(limits) && !self.paused
+    }
+
     /// Whether the socket is to be read.
     pub fn wants_input(&self, limits: &Limits) -> bool {
         match self.phase {
-            Phase::Open => self.may_parse(limits),
+            Phase::Open => self.may_receive(limits),
             Phase::Last | Phase::Parting | Phase::Lingering { .. } => true,
             Phase::Finishing | Phase::Dead => false,
         }
@@ -323,10 +331,11 @@ impl Conn {
         self.input.take()
     }
 
-    /// Keeps what is not complete.
-    pub fn keep_input(&mut self, input: Box<Input>) {
+    /// Keeps what is not complete; or, paused, what was not looked at and waits until all answers are written.
+    pub fn keep_input(&mut self, input: Box<Input>, paused: bool) {
         if self.phase == Phase::Open {
             self.input = Some(input);
+            self.paused = paused;
         }
     }
 
@@ -459,7 +468,8 @@ impl Conn {
     }
 
     /// The socket took so many bytes; whether all are written now.
-    pub fn sent(&mut self, n: usize, env: Env<'_>) -> bool {
+    pub fn sent(&mut self, n: usize, limits: &Limits, env: Env<'_>) -> bool {
+        let received = self.may_receive(limits);
         self.output.advance(n);
         if n > 0 {
             self.progress_ms = env.now_ms;
@@ -467,9 +477,11 @@ impl Conn {
         let all = self.output.is_empty();
         if all {
             self.unwritten = 0;
-            if self.is_between() {
-                self.since_ms = env.now_ms;
-            }
+            self.paused = false;
+        }
+        // The time in which the socket was not read is not the peer's.
+        if (all && self.is_between()) || (!received && self.may_receive(limits)) {
+            self.since_ms = env.now_ms;
         }
         all
     }
@@ -523,8 +535,8 @@ impl Conn {
         let reading = match (self.phase, self.stage) {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering { .. }, _) => since(limits.linger_ms),
-            (Phase::Open, Stage::Head) if self.may_parse(limits) => since(limits.head_ms),
-            (Phase::Open, Stage::Body) if self.may_parse(limits) => since(limits.body_ms),
+            (Phase::Open, Stage::Head) if self.may_receive(limits) => since(limits.head_ms),
+            (Phase::Open, Stage::Body) if self.may_receive(limits) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,
             (Phase::Open | Phase::Last, _) => match &self.exchange {
                 Exchange::None if self.phase == Phase::Open => since(limits.idle_ms),

@@ -70,7 +70,7 @@ fn a_parked_poll_has_no_deadline_and_an_idle_connection_has() {
     assert_eq!((conn.parked(), conn.deadline(&limits)), (Some(Ticket(7)), None));
     assert!(conn.fill(Ticket(7), &reply("1"), bench.at(NOW + 5)));
     assert_eq!(conn.deadline(&limits), Some(NOW + 5 + limits.write_ms));
-    assert!(conn.sent(conn.pending(), bench.at(NOW + 6)));
+    assert!(conn.sent(conn.pending(), &limits, bench.at(NOW + 6)));
     assert_eq!(conn.deadline(&limits), Some(NOW + 6 + limits.idle_ms));
 }
 
@@ -96,9 +96,9 @@ fn limit_pipelined_requests() {
         conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     }
     assert!(!conn.may_parse(&limits));
-    assert!(!conn.sent(1, bench.at(NOW)), "one byte is not all");
+    assert!(!conn.sent(1, &limits, bench.at(NOW)), "one byte is not all");
     assert!(!conn.may_parse(&limits));
-    assert!(conn.sent(conn.pending(), bench.at(NOW)));
+    assert!(conn.sent(conn.pending(), &limits, bench.at(NOW)));
     assert!(conn.may_parse(&limits));
 }
 
@@ -109,7 +109,7 @@ fn limit_output_bytes() {
         let mut conn = Conn::new(None, NOW);
         conn.output.buffer().extend(vec![0; fill]);
         assert_eq!(conn.may_parse(&limits), parses, "{fill}");
-        conn.sent(fill, bench.at(NOW));
+        conn.sent(fill, &limits, bench.at(NOW));
         assert!(conn.may_parse(&limits));
     }
 }
@@ -130,7 +130,7 @@ fn limit_linger_bytes() {
         assert_eq!(conn.timed_out(&Limits::default(), bench.at(NOW + 5_000)), Overdue::Slow);
         conn.fail(&Refusal::too_slow(), bench.at(NOW));
         assert_eq!(conn.step(), Step::Write);
-        conn.sent(conn.pending(), bench.at(NOW));
+        conn.sent(conn.pending(), &Limits::default(), bench.at(NOW));
         assert_eq!(conn.step(), Step::ShutdownWrite);
         conn.write_shut(bench.at(NOW));
         conn.discard(bytes);
@@ -143,7 +143,7 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
     conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
-    conn.sent(1, bench.at(NOW + 3));
+    conn.sent(1, &limits, bench.at(NOW + 3));
     let due = conn.deadline(&limits).unwrap();
     assert_eq!(due, NOW + 3 + limits.write_ms);
     assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Nothing);

@@ -38,6 +38,7 @@ impl Engine {
         }
         let data = if tail.is_empty() { bytes } else { tail.as_slice() };
         let mut rest = data;
+        let mut paused = false;
         let complete = loop {
             if self.is_socket(key) {
                 // What stands behind the request that made it one is frames.
@@ -46,6 +47,7 @@ impl Engine {
             }
             if !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
                 // What has come of a request, if any has, is kept until the answers before it are written.
+                paused = !rest.is_empty();
                 break false;
             }
             match self.read_one(key, &mut reader, &mut rest) {
@@ -64,7 +66,7 @@ impl Engine {
             tail.drain(..used);
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.keep_input(Box::new(Input::Request { tail, reader }));
+            conn.keep_input(Box::new(Input::Request { tail, reader }), paused);
         }
     }
 

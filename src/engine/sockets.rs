@@ -73,7 +73,7 @@ impl Engine {
                 conn.heard(!idle, env);
             }
             if !idle || !rest.is_empty() {
-                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }));
+                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }), !rest.is_empty());
             }
         }
     }

@@ -324,6 +324,16 @@ impl Bench {
         self.seen(conn).stalled = true;
     }
 
+    /// A peer that has taken no more takes so many bytes, and the turn is finished.
+    pub(super) fn take_some(&mut self, conn: ConnKey, bytes: usize) {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let used = self.engine.slices(conn, &mut slices);
+        let some: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).take(bytes).collect();
+        self.seen(conn).bytes.extend_from_slice(&some);
+        self.engine.sent(conn, some.len(), self.now);
+        self.turn();
+    }
+
     /// The peer takes bytes again.
     pub(super) fn unstall(&mut self, conn: ConnKey) {
         self.seen(conn).stalled = false;

@@ -482,3 +482,22 @@ fn a_peer_that_takes_its_answers_costs_no_timer_but_that_of_an_idle_connection()
         assert_eq!(wake, Some(idle_ms), "not that of writing, which was over at once");
     }
 }
+
+#[test]
+fn what_is_kept_of_requests_until_there_is_room_does_not_grow() {
+    let mut b = Bench::new();
+    let conn = b.open();
+    b.stall(conn);
+    let post = Post::new(format!("[{}]", vec!["{}"; 1_024].join(","))).bytes();
+    let (mut given, most) = (0, 64 * 1024);
+    for _ in 0..200 {
+        if b.engine.wants_input(conn) {
+            given += most / post.len();
+            b.give(conn, &post.repeat(most / post.len()));
+        }
+        b.take_some(conn, 16 * 1024);
+    }
+    b.unstall(conn);
+    assert!(given < 80, "{given} requests of {} bytes were taken while few were answered", post.len());
+    assert_eq!(b.take(conn).len(), given);
+}

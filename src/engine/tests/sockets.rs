@@ -504,3 +504,43 @@ fn limit_output_bytes_holds_for_frames_that_came_compressed() {
     let waiting = b.engine.conns.get(conn).unwrap().pending();
     assert!(waiting < limits.output_bytes + 100 * limits.batch_messages, "{waiting} bytes wait to be written");
 }
+
+#[test]
+fn while_a_socket_is_not_read_the_time_of_its_message_stands() {
+    let mut b = Bench::with(|setup| {
+        setup.broker.transports = ALL.to_vec();
+        setup.limits.write_ms = 60_000;
+    });
+    let (conn, id) = client(&mut b);
+    let bytes = frame(&json!([{"channel": "/service/a", "clientId": id, "data": 1}]).to_string());
+    b.give(conn, &bytes[..9]);
+    b.stall(conn);
+    b.inject("/a", &format!("\"{}\"", "x".repeat(256 * 1024 - 20)));
+    assert!(!b.engine.wants_input(conn), "too much waits to be written");
+    b.advance(20_000);
+    b.take_some(conn, 1_000);
+    assert!(b.engine.wants_input(conn), "there is room, and the message has its time");
+    b.unstall(conn);
+    b.bytes(conn);
+    b.give(conn, &bytes[9..]);
+    assert_eq!(messages(&mut b, conn), [json!([{"channel": "/service/a", "successful": true}])]);
+}
+
+#[test]
+fn what_is_kept_of_a_socket_until_there_is_room_does_not_grow() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    b.stall(conn);
+    let batch = frame(&format!("[{}]", vec!["{}"; 1_024].join(",")));
+    let (mut given, most) = (0, 64 * 1024);
+    for _ in 0..200 {
+        if b.engine.wants_input(conn) {
+            given += most / batch.len();
+            b.give(conn, &batch.repeat(most / batch.len()));
+        }
+        b.take_some(conn, 16 * 1024);
+    }
+    b.unstall(conn);
+    assert!(given < 80, "{given} batches of {} bytes were taken while few were answered", batch.len());
+    assert_eq!(messages(&mut b, conn).len(), given);
+}
