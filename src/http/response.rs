@@ -18,6 +18,8 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a 426 must say (RFC 9110 section 15.5.22, RFC 6455 section 4.4). `Connection` is a list, and may stand twice.
 const UPGRADE_TO: &[u8] = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+/// What a 401 must say (RFC 9110 section 15.5.2): a bearer token is asked for (RFC 6750 section 3).
+const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer\r\n";
 
 /// A head without origin and cookie is shorter than this; one reservation serves it.
 const USUAL_HEAD_BYTES: usize = 320;
@@ -293,8 +295,10 @@ impl ResponseHead<'_> {
             out.extend_from_slice(methods.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        if self.status == Status::UpgradeRequired {
-            out.extend_from_slice(UPGRADE_TO);
+        match self.status {
+            Status::UpgradeRequired => out.extend_from_slice(UPGRADE_TO),
+            Status::Unauthorized => out.extend_from_slice(CHALLENGE),
+            _ => {}
         }
         match &self.content {
             _ if matches!(self.status, Status::NoContent | Status::NotModified) => {}
