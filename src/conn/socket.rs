@@ -77,10 +77,13 @@ impl Conn {
         }
     }
 
-    /// Answers an upgrade request with this head, and is a WebSocket from then on.
-    pub fn upgrade(&mut self, head: &[u8], socket: Socket, env: Env<'_>) {
+    /// Answers an upgrade request with this head, and is a WebSocket from then on; not for long if the server ends.
+    pub fn upgrade(&mut self, head: &[u8], mut socket: Socket, env: Env<'_>) {
         self.begin_output(env);
         self.output.buffer().extend_from_slice(head);
+        if env.ending {
+            socket.until_ms = env.now_ms;
+        }
         self.exchange = Exchange::Socket(socket);
     }
 

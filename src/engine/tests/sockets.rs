@@ -544,3 +544,18 @@ fn what_is_kept_of_a_socket_until_there_is_room_does_not_grow() {
     assert!(given < 80, "{given} batches of {} bytes were taken while few were answered", batch.len());
     assert_eq!(messages(&mut b, conn).len(), given);
 }
+
+#[test]
+fn a_socket_that_is_opened_while_the_server_ends_does_not_keep_it() {
+    let mut b = bench();
+    let conn = b.open();
+    b.drain(1_000);
+    let request = "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    b.give(conn, request.as_bytes());
+    b.advance(1_000);
+    let came = b.bytes(conn);
+    assert!(came.starts_with(b"HTTP/1.1 101 ") && came.ends_with(b"\x03\xe9the server ends"), "closed with 1001");
+    b.fin(conn);
+    assert!(b.engine.is_drained());
+}
