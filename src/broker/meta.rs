@@ -213,23 +213,29 @@ impl Broker {
     }
 
     /// Ends a session. Its held connect is answered: that there is nothing to come back for, or, after an overflow, that
-    /// the session is gone and another handshake is welcome.
+    /// the session is gone and another handshake is welcome. Where it has a stream and no connect, that it is disconnected.
     pub(super) fn close(&mut self, key: SessionKey, removal: Removal) {
-        if let Some(hold) = self.release_hold(key) {
-            let mut last = Vec::new();
-            if removal == Removal::Kicked {
-                let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
-                notice.write(&mut last);
+        let mut last = Vec::new();
+        if removal == Removal::Kicked {
+            let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
+            notice.write(&mut last);
+        }
+        let lost = removal == Removal::Overflow;
+        let hold = self.release_hold(key);
+        let stream = self.sessions.get(key).and_then(|session| session.stream).map(|stream| stream.link);
+        if let Some(hold) = &hold {
+            if !last.is_empty() {
                 last.push(b',');
             }
-            let lost = removal == Removal::Overflow;
             let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
             let error = lost.then_some(Error::SessionUnknown);
-            write_connect_reply(&hold, error, Some(self.advice(reconnect)), &mut last);
+            write_connect_reply(hold, error, Some(self.advice(reconnect)), &mut last);
+        }
+        if let Some(link) = hold.map(|hold| hold.link).or(stream).filter(|_| !last.is_empty()) {
             if let Some(session) = self.sessions.get_mut(key) {
-                session.stream = session.stream.filter(|stream| stream.link != hold.link);
+                session.stream = session.stream.filter(|stream| stream.link != link);
             }
-            self.end(key, hold.link, End::Closed { last, agreed: !lost });
+            self.end(key, link, End::Closed { last, agreed: !lost });
         }
         self.remove(key, removal);
     }

@@ -559,3 +559,15 @@ fn a_socket_that_is_opened_while_the_server_ends_does_not_keep_it() {
     b.fin(conn);
     assert!(b.engine.is_drained());
 }
+
+#[test]
+fn must_5_a_server_that_disconnects_a_client_between_two_connects_says_so() {
+    let mut b = bench();
+    let (conn, id) = client(&mut b);
+    b.advance(30_000);
+    assert_eq!(messages(&mut b, conn), [json!([connected()])]);
+    assert!(b.command(&crate::engine::Command::Disconnect(id)));
+    let mut came = frames(&mut b, conn);
+    assert!(matches!(came.pop(), Some(Incoming::Close { code: Some(code), .. }) if code.get() == 1000), "{came:?}");
+    assert_eq!(came, [Incoming::Text(br#"[{"channel":"/meta/disconnect","successful":true}]"#.to_vec())]);
+}

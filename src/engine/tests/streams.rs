@@ -249,6 +249,16 @@ fn must_7_an_event_source_gets_events_and_its_connects_are_answered_at_once() {
 }
 
 #[test]
+fn must_5_an_event_source_is_told_that_the_server_disconnects() {
+    let mut b = bench();
+    let client = b.subscriber("/a");
+    let (conn, _) = source(&mut b, &client);
+    assert!(b.command(&crate::engine::Command::Disconnect(client.id)));
+    let notice = "data: [{\"channel\":\"/meta/disconnect\",\"successful\":true}]\n\n".to_owned();
+    assert_eq!(b.stream(conn), (None, notice, true));
+}
+
+#[test]
 fn must_7_an_event_source_stays_when_the_first_connect_still_comes_by_long_polling() {
     let mut b = bench();
     let client = b.handshake();

@@ -65,6 +65,9 @@ impl Client {
             let batch = block.strip_prefix("data: ").filter(|batch| !batch.contains('\n'));
             let batch = batch.unwrap_or_else(|| panic!("not a block of an event source: {block:?}"));
             for message in Message::batch(batch.as_bytes()) {
+                if message.raw("data").is_none() && message.text("channel").as_deref() == Some("/meta/disconnect") {
+                    continue;
+                }
                 self.pushed(&message, call.session, (call.path(wire), Kind::Sourced), scene);
             }
         }
