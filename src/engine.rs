@@ -140,6 +140,8 @@ pub struct Engine {
     conns: Arena<Conn>,
     wheel: Wheel<ConnKey>,
     dirty: Vec<ConnKey>,
+    /// Connections that have used up their turn before all that came was looked at.
+    unread: Vec<ConnKey>,
     refusals: Refusals,
     now: Now,
     date: HttpDate,
@@ -170,6 +172,7 @@ impl Engine {
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
             dirty: Vec::new(),
+            unread: Vec::new(),
             refusals: Refusals::default(),
             now,
             date: HttpDate::from_unix_ms(now.unix_ms),
@@ -239,7 +242,7 @@ impl Engine {
         }
         self.tell_listeners(key);
         // What was received beyond the limits of pipelining has waited for this.
-        if self.conns.get(key).is_some_and(Conn::has_input) {
+        if self.conns.get(key).is_some_and(Conn::has_input) && !self.unread.contains(&key) {
             self.read(key, &[]);
         }
         self.touch(key);
@@ -378,6 +381,7 @@ impl Engine {
     /// Fires what is due, as much of it as fits into a turn.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tell_time(now);
+        self.read_on();
         self.broker.fire(now, self.limits.timers_per_turn);
         for _ in 0..self.limits.timers_per_turn {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
@@ -385,6 +389,21 @@ impl Engine {
         }
         self.tell_troubles();
         self.refusals.report(now.mono_ms);
+    }
+
+    /// Looks at what connections had no turn left for.
+    fn read_on(&mut self) {
+        for key in core::mem::take(&mut self.unread) {
+            self.read(key, &[]);
+            self.touch(key);
+            // There may be nothing to write, but its socket is to be read again.
+            if let Some(conn) = self.conns.get_mut(key)
+                && !conn.listed
+            {
+                conn.listed = true;
+                self.dirty.push(key);
+            }
+        }
     }
 
     /// Has the log say what the broker had to refuse or to end since the last time.
@@ -445,7 +464,7 @@ impl Engine {
 
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.
     pub fn poll_timeout(&self) -> Option<(u64, Wake)> {
-        if self.broker.has_ready() || !self.dirty.is_empty() {
+        if self.broker.has_ready() || !self.dirty.is_empty() || !self.unread.is_empty() {
             return Some((self.now.mono_ms, Wake::Work));
         }
         let own = [self.refusals.next_report(), self.end_of_patience()];

@@ -44,6 +44,9 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How many times its compressed size a WebSocket message may be, once it exceeds [`INFLATE_FREE_BYTES`]. Default 128.
     pub inflate_ratio: usize,
+    /// Bytes that compressed messages of one connection have become in one turn of the loop, after which the others wait for
+    /// the next turn. Default 256 KiB.
+    pub inflated_bytes_per_turn: usize,
     /// Answered but unwritten requests on one connection before it is read no further, count. Default 16.
     pub pipelined_requests: u8,
     /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
@@ -108,6 +111,7 @@ impl Default for Limits {
             head_bytes: 16 * 1024,
             body_bytes: 256 * 1024,
             inflate_ratio: 128,
+            inflated_bytes_per_turn: 256 * 1024,
             pipelined_requests: 16,
             output_bytes: 256 * 1024,
             head_ms: 5_000,

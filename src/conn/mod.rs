@@ -122,7 +122,7 @@ pub enum Input {
     Frames {
         /// How far the message under way has come.
         decoder: frame::Decoder,
-        /// Bytes that were not looked at, for there is no room for what they would be answered.
+        /// Bytes that were not looked at: there is no room for what they would be answered, or their turn comes.
         tail: Vec<u8>,
     },
 }
@@ -189,7 +189,7 @@ pub struct Conn {
     unwritten: u8,
     /// Whether it stands in the engine's list of connections to look at.
     pub listed: bool,
-    /// Whether what is kept of the input waits until all answers are written.
+    /// Whether what is kept of the input waits until all answers are written, or for the next turn.
     paused: bool,
     input: Option<Box<Input>>,
     output: Pending,
@@ -328,10 +328,12 @@ impl Conn {
 
     /// Takes what is kept of an incomplete request.
     pub fn take_input(&mut self) -> Option<Box<Input>> {
+        self.paused = false;
         self.input.take()
     }
 
-    /// Keeps what is not complete; or, paused, what was not looked at and waits until all answers are written.
+    /// Keeps what is not complete; or, paused, what was not looked at and waits until all answers are written, or for the
+    /// next turn.
     pub fn keep_input(&mut self, input: Box<Input>, paused: bool) {
         if self.phase == Phase::Open {
             self.input = Some(input);

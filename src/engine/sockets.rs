@@ -41,11 +41,17 @@ impl Engine {
         }
         let data = if tail.is_empty() { bytes } else { tail.as_slice() };
         let mut rest = data;
-        let mut ended = false;
+        let (mut ended, mut inflated) = (false, 0);
         while !rest.is_empty() {
             let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
             if !conn.may_parse(&self.limits) {
                 // Kept until the answers before it are written: few bytes may ask for many.
+                break;
+            }
+            if inflated >= self.limits.inflated_bytes_per_turn {
+                if !self.unread.contains(&key) {
+                    self.unread.push(key);
+                }
                 break;
             }
             let deflate = conn.socket().is_some_and(Socket::deflates);
@@ -57,7 +63,7 @@ impl Engine {
                     rest = rest.get(used..).unwrap_or_default();
                     if let Some(incoming) = incoming {
                         ended |= decoder.is_idle();
-                        self.incoming(key, incoming);
+                        inflated += self.incoming(key, incoming);
                     }
                 }
                 Err(fault) => return self.break_off(key, fault),
@@ -89,11 +95,26 @@ impl Engine {
         Ok(incoming)
     }
 
-    fn incoming(&mut self, key: ConnKey, incoming: Incoming) {
-        let incoming = match self.opened(incoming) {
-            Ok(incoming) => incoming,
-            Err(fault) => return self.break_off(key, fault),
-        };
+    /// Does what came in asks for; how many bytes it was decompressed to.
+    fn incoming(&mut self, key: ConnKey, incoming: Incoming) -> usize {
+        let deflated = matches!(incoming, Incoming::Deflated { .. });
+        match self.opened(incoming) {
+            Ok(incoming) => {
+                let inflated = match &incoming {
+                    Incoming::Text(message) | Incoming::Binary(message) if deflated => message.len(),
+                    _ => 0,
+                };
+                self.act_on(key, incoming);
+                inflated
+            }
+            Err(fault) => {
+                self.break_off(key, fault);
+                0
+            }
+        }
+    }
+
+    fn act_on(&mut self, key: ConnKey, incoming: Incoming) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let env = env(&self.date, &self.site, self.now, self.course);
         match incoming {

@@ -571,3 +571,23 @@ fn must_5_a_server_that_disconnects_a_client_between_two_connects_says_so() {
     assert!(matches!(came.pop(), Some(Incoming::Close { code: Some(code), .. }) if code.get() == 1000), "{came:?}");
     assert_eq!(came, [Incoming::Text(br#"[{"channel":"/meta/disconnect","successful":true}]"#.to_vec())]);
 }
+
+#[cfg(feature = "deflate")]
+#[test]
+fn limit_inflated_bytes_per_turn() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    let mut packed = Vec::new();
+    let batch = format!("[{}]", " ".repeat(64 * 1024 - 2));
+    crate::ws::deflate::Deflater::default().compress(batch.as_bytes(), &mut packed);
+    let mut bytes = Vec::new();
+    Frame { deflated: true, mask: Some(MASK), ..Frame::whole(Opcode::Text) }.write(&mut bytes, &packed);
+    for (count, at_once) in [(3, 3), (4, 4), (5, 4), (40, 4)] {
+        b.receive(conn, &bytes.repeat(count));
+        let answer = 4;
+        assert_eq!(b.engine.conns.get(conn).unwrap().pending(), at_once * answer, "of {count}");
+        b.turn();
+        assert_eq!(messages(&mut b, conn).len(), count, "the others follow");
+        assert!(b.engine.wants_input(conn));
+    }
+}
