@@ -111,7 +111,9 @@ fn is_local(head: &Head<'_>, peer: Option<IpAddr>) -> bool {
         bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     });
     let forwarded = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
-    let direct = forwarded.iter().all(|name| head.header(name).is_none());
+    // Also of a site that is allowed, or of this one: it runs in a browser, on behalf of who made it.
+    let page = ["origin", "sec-fetch-site"];
+    let direct = forwarded.iter().chain(&page).all(|name| head.header(name).is_none());
     peer.is_none_or(|peer| peer.to_canonical().is_loopback()) && here && direct
 }
 

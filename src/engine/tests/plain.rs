@@ -139,6 +139,18 @@ fn without_a_token_only_programs_of_this_machine_publish() {
 }
 
 #[test]
+fn without_a_token_no_page_publishes_whatever_may_else_be_done_from_it() {
+    let mut b = Bench::with(|setup| {
+        setup.publishing = Publishing::Local;
+        setup.origins = vec!["https://app.example"];
+    });
+    for fields in ["Origin: https://app.example\r\n", "Origin: http://localhost\r\n", "Sec-Fetch-Site: none\r\n"] {
+        let response = post(&mut b, PROXY, &format!("Host: localhost\r\n{fields}"), "1");
+        assert_eq!((response.status, b.engine.counters().published), (403, 0), "{fields}");
+    }
+}
+
+#[test]
 fn with_a_token_whoever_has_it_publishes() {
     let mut b = publishing(Publishing::Token("s3cret".to_owned()));
     let with = |token: &str| format!("Host: h.example\r\nAuthorization: {token}\r\n");
