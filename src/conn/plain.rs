@@ -38,9 +38,9 @@ pub(super) enum Plain {
 }
 
 impl Site {
-    /// What the path asks for. An endpoint at the root has every path.
+    /// What the path asks for. The endpoint has all paths below its own, whatever that is.
     pub(super) fn plain(&self, path: &str) -> Option<Plain> {
-        if self.mount == "/" {
+        if self.is_mounted(path) {
             return None;
         }
         let channel = |rest: &str| form::decode_path(rest).map_or_else(String::new, |rest| format!("/{rest}"));

@@ -281,7 +281,7 @@ impl Site {
     }
 
     /// The mount itself or anything below it.
-    fn is_mounted(&self, path: &str) -> bool {
+    pub(super) fn is_mounted(&self, path: &str) -> bool {
         let mount = self.mount.trim_end_matches('/');
         path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }

@@ -177,3 +177,12 @@ fn what_is_published_reaches_subscribers_as_it_was_written() {
         assert_eq!(post(&mut b, PROXY, "Host: localhost\r\n", bad).status, 400, "{bad}");
     }
 }
+
+#[test]
+fn the_endpoint_has_all_paths_below_the_mount_whatever_that_is_called() {
+    for (mount, path) in [("/events", "/events/handshake"), ("/publish/a", "/publish/a/connect"), ("/", "/events/a")] {
+        let mut b = Bench::with(|setup| setup.mount = mount);
+        let response = b.post(&super::bench::Post::new("[]").path(path));
+        assert_eq!((response.status, response.body.as_str()), (200, "[]"), "{path}");
+    }
+}
