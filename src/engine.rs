@@ -23,7 +23,7 @@ use crate::broker::token::Entropy;
 use crate::broker::{self, Broker, End};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
-use crate::conn::route::{Refusal, Site};
+use crate::conn::route::{Refusal, RefusalKind, Site};
 use crate::conn::{Conn, ConnKey, Env, Overdue, Parting, Step};
 use crate::http::date::HttpDate;
 use crate::http::forwarded::{Forwarded, TrustedProxies};
@@ -554,7 +554,8 @@ impl Engine {
     /// Part of a request, or of a message, has not been followed by the rest in time.
     fn too_slow(&mut self, key: ConnKey) {
         if self.is_socket(key) {
-            return self.close_socket(key, CloseCode::POLICY, "the message did not arrive in time");
+            let reason = "the message did not arrive in time";
+            return self.refuse_frame(key, RefusalKind::Timeout, CloseCode::POLICY, reason);
         }
         self.end_poll(key);
         self.fail(key, &Refusal::too_slow());

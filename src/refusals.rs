@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use crate::broker::Counters;
 use crate::conn::route::{Refusal, RefusalKind, printable};
+use crate::ws::close::CloseCode;
 
 /// Between two lines about the same kind, ms.
 const QUIET_MS: u64 = 60_000;
@@ -151,6 +152,14 @@ impl Refusals {
         }
     }
 
+    /// The same for a WebSocket that is closed for what its peer has sent.
+    pub fn note_close(&mut self, kind: RefusalKind, (code, reason): (CloseCode, &str), who: Who<'_>, now_ms: u64) {
+        if let Some(own) = self.kinds.get_mut(kind as usize) {
+            let text = || format!("from {who}: the WebSocket is closed with {} {reason}", code.get());
+            own.note(kind.name(), 1, text, now_ms);
+        }
+    }
+
     /// Counts the broker's troubles by what its counters show now, and logs what is new.
     pub fn compare(&mut self, counters: &Counters, now_ms: u64) {
         let kinds = self.kinds.iter_mut().skip(RefusalKind::COUNT);
@@ -177,6 +186,12 @@ impl Refusals {
     /// When [`Refusals::report`] has something to say, ms.
     pub fn next_report(&self) -> Option<u64> {
         self.kinds.iter().filter(|kind| kind.untold > 0).map(|kind| kind.quiet_until).min()
+    }
+
+    /// What was said, or is to be said, of the last refused request of a kind; for tests.
+    #[cfg(test)]
+    pub(crate) fn last(&self, kind: RefusalKind) -> &str {
+        self.kinds.get(kind as usize).map_or("", |kind| &kind.last)
     }
 
     /// How many requests of a kind have been refused.
@@ -235,7 +250,7 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0"
+            transport=1 publisher=0 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0"
         );
     }
 

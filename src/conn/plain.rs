@@ -10,7 +10,7 @@ use crate::http::form;
 use crate::http::head::{Head, Method};
 use crate::http::response::Status;
 
-use super::route::{Refusal, ReplyTo, Route, Site, accepts};
+use super::route::{Refusal, RefusalKind, ReplyTo, Route, Site, accepts};
 
 /// Below it one listens.
 const EVENTS: &str = "/events/";
@@ -84,20 +84,21 @@ impl Site {
     }
 
     fn may_publish(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<(), Refusal> {
+        let refused = |status, text| Err(Refusal { kind: RefusalKind::Publisher, ..Refusal::new(status, text) });
         match &self.publishing {
             Publishing::Off => {
                 Err(Refusal::new(Status::NotFound, "Publishing by plain HTTP is off; the option http-api turns it on"))
             }
             Publishing::Local if is_local(head, peer) => Ok(()),
-            Publishing::Local => Err(Refusal::new(
+            Publishing::Local => refused(
                 Status::Forbidden,
                 "Without http-token only programs on the server's own machine may publish, directly and not by a name",
-            )),
+            ),
             Publishing::Token(token) if has_token(head, token) => Ok(()),
-            Publishing::Token(_) => Err(Refusal::new(
+            Publishing::Token(_) => refused(
                 Status::Unauthorized,
                 "Publishing needs the token of the option http-token: Authorization: Bearer ...",
-            )),
+            ),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits;
 use crate::pages::Pages;
+use crate::ws::close::CloseCode;
 use crate::ws::handshake::{self, Accepted, Terms};
 
 use super::plain;
@@ -133,12 +134,22 @@ pub enum RefusalKind {
     Size,
     /// A try at a transport that is not served. Common: clients fall back by themselves.
     Transport,
+    /// Somebody who may not publish.
+    Publisher,
 }
 
 impl RefusalKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Origin, Self::Request, Self::Framing, Self::Batch, Self::Timeout, Self::Size, Self::Transport];
+    pub const ALL: [Self; 8] = [
+        Self::Origin,
+        Self::Request,
+        Self::Framing,
+        Self::Batch,
+        Self::Timeout,
+        Self::Size,
+        Self::Transport,
+        Self::Publisher,
+    ];
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
 
@@ -147,6 +158,16 @@ impl RefusalKind {
         match status {
             Status::ContentTooLarge | Status::HeadersTooLarge | Status::UriTooLong => Self::Size,
             _ => Self::Framing,
+        }
+    }
+
+    /// The kind that closing a WebSocket with this code is; `None` if it is no fault of the peer.
+    pub const fn of_close(code: CloseCode) -> Option<Self> {
+        match code {
+            CloseCode::PROTOCOL => Some(Self::Framing),
+            CloseCode::UNSUPPORTED | CloseCode::INVALID_DATA | CloseCode::POLICY => Some(Self::Batch),
+            CloseCode::TOO_BIG => Some(Self::Size),
+            _ => None,
         }
     }
 
@@ -159,6 +180,7 @@ impl RefusalKind {
             Self::Batch => "malformed-batch",
             Self::Timeout => "slow-request",
             Self::Transport => "transport",
+            Self::Publisher => "publisher",
             Self::Size => "large-request",
         }
     }
@@ -172,6 +194,7 @@ impl RefusalKind {
             Self::Batch => "refused a malformed batch",
             Self::Timeout => "refused a slow request",
             Self::Transport => "did not upgrade to WebSocket",
+            Self::Publisher => "refused a publisher",
             Self::Size => "refused a large request",
         }
     }
@@ -341,12 +364,18 @@ fn not_offered(transport: &str) -> Refusal {
     Refusal { kind: RefusalKind::Transport, ..Refusal::new(Status::BadRequest, text) }
 }
 
-/// Whether the `Accept` of a request names this type.
+/// Whether the `Accept` of a request names this type, and not only to say that it is not acceptable.
 pub(super) fn accepts(head: &Head<'_>, media_type: &str) -> bool {
     head.elements("accept").any(|element| {
-        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(media_type.as_bytes())
+        let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        name.eq_ignore_ascii_case(media_type.as_bytes()) && !parts.any(is_weight_zero)
     })
+}
+
+/// `q=0`, `q=0.000` (RFC 9110 section 12.4.2).
+fn is_weight_zero(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', weight @ ..] if weight.iter().all(|byte| matches!(byte, b'0' | b'.')))
 }
 
 /// Whether a query has a parameter of this name.

@@ -3,6 +3,8 @@
 //! Owns which sessions it serves, its pings and its closing. The codec of frames is `ws`, what a batch looks like in them is
 //! `framing`'s.
 
+use core::net::IpAddr;
+
 use crate::framing::{Batch, Wire};
 use crate::limits::Limits;
 use crate::reply::{Answer, Ticket};
@@ -77,8 +79,11 @@ impl Conn {
         }
     }
 
-    /// Answers an upgrade request with this head, and is a WebSocket from then on; not for long if the server ends.
-    pub fn upgrade(&mut self, head: &[u8], mut socket: Socket, env: Env<'_>) {
+    /// Answers an upgrade request of this client with this head, and is a WebSocket from then on; not for long if the server
+    /// ends.
+    pub fn upgrade(&mut self, client: Option<IpAddr>, head: &[u8], mut socket: Socket, env: Env<'_>) {
+        // No other head will come that a proxy names its client in.
+        self.peer = client;
         self.begin_output(env);
         self.output.buffer().extend_from_slice(head);
         if env.ending {

@@ -279,7 +279,7 @@ impl Engine {
             text: text.to_owned(),
             allow: None,
             grant: to.grant,
-            kind: RefusalKind::Batch,
+            kind: if status == Status::Forbidden { RefusalKind::Publisher } else { RefusalKind::Batch },
         };
         let depth = self.limits.json_depth.saturating_sub(2);
         let checked = guarded(|| Ok(bayeux::check::value(body, depth)));

@@ -4,16 +4,18 @@ use crate::bayeux::{self, DecodeErrorKind};
 use crate::broker::Request;
 use crate::broker::browser::Presented;
 use crate::broker::policy::Origin;
+use crate::conn::route::RefusalKind;
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Socket};
 use crate::http::cookie;
 use crate::http::head::Head;
+use crate::refusals::Who;
 use crate::reply::Way;
 use crate::ws::close::{CloseCode, Fault};
 use crate::ws::frame::{Decoder, Incoming, Role, Rules};
 use crate::ws::handshake::{self, Accepted};
 
 use super::requests::guarded;
-use super::{Engine, env, link};
+use super::{Engine, env, link, who};
 
 impl Engine {
     pub(super) fn is_socket(&self, key: ConnKey) -> bool {
@@ -23,10 +25,11 @@ impl Engine {
     /// Makes the connection a WebSocket.
     pub(super) fn upgrade(&mut self, key: ConnKey, head: &Head<'_>, accepted: &Accepted<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let client = who(&self.site, head, conn).client;
         let mut response = Vec::new();
         handshake::write_response(&mut response, accepted, &self.date);
         let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some());
-        conn.upgrade(&response, socket, env(&self.date, &self.site, self.now, self.course));
+        conn.upgrade(client, &response, socket, env(&self.date, &self.site, self.now, self.course));
     }
 
     /// Takes the messages out of what has come, one by one, as many as may be answered now.
@@ -139,7 +142,7 @@ impl Engine {
                     DecodeErrorKind::BadRequest => CloseCode::INVALID_DATA,
                     DecodeErrorKind::TooLarge => CloseCode::POLICY,
                 };
-                return self.close_socket(key, code, &error.reason);
+                return self.refuse_frame(key, RefusalKind::Batch, code, &error.reason);
             }
             Err(error) => return self.close_socket(key, CloseCode::INTERNAL, error.reason),
         }
@@ -180,7 +183,17 @@ impl Engine {
     pub(super) fn pack(&mut self, _key: ConnKey) {}
 
     fn break_off(&mut self, key: ConnKey, fault: Fault) {
-        self.close_socket(key, fault.code, fault.reason);
+        match RefusalKind::of_close(fault.code) {
+            Some(kind) => self.refuse_frame(key, kind, fault.code, fault.reason),
+            None => self.close_socket(key, fault.code, fault.reason),
+        }
+    }
+
+    /// Closes a WebSocket for what its peer has sent.
+    pub(super) fn refuse_frame(&mut self, key: ConnKey, kind: RefusalKind, code: CloseCode, reason: &str) {
+        let who = Who { client: self.conns.get(key).and_then(Conn::peer), path: None };
+        self.refusals.note_close(kind, (code, reason), who, self.now.mono_ms);
+        self.close_socket(key, code, reason);
     }
 
     /// Closes a WebSocket; its sessions live on for a while.

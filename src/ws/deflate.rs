@@ -107,7 +107,10 @@ impl Inflater {
                     message.resize(message.len().saturating_mul(2).max(STEP).min(most), 0);
                 }
                 TINFLStatus::HasMoreOutput if most < limits.body_bytes => {
-                    return Err(Fault::too_big("the message grows too much when decompressed"));
+                    // Whichever of both it exceeds is not found out.
+                    return Err(Fault::too_big(
+                        "decompressed, it is larger than --max-message-size or its compressed size allow",
+                    ));
                 }
                 TINFLStatus::HasMoreOutput => {
                     return Err(Fault::too_big("the message is larger than --max-message-size allows"));

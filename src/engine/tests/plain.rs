@@ -45,6 +45,19 @@ fn events_are_lines_or_parts_for_those_who_want_them() {
 }
 
 #[test]
+fn what_a_client_says_is_not_acceptable_it_does_not_get() {
+    let mut b = Bench::new();
+    for accept in ["text/html, text/event-stream;q=0", "text/event-stream; Q=0.000", "application/x-ndjson;q=0 ;a=b"] {
+        let conn = listen(&mut b, "/events/a", accept);
+        b.inject("/a", "1");
+        assert_eq!(b.one(conn).body, r#"[{"channel":"/a","data":1}]"#, "{accept}");
+    }
+    let conn = listen(&mut b, "/events/a", "text/event-stream;q=0, application/x-ndjson;q=0.001");
+    b.inject("/a", "1");
+    assert_eq!(b.stream(conn).1, "{\"channel\":\"/a\",\"data\":1}\n");
+}
+
+#[test]
 fn anyone_else_gets_the_next_batch() {
     let mut b = Bench::new();
     let conn = listen(&mut b, "/events/a%20b", "*/*");
@@ -136,6 +149,8 @@ fn without_a_token_only_programs_of_this_machine_publish() {
         assert_eq!(post(&mut b, peer, fields, "1").status, 403, "{peer} {fields}");
     }
     assert_eq!(b.engine.counters().published, 5);
+    let told = b.engine.refusals.to_string();
+    assert!(told.contains("cross-site=1 unknown-request=0 ") && told.contains(" publisher=6 "), "{told}");
 }
 
 #[test]
@@ -162,6 +177,8 @@ fn with_a_token_whoever_has_it_publishes() {
         assert_eq!((response.status, response.field("WWW-Authenticate")), (401, Some("Bearer")), "{token}");
     }
     assert_eq!(post(&mut b, PROXY, "Host: localhost\r\n", "1").status, 401, "being here is not enough");
+    let told = b.engine.refusals.to_string();
+    assert!(told.contains(" unknown-request=0 ") && told.contains(" publisher=6 "), "{told}");
 }
 
 #[test]

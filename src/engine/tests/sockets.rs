@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, HANDSHAKE, connected, unknown_connect};
+use super::bench::{Bench, HANDSHAKE, PROXY, connected, unknown_connect};
 use crate::conn::ConnKey;
+use crate::conn::route::RefusalKind;
 use crate::limits::Limits;
 use crate::ws::frame::{Decoder, Incoming, Opcode, Role, Rules};
 use crate::ws::write::Frame;
@@ -123,10 +124,11 @@ fn a_publisher_hears_its_own_event_and_the_ack() {
 
 #[test]
 fn must_7_faults_close_with_their_codes() {
-    let cases: [(&str, Vec<u8>, u16); 6] = [
-        ("bad JSON", frame("[{"), 1007),
-        ("no array", frame("1"), 1007),
-        ("too many messages", frame(&format!("[{}]", vec!["{}"; 1_025].join(","))), 1008),
+    let cases: [(&str, Vec<u8>, u16, RefusalKind); 7] = [
+        ("bad JSON", frame("[{"), 1007, RefusalKind::Batch),
+        ("no array", frame("1"), 1007, RefusalKind::Batch),
+        ("no UTF-8", vec![0x81, 0x81, 1, 2, 3, 4, 0xff ^ 1], 1007, RefusalKind::Batch),
+        ("too many messages", frame(&format!("[{}]", vec!["{}"; 1_025].join(","))), 1008, RefusalKind::Batch),
         (
             "too large",
             {
@@ -136,8 +138,9 @@ fn must_7_faults_close_with_their_codes() {
                 bytes
             },
             1009,
+            RefusalKind::Size,
         ),
-        ("unmasked", vec![0x81, 0x02, b'[', b']'], 1002),
+        ("unmasked", vec![0x81, 0x02, b'[', b']'], 1002, RefusalKind::Framing),
         (
             "binary",
             {
@@ -146,13 +149,17 @@ fn must_7_faults_close_with_their_codes() {
                 bytes
             },
             1003,
+            RefusalKind::Batch,
         ),
     ];
-    for (what, bytes, code) in cases {
+    for (what, bytes, code, kind) in cases {
         let mut b = bench();
         let (conn, _) = client(&mut b);
         b.give(conn, &bytes);
         assert_eq!(closing(&mut b, conn), code, "{what}");
+        for other in RefusalKind::ALL {
+            assert_eq!(b.engine.refusals.total(other), u64::from(other == kind), "{what}: {other:?}");
+        }
         assert!(b.is_shut(conn), "{what}");
         assert_eq!(b.sessions(), 1, "the session lives on for a while");
         b.advance(1_000);
@@ -191,6 +198,34 @@ fn a_message_that_does_not_arrive_in_time_closes() {
     assert_eq!(frames(&mut b, conn), []);
     b.advance(1);
     assert_eq!(closing(&mut b, conn), 1008);
+    assert_eq!(b.engine.refusals.total(RefusalKind::Timeout), 1);
+}
+
+#[test]
+fn what_is_refused_on_a_websocket_is_told_with_the_client_that_a_proxy_named() {
+    let mut b = bench();
+    let conn = b.open_from(PROXY);
+    let request = "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        X-Forwarded-For: 203.0.113.9\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
+        dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    b.exchange_bare(conn, request.as_bytes());
+    b.give(conn, &frame("1"));
+    assert_eq!(closing(&mut b, conn), 1007);
+    let said = b.engine.refusals.last(RefusalKind::Batch).to_owned();
+    assert!(said.starts_with("from 203.0.113.9: the WebSocket is closed with 1007 "), "{said}");
+}
+
+#[test]
+fn a_client_that_closes_by_itself_is_refused_nothing() {
+    let mut b = bench();
+    let (conn, _) = client(&mut b);
+    let mut bytes = Vec::new();
+    Frame { mask: Some(MASK), ..Frame::whole(Opcode::Close) }.write(&mut bytes, &1009u16.to_be_bytes());
+    b.give(conn, &bytes);
+    assert_eq!(closing(&mut b, conn), 1009);
+    for kind in RefusalKind::ALL {
+        assert_eq!(b.engine.refusals.total(kind), 0, "{kind:?}");
+    }
 }
 
 #[test]
