@@ -1,5 +1,6 @@
 //! The `encke` daemon: command line, log, signals, and the server.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use encke::config::{self, Config, Inputs, KEYS};
+use encke::framing::TRANSPORTS;
 use encke::http::date::iso8601;
 use encke::server::{Asked, Builder, Listen, Server};
 use log::LevelFilter;
@@ -101,7 +103,11 @@ fn read_arguments(inputs: &mut Inputs) -> Result<Wish, String> {
     let mut words = lexopt::Parser::from_env();
     while let Some(word) = words.next().map_err(|error| error.to_string())? {
         match word {
-            Short('h') | Long("help") => return Ok(Wish::Say(format!("{USAGE}{}{USAGE_END}", config::help()))),
+            Short('h') | Long("help") => {
+                let transports = TRANSPORTS.join(", ");
+                let keys = config::help();
+                return Ok(Wish::Say(format!("{USAGE}{keys}\nTransports: {transports}.\n{USAGE_END}")));
+            }
             Short('V') | Long("version") => return Ok(Wish::Say(format!("encke {}\n", env!("CARGO_PKG_VERSION")))),
             Long(name) => {
                 let name = name.to_owned();
@@ -115,10 +121,20 @@ fn read_arguments(inputs: &mut Inputs) -> Result<Wish, String> {
             }
             Short(letter) => return Err(format!("unknown option -{letter}: see encke --help")),
             Value(value) if value == "check" && matches!(wish, Wish::Serve) => wish = Wish::Check,
+            Value(value) if matches!(wish, Wish::Serve) && is_name(&value) => {
+                return Err(format!(
+                    "unexpected {value:?}: the only command is check, and options are --KEY VALUE; see encke --help"
+                ));
+            }
             Value(value) => return Err(format!("unexpected {value:?}: options are --KEY VALUE; see encke --help")),
         }
     }
     Ok(wish)
+}
+
+/// Whether a word can be meant as a command.
+fn is_name(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
 
 /// Writes to stdout. A reader that has seen enough is no fault.

@@ -98,6 +98,7 @@ fn it_ends_when_the_time_is_up_whoever_is_there() {
     slow.send("POST /cometd HTTP/1.1\r\n");
     wait_until_held(&process, 0);
     process.signal("TERM");
+    process.wait_for_log("ending: clients may take 100ms; another signal ends at once");
     assert_eq!(process.wait().code(), Some(0));
     process.wait_for_log("stopped, 1 connection was cut off");
 }

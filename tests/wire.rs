@@ -90,6 +90,10 @@ fn a_bad_option_is_one_line_and_exit_2() {
         (&["--timeout", "30"], "encke: --timeout 30: must be a time such as 500ms, 30s, 5m or 0\n"),
         (&["--mount", "x"], "encke: --mount x: must be a path such as /cometd, of letters, digits and - _ . ~\n"),
         (&["8080"], "encke: unexpected \"8080\": options are --KEY VALUE; see encke --help\n"),
+        (
+            &["chek"],
+            "encke: unexpected \"chek\": the only command is check, and options are --KEY VALUE; see encke --help\n",
+        ),
         (&["-x"], "encke: unknown option -x: see encke --help\n"),
     ] {
         assert_eq!(run(words), (Some(2), String::new(), line.to_owned()), "{words:?}");
@@ -105,6 +109,7 @@ fn help_and_version_go_to_stdout() {
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(stdout.contains("  --max-interval TIME "), "{stdout}");
+    assert!(encke::framing::TRANSPORTS.iter().all(|name| stdout.contains(&format!(" {name}"))), "{stdout}");
 }
 
 #[test]

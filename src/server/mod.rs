@@ -293,10 +293,8 @@ impl Server {
         let within_ms = u64::from(self.shutdown_ms);
         let time = Duration::from_millis(self.engine.drain(within_ms, now));
         let most = Duration::from_millis(within_ms);
-        log::info!(
-            "ending: {held} held connects are answered over {time:?}, clients may take {most:?}; another signal ends at \
-            once"
-        );
+        let held = if held > 0 { format!("{held} held connects are answered over {time:?}, ") } else { String::new() };
+        log::info!("ending: {held}clients may take {most:?}; another signal ends at once");
         self.life = Life::Draining { until_ms: now.mono_ms + u64::from(self.shutdown_ms) };
     }
 
