@@ -66,6 +66,11 @@ fn nothing_is_wider_than_the_window() {
 }
 
 #[test]
+fn the_newest_stays_in_sight_and_what_is_not_offered_is_no_fault() {
+    run("chosen", PATIENT);
+}
+
+#[test]
 fn all_techniques_bring_the_same_events() {
     run("techniques", PATIENT);
 }

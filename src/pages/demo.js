@@ -96,15 +96,26 @@ function show({ id, name: author, text, own }) {
   return element;
 }
 
+const isAtEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+
 /** Whoever reads the newest goes on to see it; whoever reads further up stays there. */
 function stayingAtEnd(change) {
   const log = $("log");
-  const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  const wasAtEnd = isAtEnd(log);
   change();
   if (wasAtEnd) {
     log.scrollTop = log.scrollHeight;
   }
 }
+
+/** The same when its size changes: where it was has to be known from before. */
+let readsNewest = true;
+$("log").addEventListener("scroll", () => (readsNewest = isAtEnd($("log"))), { passive: true });
+new ResizeObserver(([{ target }]) => {
+  if (readsNewest) {
+    target.scrollTop = target.scrollHeight;
+  }
+}).observe($("log"));
 
 function setFate(element, fate, ...words) {
   stayingAtEnd(() => {
@@ -204,7 +215,10 @@ function drawTransport() {
   const [live, chosen] = [client.transport, $("choose").value];
   if (live) {
     $("transport").textContent = live;
-    $("mode").textContent = !chosen ? "automatic" : chosen === live ? "chosen" : `instead of ${chosen}`;
+    // What the server does not offer has not failed.
+    const failed = client.transports.some(({ name, usable }) => name === chosen && usable);
+    const why = chosen === live ? "chosen" : failed ? `instead of ${chosen}` : "";
+    $("mode").textContent = chosen ? why : "automatic";
   }
   const choices = client.transports.map(({ name, usable, why }) => {
     const option = make("option", "", why ? `${name}: ${why}` : name);
@@ -273,16 +287,20 @@ function showTrip(ms) {
   withUnit($("trip"), ms < 10 ? ms.toFixed(1) : Math.round(ms), "ms");
 }
 
+/** What an error or an empty batch means. */
+function explain(direction, { as, error, more }) {
+  if (error) {
+    return error.code === "ended" ? `not waited for any more: ${error.message}` : error.message;
+  }
+  if (as === "frame") {
+    // An empty frame is answered with one.
+    return direction === "out" ? "[] asks whether all has arrived" : "[] says that all has arrived";
+  }
+  return more ? "heartbeat" : "empty: another transport has taken over";
+}
+
 /** `/chat/demo ×2, /meta/connect {"name":…`: the channels of a batch, and what its first event or publish says. */
-function describe(messages, info) {
-  if (info.error) {
-    return [info.error.code === "ended" ? "given up" : info.error.message];
-  }
-  if (!messages.length) {
-    // An empty frame is answered with one: then all has come that was sent before.
-    const end = info.as === "frame" ? "[]" : "the end: another transport has taken over";
-    return [info.more ? "heartbeat" : end];
-  }
+function describe(messages) {
   const counts = new Map();
   for (const message of messages) {
     const isEvent = message.data !== undefined && !("successful" in message);
@@ -317,7 +335,9 @@ function addRow(direction, messages, info) {
     arrow,
     make("span", "when", `${now.toTimeString().slice(0, 8)}.${milliseconds}`),
     make("span", "as", info.as === "request" ? "POST" : info.as),
-    make("span", "what", ...describe(messages, info)),
+    messages.length && !info.error
+      ? make("span", "what", ...describe(messages))
+      : make("span", "what note", explain(direction, info)),
     make("span", "size", info.bytes ? sizeOf(info.bytes) : ""),
     make("span", "took", info.ms === undefined ? "" : durationOf(info.ms)),
   );

@@ -706,7 +706,9 @@ class Timeline {
       return;
     }
     const tall = height > 50;
-    const x = (time) => width - 6 - ((now - time) / WINDOW_MS) * (width - 6);
+    // Room for half of what happens now.
+    const end = width - (tall ? 16 : 8);
+    const x = (time) => end - ((now - time) / WINDOW_MS) * end;
     const seen = (time) => time > now - WINDOW_MS - 500;
     const [top, bar] = tall ? [14, 22] : [5, height - 10];
     const middle = top + bar / 2;
@@ -756,17 +758,17 @@ class Timeline {
     c.strokeStyle = style.line;
     c.lineWidth = 1;
     c.beginPath();
-    for (let time = Math.ceil((now - WINDOW_MS) / 1_000) * 1_000; time <= now; time += 1_000) {
-      c.moveTo(x(time), 0);
-      c.lineTo(x(time), tall ? this.height - 16 : this.height);
+    for (let ago = 0; ago < WINDOW_MS; ago += 1_000) {
+      c.moveTo(x(now - ago), 0);
+      c.lineTo(x(now - ago), tall ? this.height - 16 : this.height);
     }
     c.stroke();
     if (tall) {
       c.fillStyle = style.soft;
       c.font = style.font;
-      for (const [seconds, align] of [[10, "center"], [5, "center"], [0, "right"]]) {
-        c.textAlign = align;
-        c.fillText(seconds ? `${seconds} s ago` : "now", x(now - seconds * 1_000) + (seconds ? 0 : 2), this.height - 5);
+      c.textAlign = "center";
+      for (const seconds of [10, 5, 0]) {
+        c.fillText(seconds ? `${seconds} s ago` : "now", x(now - seconds * 1_000), this.height - 5);
       }
     }
   }
