@@ -12,6 +12,7 @@ use criterion::{BenchmarkId, Criterion};
 use encke::bayeux::{self, Channel, Pattern};
 use encke::broker;
 use encke::broker::policy::AllowAll;
+use encke::broker::rules::{Keep, Rule};
 use encke::broker::session::SessionKey;
 use encke::broker::token::{Entropy, SECRET_BYTES};
 use encke::broker::topics::{Subscriber, Topics};
@@ -167,7 +168,7 @@ fn post(body: &str) -> String {
 }
 
 impl World {
-    fn with_parked(clients: usize) -> Self {
+    fn with_parked(clients: usize, channels: Vec<Rule>) -> Self {
         let parts = Parts {
             site: Site {
                 mount: "/cometd".to_owned(),
@@ -176,7 +177,7 @@ impl World {
                 publishing: Default::default(),
                 pages: encke::pages::Pages::new("/cometd", false),
             },
-            broker: broker::Config::default(),
+            broker: broker::Config { channels, ..broker::Config::default() },
             limits: Limits::default(),
             entropy: Box::new(Counter(0)),
             policy: Box::new(AllowAll),
@@ -252,7 +253,7 @@ impl World {
     }
 
     fn publish(&mut self, data: &str) {
-        let command = Command::Publish { channel: "/load".to_owned(), data: data.to_owned() };
+        let command = Command::Publish { channel: "/load".to_owned(), data: data.to_owned(), lazy: false };
         assert!(self.engine.command(&command, self.now));
         self.turn();
     }
@@ -262,12 +263,16 @@ fn fan_out(criterion: &mut Criterion) {
     const CLIENTS: u32 = 1_000;
     const NEW: u32 = 100;
     let mut group = criterion.benchmark_group(format!("fan-out to {CLIENTS}"));
-    let mut world = World::with_parked(CLIENTS as usize);
-    for size in [100, 8_000] {
+    let history = Rule { pattern: "/**".to_owned(), history: Some(Some(Keep::default())), ..Rule::default() };
+    let mut keeping = World::with_parked(CLIENTS as usize, vec![history]);
+    let mut world = World::with_parked(CLIENTS as usize, Vec::new());
+    for (size, kept) in [(100, false), (100, true), (8_000, false), (8_000, true)] {
+        let world = if kept { &mut keeping } else { &mut world };
         let data = format!("\"{}\"", "x".repeat(size));
         let before = world.engine.counters();
+        let of = if kept { "kept in a history, " } else { "" };
         // A round is a publish; what criterion is told is the share of one delivery.
-        group.bench_function(format!("a delivery of {size} bytes, from publish to written"), |bencher| {
+        group.bench_function(format!("a delivery of {size} bytes, {of}from publish to written"), |bencher| {
             bencher.iter_custom(|rounds| {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
@@ -306,7 +311,7 @@ fn fan_out(criterion: &mut Criterion) {
         bencher.iter_custom(|rounds| {
             let mut spent = Duration::ZERO;
             for _ in 0..rounds {
-                let mut world = World::with_parked(0);
+                let mut world = World::with_parked(0, Vec::new());
                 let start = Instant::now();
                 for _ in 0..NEW {
                     black_box(world.client());

@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use crate::arena::Arena;
 use crate::broker::policy::Policy;
 use crate::broker::token::Entropy;
-use crate::broker::{self, Broker, End};
+use crate::broker::{self, Broker, End, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
@@ -59,6 +59,8 @@ pub enum Command {
         channel: String,
         /// JSON.
         data: String,
+        /// Whether it may wait for an answer that goes anyway.
+        lazy: bool,
     },
     /// End a session, by its client id.
     Disconnect(String),
@@ -129,6 +131,10 @@ pub struct Census {
     pub timers: usize,
     /// Bytes of events waiting, each event once.
     pub queued_bytes: usize,
+    /// Events kept in histories.
+    pub kept: usize,
+    /// Bytes of them.
+    pub kept_bytes: usize,
 }
 
 /// The server without I/O. See the [module](self) for the order of calls.
@@ -204,6 +210,8 @@ impl Engine {
             browsers: self.broker.browsers(),
             timers: self.broker.timers() + self.wheel.len(),
             queued_bytes: self.broker.queued_bytes(),
+            kept: self.broker.history().events(),
+            kept_bytes: self.broker.history().bytes(),
         }
     }
 
@@ -284,7 +292,9 @@ impl Engine {
     pub fn command(&mut self, command: &Command, now: Now) -> bool {
         self.tell_time(now);
         let done = match command {
-            Command::Publish { channel, data } => self.broker.publish_json(channel, data).is_ok(),
+            Command::Publish { channel, data, lazy } => {
+                self.broker.publish_json(Publication { channel, data, lazy: *lazy }, now).is_ok()
+            }
             Command::Disconnect(client_id) => self.broker.kick(client_id),
         };
         self.settle();
@@ -365,15 +375,20 @@ impl Engine {
 
     /// Logs how many of everything there are, and have been since the start.
     pub fn report(&self) {
-        let Census { connections, sessions, parked, topics, browsers, queued_bytes, .. } = self.census();
-        let broker::Counters { published, delivered, sessions_added, overflows, .. } = self.counters();
+        let Census { connections, sessions, parked, topics, browsers, queued_bytes, kept, kept_bytes, .. } =
+            self.census();
+        let counters = self.counters();
+        let broker::Counters { published, delivered, sessions_added, overflows, .. } = counters;
         log::info!(
             "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
-            queued-bytes={queued_bytes}"
+            queued-bytes={queued_bytes} kept={kept} kept-bytes={kept_bytes}"
         );
         log::info!(
-            "since the start: sessions={sessions_added} published={published} delivered={delivered} \
-            overflows={overflows}"
+            "since the start: sessions={sessions_added} published={published} delivered={delivered} resent={} replayed={} \
+            dropped={} overflows={overflows}",
+            counters.resent,
+            counters.replayed,
+            counters.dropped
         );
         log::info!("refused or ended since the start: {}", self.refusals);
     }
@@ -475,6 +490,12 @@ impl Engine {
     /// Whether nothing is kept for anyone: what must hold once all connections and sessions have ended.
     pub fn is_at_rest(&self) -> bool {
         self.conns.is_empty() && self.wheel.is_empty() && self.broker.is_at_rest()
+    }
+
+    /// Has events numbered by a store of the simulator.
+    #[cfg(test)]
+    pub(crate) fn set_store(&mut self, store: Box<dyn broker::history::Store>) {
+        self.broker.set_store(store);
     }
 
     /// Checks that sessions and connections agree on what waits where; for the simulator.

@@ -19,6 +19,8 @@ pub struct Event {
     json: Bytes,
     /// Where its data stands.
     data: Range<u32>,
+    /// Its number, if it is kept; 0 is none.
+    id: u64,
     /// How many queues hold it.
     holders: Cell<u32>,
     /// A batch of nothing but it, compressed, once somebody has asked; empty if that is no shorter.
@@ -28,9 +30,20 @@ pub struct Event {
 impl Event {
     /// An event that nobody holds yet: its JSON object, which begins with `channel` and `data`, and where the data stands.
     pub fn new(json: &[u8], data: Range<usize>) -> Rc<Self> {
+        Self::numbered(json, data, None)
+    }
+
+    /// The same with the number by which it is read again.
+    pub fn numbered(json: &[u8], data: Range<usize>, id: Option<u64>) -> Rc<Self> {
         // An event is as large as a request at most.
         let [start, end] = [data.start, data.end].map(|at| u32::try_from(at).unwrap_or_default());
-        Rc::new(Self { json: Rc::from(json), data: start..end, holders: Cell::new(0), packed: OnceCell::new() })
+        let (json, data, id) = (Rc::from(json), start..end, id.unwrap_or_default());
+        Rc::new(Self { json, data, id, holders: Cell::new(0), packed: OnceCell::new() })
+    }
+
+    /// Its number, if it is kept in a history.
+    pub fn id(&self) -> Option<u64> {
+        Some(self.id).filter(|id| *id != 0)
     }
 
     /// The JSON object.
@@ -88,8 +101,9 @@ mod tests {
             [("/a", "1"), ("/chat/tea time", r#"{"a":[1,2]}"#), ("/x'y", "\"\u{2028}\""), ("/n", "null")]
         {
             let mut json = Vec::new();
-            let place = encode::event_from_parts(&mut json, Channel::parse(channel).unwrap(), data);
-            let event = Event::new(&json, place);
+            let channel_name = Channel::parse(channel).unwrap();
+            let places = encode::event_from_parts(&mut json, channel_name, data, encode::Marks::default());
+            let event = Event::new(&json, places.data);
             assert_eq!(event.channel(), channel.as_bytes());
             assert_eq!(event.data(), data.replace('\u{2028}', "\\u2028").as_bytes());
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::chunk::{Bytes, Pending};
 use crate::event::Event;
-use crate::reply::Replies;
+use crate::reply::{Gap, Replies};
 use crate::ws::frame::Opcode;
 use crate::ws::write::Frame;
 
@@ -111,8 +111,8 @@ impl Wire {
         !matches!(self, Self::Json | Self::Callback(_) | Self::Frames { .. })
     }
 
-    /// What a stream begins with; the number is what its client is to confirm.
-    pub fn opening(&self, probe: Option<u32>) -> Vec<u8> {
+    /// What a stream begins with.
+    pub fn opening(&self, opening: Opening) -> Vec<u8> {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = match self {
@@ -121,13 +121,17 @@ impl Wire {
             Self::Multipart => write!(text, "--{BOUNDARY}\r\n"),
             Self::Json | Self::Callback(_) | Self::Lines | Self::Ndjson | Self::Frames { .. } => Ok(()),
         };
+        if let (Self::Events, Some(cursor)) = (self, opening.cursor) {
+            // Without data it is no event, and is remembered even so (HTML, "Server-sent events", 9.2.6).
+            let _ = write!(text, "id: {cursor}\n\n");
+        }
         let mut bytes = text.into_bytes();
-        if let Some(number) = probe {
+        if let Some(number) = opening.probe {
             let mut replies = Replies::default();
             let probe = format!(r#"{{"channel":"/service/probe","data":{{"probe":{number}}}}}"#);
             replies.push(|out| out.extend_from_slice(probe.as_bytes()));
             let mut pending = Pending::default();
-            Batch { events: &[], replies: &replies }.write(self, &mut pending);
+            Batch { gap: None, events: &[], replies: &replies }.write(self, &mut pending);
             bytes.append(pending.buffer());
         }
         bytes
@@ -144,9 +148,20 @@ impl Wire {
     }
 }
 
+/// What the beginning of a stream says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// What its client is to confirm.
+    pub probe: Option<u32>,
+    /// The number after which its events come; to be told to browsers, which give it back when they open the next one.
+    pub cursor: Option<u64>,
+}
+
 /// Events, then replies.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
+    /// What is missing before them. Only the wires of those who do not speak Bayeux tell that: to others a reply does.
+    pub gap: Option<&'a Gap>,
     /// Events, in the order of delivery.
     pub events: &'a [Rc<Event>],
     /// Encoded replies, all ready.
@@ -197,7 +212,14 @@ impl Batch<'_> {
                 sink.bytes(b");</script>\n");
             }
             Wire::Events => {
+                if let Some(gap) = self.gap {
+                    event_id(gap.cursor, sink);
+                    sink.bytes(b"event: gap\ndata: ");
+                    sink.bytes(&gap.names);
+                    sink.bytes(b"\n\n");
+                }
                 for event in self.events {
+                    event_id(event.id(), sink);
                     sink.bytes(b"event: ");
                     sink.bytes(event.channel());
                     sink.bytes(b"\ndata: ");
@@ -206,12 +228,14 @@ impl Batch<'_> {
                 }
             }
             Wire::Ndjson => {
+                self.gap_object(b"", b"\n", sink);
                 for event in self.events {
                     sink.event(event.json());
                     sink.bytes(b"\n");
                 }
             }
             Wire::Multipart => {
+                self.gap_object(b"Content-Type: application/json\r\n\r\n", b"\r\n--encke\r\n", sink);
                 for event in self.events {
                     sink.bytes(b"Content-Type: application/json\r\n\r\n");
                     sink.event(event.json());
@@ -224,9 +248,24 @@ impl Batch<'_> {
         }
     }
 
+    /// `{"gap":{…}}` or `{"gap":{…},"id":…}`, if there is one.
+    fn gap_object(&self, before: &[u8], after: &[u8], sink: &mut impl Sink) {
+        if let Some(gap) = self.gap {
+            sink.bytes(before);
+            sink.bytes(b"{\"gap\":");
+            sink.bytes(&gap.names);
+            if let Some(cursor) = gap.cursor {
+                sink.bytes(format!(",\"id\":{cursor}").as_bytes());
+            }
+            sink.bytes(b"}");
+            sink.bytes(after);
+        }
+    }
+
     /// `[event,…,reply,…]`
     fn array(&self, sink: &mut impl Sink) {
-        let mut separator: &[u8] = b"[";
+        self.gap_object(b"[", b"", sink);
+        let mut separator: &[u8] = if self.gap.is_some() { b"," } else { b"[" };
         for event in self.events {
             sink.bytes(separator);
             sink.event(event.json());
@@ -260,8 +299,16 @@ impl Batch<'_> {
     ///
     /// Not one frame for all: the compressed form of an event is made once and holds for everybody only as a message of
     /// its own, and what is written in one go costs one system call either way.
+    ///
+    /// Unless both go: then the reply numbers the events, and who got those without it would get them twice.
     fn frames(&self, deflate: bool, sink: &mut impl Sink) {
         let text = Frame::whole(Opcode::Text);
+        if !self.events.is_empty() && self.replies.ready().next().is_some() {
+            let mut length = Length(0);
+            self.array(&mut length);
+            sink.bytes(text.header(length.0).as_bytes());
+            return self.array(sink);
+        }
         for event in self.events {
             if let Some(packed) = event.packed().filter(|_| deflate) {
                 sink.bytes(Frame { deflated: true, ..text }.header(packed.len()).as_bytes());
@@ -279,10 +326,17 @@ impl Batch<'_> {
             bytes += reply.len();
         }
         if count > 0 || self.events.is_empty() {
-            let replies = Batch { events: &[], replies: self.replies };
+            let replies = Batch { gap: None, events: &[], replies: self.replies };
             sink.bytes(text.header(bytes + count.max(1) + 1).as_bytes());
             replies.array(sink);
         }
+    }
+}
+
+/// The line of an event stream that names the number to go on from.
+fn event_id(id: Option<u64>, sink: &mut impl Sink) {
+    if let Some(id) = id {
+        sink.bytes(format!("id: {id}\n").as_bytes());
     }
 }
 
@@ -312,7 +366,7 @@ mod tests {
         for reply in replies {
             slots.push(|out| out.extend_from_slice(reply.as_bytes()));
         }
-        let batch = Batch { events: &events, replies: &slots };
+        let batch = Batch { gap: None, events: &events, replies: &slots };
         let mut out = Pending::default();
         batch.write(wire, &mut out);
         assert_eq!(out.len(), batch.len(wire), "the length is announced before the bytes are written");
@@ -356,25 +410,59 @@ mod tests {
     }
 
     #[test]
-    fn must_7_each_event_is_a_frame_and_the_replies_are_one() {
-        assert_eq!(
-            framed_as(&Wire::Frames { deflate: false }, &["1"], &["2", "3"]),
-            "\u{fffd}\u{1b}[{\"channel\":\"/a\",\"data\":1}]\u{fffd}\u{5}[2,3]"
-        );
+    fn who_does_not_speak_bayeux_is_told_of_gaps_and_numbers() {
+        let json = br#"{"channel":"/a","data":1}"#;
+        let event = Event::numbered(json, 23..24, Some(70));
+        let (events, replies) = ([event], Replies::default());
+        let gap = Gap { names: b"{\"/a\":-1}".to_vec(), cursor: None };
+        let batch = Batch { gap: Some(&gap), events: &events, replies: &replies };
+        let told = |wire: &Wire| {
+            let mut out = Pending::default();
+            batch.write(wire, &mut out);
+            assert_eq!(out.len(), batch.len(wire));
+            String::from_utf8_lossy(out.buffer()).into_owned()
+        };
+        let told_gap = "event: gap\ndata: {\"/a\":-1}\n\n";
+        assert_eq!(told(&Wire::Events), format!("{told_gap}id: 70\nevent: /a\ndata: 1\n\n"));
+        assert_eq!(told(&Wire::Json), r#"[{"gap":{"/a":-1}},{"channel":"/a","data":1}]"#);
+        assert_eq!(told(&Wire::Ndjson), "{\"gap\":{\"/a\":-1}}\n{\"channel\":\"/a\",\"data\":1}\n");
+        let part = |json: &str| format!("Content-Type: application/json\r\n\r\n{json}\r\n--encke\r\n");
+        let expected = part(r#"{"gap":{"/a":-1}}"#) + &part(r#"{"channel":"/a","data":1}"#);
+        assert_eq!(told(&Wire::Multipart), expected);
+        let gap = Gap { cursor: Some(69), ..gap.clone() };
+        let alone = Batch { gap: Some(&gap), events: &[], ..batch };
+        let mut out = Pending::default();
+        alone.write(&Wire::Json, &mut out);
+        assert_eq!(out.buffer(), br#"[{"gap":{"/a":-1},"id":69}]"#);
+        let mut out = Pending::default();
+        alone.write(&Wire::Events, &mut out);
+        assert_eq!(out.buffer(), b"id: 69\nevent: gap\ndata: {\"/a\":-1}\n\n");
+        let opening = Wire::Events.opening(Opening { probe: None, cursor: Some(69) });
+        assert!(opening.ends_with(b"\n\nid: 69\n\n"));
+    }
+
+    #[test]
+    fn must_7_each_event_is_a_frame_unless_a_reply_goes_with_it() {
+        let event = |data: &str| format!("{{\"channel\":\"/a\",\"data\":{data}}}");
+        let framed = |events: &[&str], replies: &[&str]| framed_as(&Wire::Frames { deflate: false }, events, replies);
+        assert_eq!(framed(&["1", "2"], &[]), format!("\u{fffd}\u{1b}[{}]\u{fffd}\u{1b}[{}]", event("1"), event("2")));
+        assert_eq!(framed(&["1"], &["2", "3"]), format!("\u{fffd}\u{1f}[{},2,3]", event("1")));
+        assert_eq!(framed(&[], &["2", "3"]), "\u{fffd}\u{5}[2,3]");
         assert_eq!(framed_as(&Wire::Frames { deflate: false }, &[], &[]), "\u{fffd}\u{2}[]");
     }
 
     #[test]
     fn streams_begin_with_what_browsers_need_and_the_probe() {
+        let probe_7 = Opening { probe: Some(7), cursor: None };
         for wire in ALL.iter().filter(|wire| wire.is_stream()) {
-            let probe = String::from_utf8(wire.opening(Some(7))).unwrap();
-            let plain = wire.opening(None);
+            let probe = String::from_utf8(wire.opening(probe_7)).unwrap();
+            let plain = wire.opening(Opening::default());
             assert!(probe.as_bytes().starts_with(&plain), "{wire:?}");
         }
-        assert_eq!(Wire::Lines.opening(None), b"");
+        assert_eq!(Wire::Lines.opening(Opening::default()), b"");
         let probe = "[{\"channel\":\"/service/probe\",\"data\":{\"probe\":7}}]\n";
-        assert_eq!(Wire::Lines.opening(Some(7)), probe.as_bytes());
-        let frame = Wire::Script(Rc::new("cb".into())).opening(Some(7));
+        assert_eq!(Wire::Lines.opening(probe_7), probe.as_bytes());
+        let frame = Wire::Script(Rc::new("cb".into())).opening(probe_7);
         assert!(frame.len() > PADDING + 40);
     }
 }

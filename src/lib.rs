@@ -25,9 +25,10 @@
 //!    request that is not complete is copied to its connection.
 //! 2. [`conn`] finds a whole request and judges its head: path, method, type, origin.
 //! 3. [`bayeux`] decodes the whole batch, or refuses it before anything has acted. `data` stays the text that it was.
-//! 4. [`broker`] checks the client id, asks the policy, and encodes the event once. It puts a pointer to it into the
-//!    queue of each subscriber, once even if several patterns match, and lists those who hold a connect. A queue that
-//!    is too full by then ends its session, after all have got the event.
+//! 4. [`broker`] checks the client id, asks the policy, and encodes the event once. If the channel has a
+//!    history, the event gets a number and is kept. A pointer to it goes into the queue of each subscriber, once
+//!    even if several patterns match, and lists those who hold a connect. A queue that is too full by then ends
+//!    its session, after all have got the event.
 //! 5. When everything that came in is done, the flush takes the listed sessions, so many a turn, and writes each one's
 //!    answer into its connection's pending bytes: small events are copied, large ones referenced.
 //! 6. The loop writes. What a socket does not take waits until it does.
@@ -55,9 +56,11 @@
 //!
 //! # Guarantees
 //!
-//! - A session receives events in the order in which the broker took them, each at most once.
+//! - A session receives events in the order in which the broker took them, each at most once; one that acknowledges what
+//!   it gets receives each exactly once.
 //! - A session outlives its connections by `max_interval_ms`; what is published meanwhile waits for it.
-//! - A session that cannot keep up is ended as a whole, and its client learns it: what it receives has no silent gaps.
+//! - A session that cannot keep up is ended as a whole, or loses its oldest events, and its client learns it: what it
+//!   receives has no silent gaps. Nor has what it reads from a history.
 //! - A stale key, timer or ticket touches nothing: all of them carry generations.
 //! - No input makes the server panic. Should parsing do so all the same, it costs that one connection; a panic in the
 //!   broker ends the process, for what it knows can no longer be trusted.

@@ -90,6 +90,10 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes of events waiting for anyone, each event counted once. Default 256 MiB.
     pub queued_bytes: usize,
+    /// Bytes of events kept for channels with a history, all together. Default 256 MiB.
+    pub history_bytes: usize,
+    /// Channels of which events are kept, count. Default 10,000.
+    pub history_channels: usize,
     /// The longest `timeout` or `interval` that a client's advice may ask for, ms. Default 10 minutes.
     pub client_advice_ms: u64,
     /// Sessions answered in one turn of the loop, count; the others follow in the next turn. Default 512.
@@ -133,6 +137,8 @@ impl Default for Limits {
             outbox_events: 10_000,
             outbox_bytes: 1024 * 1024,
             queued_bytes: 256 * 1024 * 1024,
+            history_bytes: 256 * 1024 * 1024,
+            history_channels: 10_000,
             client_advice_ms: 600_000,
             deliveries_per_turn: 512,
             timers_per_turn: 1_024,

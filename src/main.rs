@@ -25,7 +25,8 @@ with it. What it shows is a file for --config.
 
 Each key is also a key of the file, which is TOML (timeout = \"30s\"), and a variable of the environment
 (ENCKE_TIMEOUT=30s; ENCKE_CONFIG names the file). The command line counts before the environment, that before the file,
-and that before the default. Lists are comma-separated. Times are 500ms, 30s, 5m or 0; sizes are 512B, 64KiB or 1MiB.
+and that before the default. Lists are comma-separated. Times are 500ms, 30s, 5m, 24h or 0; sizes are 512B, 64KiB or
+1MiB. A rule for channels is a table of TOML: --channel '{pattern = \"/chat/**\", history = {count = 100}, lazy = true}'.
 ";
 
 const USAGE_END: &str = "

@@ -21,7 +21,7 @@ struct Trouble {
 }
 
 /// The broker's troubles; their kinds come after those of refused requests.
-const TROUBLES: [Trouble; 6] = [
+const TROUBLES: [Trouble; 8] = [
     Trouble {
         short_name: "overflow",
         name: "ended a session",
@@ -57,6 +57,18 @@ const TROUBLES: [Trouble; 6] = [
         name: "advised a client to poll",
         text: "something between, such as a proxy, held its stream up; see X-Accel-Buffering and proxy_buffering",
         count: |counters| counters.buffered,
+    },
+    Trouble {
+        short_name: "dropped",
+        name: "dropped an event",
+        text: "more waited for a session than max-queue or max-queue-size allows; its client is told of the gap",
+        count: |counters| counters.dropped,
+    },
+    Trouble {
+        short_name: "inactive",
+        name: "ended a session",
+        text: "inactive: for max-activity there was neither an event nor a message of its client's own",
+        count: |counters| counters.inactive,
     },
 ];
 
@@ -250,7 +262,8 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 publisher=0 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0"
+            transport=1 publisher=0 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0 \
+            dropped=0 inactive=0"
         );
     }
 

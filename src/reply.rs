@@ -118,6 +118,15 @@ impl Replies {
     }
 }
 
+/// What somebody has missed who does not speak Bayeux.
+#[derive(Clone, Debug, Default)]
+pub struct Gap {
+    /// How many events of which channels, as a JSON object.
+    pub names: Vec<u8>,
+    /// The number to go on from, if no events come with it that have one.
+    pub cursor: Option<u64>,
+}
+
 /// What the broker says to one request, or to one held connect.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -131,6 +140,10 @@ pub struct Answer {
     pub cookie: Option<String>,
     /// The number that the client is to confirm before it gets events.
     pub probe: Option<u32>,
+    /// What is missing before the events, for who does not speak Bayeux.
+    pub gap: Option<Gap>,
+    /// Those of the sessions answered whose next events do not come by themselves: the link serves them no longer.
+    pub left: Vec<Ticket>,
 }
 
 impl Answer {
@@ -141,6 +154,8 @@ impl Answer {
         self.answered.clear();
         self.cookie = None;
         self.probe = None;
+        self.gap = None;
+        self.left.clear();
     }
 }
 

@@ -6,6 +6,8 @@
 mod common;
 #[path = "config/listening.rs"]
 mod listening;
+#[path = "config/rules.rs"]
+mod rules;
 
 use std::fs;
 use std::io::Read;
@@ -124,10 +126,12 @@ struct Case {
     accepted: &'static str,
 }
 
-const TIME: &str = "must be a time such as 500ms, 30s, 5m or 0";
-const WAIT: &str = "must be a time such as 500ms, 30s or 5m, and not 0";
+const TIME: &str = "must be a time such as 500ms, 30s, 5m, 24h or 0";
+const WAIT: &str = "must be a time such as 500ms, 30s, 5m or 24h, and not 0";
 const SIZE: &str = "must be a size such as 512B, 64KiB or 1MiB";
 const COUNT: &str = "must be a whole number from 1 to 4294967295";
+
+const A_RULE: &str = "[{ pattern = \"/a b/**\", history = { count = 1000, bytes = \"4MiB\", age = \"24h\" } }]";
 
 const fn time(key: &'static str, default: &'static str) -> Case {
     Case {
@@ -231,6 +235,7 @@ const CASES: &[Case] = &[
     time("timeout", "\"30s\""),
     time("interval", "\"0\""),
     time("max-interval", "\"10s\""),
+    Case { flag: ("24h", "\"24h\""), ..time("max-activity", "\"0\"") },
     Case {
         key: "max-sessions-per-browser",
         file: ("\"unlimited\"", "\"unlimited\""),
@@ -239,10 +244,31 @@ const CASES: &[Case] = &[
     },
     time("multi-session-interval", "\"2s\""),
     truth("require-browser-cookie", "false"),
+    truth("timestamp", "false"),
+    truth("message-delivery-during-handshake", "false"),
     time("ping-interval", "\"0\""),
     wait("max-stream-age", "\"5m\""),
     wait("heartbeat-interval", "\"20s\""),
     time("probe-timeout", "\"5s\""),
+    Case {
+        key: "channel",
+        default: "[]",
+        file: ("[{pattern=\"/a b/**\",history=true}]", A_RULE),
+        env: (
+            "{ pattern = \"/a\", history = false, lazy = false }",
+            "[{ pattern = \"/a\", history = false, lazy = false }]",
+        ),
+        flag: (
+            "[{ replay-shape = \"salesforce\", pattern = \"/*\" }]",
+            "[{ pattern = \"/*\", replay-shape = \"salesforce\" }]",
+        ),
+        bad_file: "\"/a\"",
+        bad: "/a",
+        accepted: "must be a rule such as { pattern = \"/chat/**\", history = true }, or an array of rules",
+    },
+    time("max-lazy-timeout", "\"5s\""),
+    size("max-history-size", "\"256MiB\""),
+    count("max-history-channels", "10000"),
     Case {
         key: "allowed-origins",
         default: "[]",
@@ -280,6 +306,16 @@ const CASES: &[Case] = &[
     count("max-subscriptions", "256"),
     count("max-queue", "10000"),
     size("max-queue-size", "\"1MiB\""),
+    Case {
+        key: "overflow",
+        default: "\"disconnect\"",
+        file: ("\"drop-oldest\"", "\"drop-oldest\""),
+        env: ("drop-oldest", "\"drop-oldest\""),
+        flag: ("drop-oldest", "\"drop-oldest\""),
+        bad_file: "true",
+        bad: "drop_oldest",
+        accepted: "must be disconnect or drop-oldest",
+    },
     size("max-queued-bytes", "\"256MiB\""),
     count("max-sessions", "1000000"),
     count("max-connections", "968"),
@@ -376,8 +412,13 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("time-out = \"30s\"", 1, "unknown key time-out: did you mean timeout?"),
         ("\nmaxInterval = \"30s\"", 2, "unknown key maxInterval: did you mean max-interval?"),
         ("frobnicate = 1", 1, "unknown key frobnicate: see encke --help"),
-        ("mount = \"/a\"\n[server]\ntimeout = \"1s\"", 2, "unknown table server: all keys stand outside of tables"),
-        ("[[channel]]\nx = 1", 1, "unknown table channel: "),
+        (
+            "mount = \"/a\"\n[server]\ntimeout = \"1s\"",
+            2,
+            "unknown table server: all keys but [[channel]] stand outside of tables",
+        ),
+        ("\n[[channels]]\nx = 1", 2, "unknown table channels: did you mean [[channel]]?"),
+        ("Channel = []", 1, "unknown key Channel: did you mean [[channel]]?"),
         ("[timeout]\nx = 1", 1, "timeout = a table: must be a time"),
         ("timeout = \"1s\"\n\ntimeout = \"2s\"", 3, "timeout = \"2s\": duplicate key"),
         ("backlog = 1\ntimeout = 30s\n", 2, "timeout = 30s: string values must be quoted"),
@@ -444,7 +485,7 @@ fn words_and_variables_that_mean_nothing_are_refused() {
         (&["--time_out=30s"], "unknown option --time_out: did you mean --timeout?"),
         (&["--frobnicate"], "unknown option --frobnicate: see encke --help"),
         (&["--timeout"], "--timeout needs a value: TIME"),
-        (&["--timeout", ""], "--timeout \"\": must be a time such as 500ms, 30s, 5m or 0"),
+        (&["--timeout", ""], "--timeout \"\": must be a time such as 500ms, 30s, 5m, 24h or 0"),
         (&["check"], "unexpected \"check\": options are --KEY VALUE; see encke --help"),
     ] {
         assert_eq!(check(&[], words).refusal(2), says);

@@ -16,18 +16,45 @@ use serde_json::value::RawValue;
 /// Entries of a publisher's `ext` that never reach subscribers: on events these belong to the server.
 const SERVER_EXT: [&str; 3] = ["replay", "gap", "ack"];
 
+/// Digits of an event's number, or blanks in front of fewer.
+const NUMBER_DIGITS: usize = 16;
+
+/// What the server adds to an event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks<'a> {
+    /// The time as ISO 8601 text, for a `timestamp`.
+    pub timestamp: Option<&'a str>,
+    /// Set if the event has a number.
+    pub number: Option<NumberMark<'a>>,
+}
+
+/// Where the number of an event goes.
+#[derive(Clone, Copy, Debug)]
+pub enum NumberMark<'a> {
+    /// `ext:{"replay":{"id":…,"epoch":"…"}}`, with what names the life of the server.
+    Ext(u64),
+    /// `data.event.replayId`, with this `createdDate`, as the clients of Salesforce's Streaming API have it.
+    Data(&'a str),
+}
+
+/// Where the parts of an event stand in the buffer that it was appended to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Its data.
+    pub data: Range<usize>,
+    /// The blanks for its number; [`write_number`] fills them.
+    pub number: Option<usize>,
+}
+
 /// Appends the event that a published message becomes: `channel`, `data`, the publisher's `ext` without the entries
 /// that belong to the server (left out if nothing remains), and its fields that Bayeux does not define. Nothing else
 /// that the publisher sent goes out (Bayeux 1.0, "Deliver Event message").
 ///
-/// A message without data should have been refused; its event has `null`. Returns where the data stands in `out`.
-pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>) -> Range<usize> {
+/// A message without data should have been refused; its event has `null`.
+pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>, marks: Marks<'_>) -> Places {
     let data = message.data.map_or("null", RawValue::get);
-    out.reserve(channel.as_str().len().saturating_add(data.len()).saturating_add(32));
-    let place = begin_event(out, channel, data);
-    if let Some(ext) = message.ext {
-        event_ext(out, ext);
-    }
+    let mut places = begin_event(out, channel, data, marks);
+    event_ext(out, message.ext, marks, &mut places);
     for (name, value) in &message.extra {
         out.push(b',');
         string(out, name);
@@ -35,32 +62,122 @@ pub fn event(out: &mut Vec<u8>, channel: Channel<'_>, message: &Message<'_>) -> 
         raw(out, value.get());
     }
     out.push(b'}');
-    place
+    places
 }
 
-/// Appends an event of the server's own. `data` must be one valid JSON value; nobody checks it here. Returns where the
-/// data stands in `out`.
-pub fn event_from_parts(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) -> Range<usize> {
-    out.reserve(channel.as_str().len().saturating_add(data.len()).saturating_add(32));
-    let place = begin_event(out, channel, data);
+/// Appends an event of the server's own. `data` must be one valid JSON value; nobody checks it here.
+pub fn event_from_parts(out: &mut Vec<u8>, channel: Channel<'_>, data: &str, marks: Marks<'_>) -> Places {
+    let mut places = begin_event(out, channel, data, marks);
+    event_ext(out, None, marks, &mut places);
     out.push(b'}');
-    place
+    places
 }
 
-/// Writes `{"channel":…,"data":…` and leaves the object open.
-fn begin_event(out: &mut Vec<u8>, channel: Channel<'_>, data: &str) -> Range<usize> {
+/// Fills the blanks for the number of an event that begins the buffer. One with more digits than there are blanks is cut;
+/// no number below 10^16 has.
+pub fn write_number(json: &mut [u8], place: usize, number: u64) {
+    let mut rest = number;
+    let end = place.saturating_add(NUMBER_DIGITS);
+    for digit in json.get_mut(place..end).unwrap_or_default().iter_mut().rev() {
+        *digit = b'0'.wrapping_add((rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+}
+
+/// Writes `{"channel":…,"data":…` and the time, and leaves the object open.
+fn begin_event(out: &mut Vec<u8>, channel: Channel<'_>, data: &str, marks: Marks<'_>) -> Places {
+    out.reserve(channel.as_str().len().saturating_add(data.len()).saturating_add(192));
     out.extend_from_slice(b"{\"channel\":");
     string(out, channel.as_str());
     out.extend_from_slice(b",\"data\":");
     let start = out.len();
-    raw(out, data);
-    start..out.len()
+    let number = match marks.number {
+        Some(NumberMark::Data(created)) => Some(data_with_number(out, data, created)),
+        Some(NumberMark::Ext(_)) | None => {
+            raw(out, data);
+            None
+        }
+    };
+    let data = start..out.len();
+    if let Some(timestamp) = marks.timestamp {
+        out.extend_from_slice(b",\"timestamp\":");
+        string(out, timestamp);
+    }
+    Places { data, number }
 }
 
-/// Writes `,"ext":{…}` with the entries that may go out, or nothing.
-fn event_ext(out: &mut Vec<u8>, ext: &RawValue) {
+/// Writes data with an entry `event` that has the number and the date; returns where the number goes. An object keeps its
+/// own entries, and those of its own `event`; anything else becomes the `payload` of one.
+fn data_with_number(out: &mut Vec<u8>, data: &str, created: &str) -> usize {
+    let value = serde_json::from_str::<&RawValue>(data).ok();
+    let entries = value.and_then(reading::entries);
+    let own = |entries: &Vec<reading::Entry<'_>>| {
+        let mut events = entries.iter().filter(|(name, _)| name == "event");
+        events.all(|(_, value)| reading::is_object(value))
+    };
+    out.push(b'{');
+    let mut of_event = Vec::new();
+    match entries.filter(own) {
+        Some(entries) => {
+            for (name, value) in entries {
+                if name == "event" {
+                    of_event = reading::entries(value).unwrap_or_default();
+                    continue;
+                }
+                entry(out, &name, value);
+            }
+        }
+        None => {
+            out.extend_from_slice(b"\"payload\":");
+            raw(out, data);
+            out.push(b',');
+        }
+    }
+    out.extend_from_slice(b"\"event\":{");
+    for (name, value) in of_event {
+        if name != "replayId" && name != "createdDate" {
+            entry(out, &name, value);
+        }
+    }
+    out.extend_from_slice(b"\"createdDate\":");
+    string(out, created);
+    out.extend_from_slice(b",\"replayId\":");
+    let place = blanks(out);
+    out.extend_from_slice(b"}}");
+    place
+}
+
+/// Writes `"name":value,`
+fn entry(out: &mut Vec<u8>, name: &str, value: &RawValue) {
+    string(out, name);
+    out.push(b':');
+    raw(out, value.get());
+    out.push(b',');
+}
+
+/// Leaves room for a number; returns where.
+fn blanks(out: &mut Vec<u8>) -> usize {
+    let place = out.len();
+    out.extend_from_slice(&[b' '; NUMBER_DIGITS]);
+    place
+}
+
+/// Writes `,"ext":{…}` with the number and the entries that may go out, or nothing.
+fn event_ext(out: &mut Vec<u8>, ext: Option<&RawValue>, marks: Marks<'_>, places: &mut Places) {
     let mut before: &[u8] = b",\"ext\":{";
-    for (name, value) in reading::entries(ext).unwrap_or_default() {
+    if let Some(NumberMark::Ext(epoch)) = marks.number {
+        out.extend_from_slice(before);
+        before = b",";
+        out.extend_from_slice(b"\"replay\":{\"id\":");
+        places.number = Some(blanks(out));
+        out.extend_from_slice(b",\"epoch\":\"");
+        decimal(out, epoch);
+        out.extend_from_slice(b"\"}");
+    }
+    for (name, value) in ext.and_then(reading::entries).unwrap_or_default() {
         if SERVER_EXT.contains(&&*name) {
             continue;
         }
@@ -167,6 +284,10 @@ pub struct Reply<'a> {
     pub advice: Option<ReplyAdvice>,
     /// A JSON object, as text.
     pub ext: Option<&'a str>,
+    /// The time as ISO 8601 text.
+    pub timestamp: Option<&'a str>,
+    /// How many events follow the reply to a handshake, for CometD's `x-messages`.
+    pub messages: Option<usize>,
 }
 
 impl Reply<'_> {
@@ -202,6 +323,14 @@ impl Reply<'_> {
             out.extend_from_slice(b",\"ext\":");
             raw(out, ext);
         }
+        if let Some(timestamp) = self.timestamp {
+            out.extend_from_slice(b",\"timestamp\":");
+            string(out, timestamp);
+        }
+        if let Some(messages) = self.messages {
+            out.extend_from_slice(b",\"x-messages\":");
+            decimal(out, messages as u64);
+        }
         out.push(b'}');
     }
 }
@@ -230,7 +359,7 @@ fn error_string(out: &mut Vec<u8>, error: &Error<'_>) {
     out.push(b':');
     escaped(out, &arguments);
     out.push(b':');
-    out.extend_from_slice(message.as_bytes());
+    escaped(out, &message);
     out.push(b'"');
 }
 
@@ -339,7 +468,7 @@ mod tests {
         let [message] = messages.as_slice() else { return String::new() };
         let name = message.channel.clone().unwrap();
         written(|out| {
-            event(out, Channel::parse(&name).unwrap(), message);
+            event(out, Channel::parse(&name).unwrap(), message, Marks::default());
         })
     }
 
@@ -401,12 +530,70 @@ mod tests {
         assert_eq!(written(|out| raw(out, "\t\"\\n\\u2028</script>\"")), "\t\"\\n\\u2028</script>\"");
     }
 
+    fn numbered(data: &str, ext: Option<&str>, number: NumberMark<'_>) -> String {
+        let ext = ext.map(|ext| format!(r#","ext":{ext}"#)).unwrap_or_default();
+        let body = format!(r#"{{"channel":"/a","data":{data}{ext},"own":1}}"#);
+        let messages = decode(body.as_bytes(), &Limits::default()).unwrap();
+        let mut out = Vec::new();
+        let marks = Marks { timestamp: None, number: Some(number) };
+        let places = event(&mut out, Channel::parse("/a").unwrap(), messages.first().unwrap(), marks);
+        write_number(&mut out, places.number.unwrap(), 1_882_193_920_000_001);
+        assert!(serde_json::from_slice::<Value>(&out).is_ok());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_number_goes_beside_the_data() {
+        let mark = NumberMark::Ext(1_795_000_000);
+        let replay = r#""replay":{"id":1882193920000001,"epoch":"1795000000"}"#;
+        let expected = |ext: &str| format!(r#"{{"channel":"/a","data":{{"x":1}},"ext":{{{replay}{ext}}},"own":1}}"#);
+        assert_eq!(numbered(r#"{"x":1}"#, None, mark), expected(""));
+        assert_eq!(numbered(r#"{"x":1}"#, Some(r#"{"u":2,"replay":5,"ack":1}"#), mark), expected(r#","u":2"#));
+    }
+
+    #[test]
+    fn a_number_goes_into_the_data() {
+        let mark = NumberMark::Data("2026-11-21T00:00:00.000Z");
+        let number = r#""createdDate":"2026-11-21T00:00:00.000Z","replayId":1882193920000001"#;
+        for (data, inside) in [
+            (r#"{"x":[1],"y":2}"#, format!(r#""x":[1],"y":2,"event":{{{number}}}"#)),
+            ("{}", format!(r#""event":{{{number}}}"#)),
+            (
+                r#"{"event":{"type":"created","replayId":1,"createdDate":5},"sobject":{}}"#,
+                format!(r#""sobject":{{}},"event":{{"type":"created",{number}}}"#),
+            ),
+            (r#"{"event":5}"#, format!(r#""payload":{{"event":5}},"event":{{{number}}}"#)),
+            (r#""text""#, format!(r#""payload":"text","event":{{{number}}}"#)),
+            ("null", format!(r#""payload":null,"event":{{{number}}}"#)),
+            ("[1]", format!(r#""payload":[1],"event":{{{number}}}"#)),
+        ] {
+            assert_eq!(numbered(data, None, mark), format!(r#"{{"channel":"/a","data":{{{inside}}},"own":1}}"#));
+        }
+    }
+
+    #[test]
+    fn the_time_stands_behind_the_data() {
+        let marks = Marks { timestamp: Some("2026"), number: None };
+        let event = written(|out| _ = event_from_parts(out, Channel::parse("/a").unwrap(), "1", marks));
+        assert_eq!(event, r#"{"channel":"/a","data":1,"timestamp":"2026"}"#);
+        let reply = Reply { channel: "/a", timestamp: Some("2026"), messages: Some(2), ..Reply::default() };
+        let expected = r#"{"channel":"/a","successful":false,"timestamp":"2026","x-messages":2}"#;
+        assert_eq!(written(|out| reply.write(out)), expected);
+    }
+
+    #[test]
+    fn fewer_digits_leave_blanks() {
+        let mut json = b"[                ]".to_vec();
+        write_number(&mut json, 1, 70);
+        assert_eq!(json, b"[              70]");
+    }
+
     #[test]
     fn the_servers_own_event() {
         let channel = Channel::parse("/a/b").unwrap();
         assert_eq!(
             written(|out| {
-                event_from_parts(out, channel, "{\n}");
+                event_from_parts(out, channel, "{\n}", Marks::default());
             }),
             r#"{"channel":"/a/b","data":{ }}"#
         );

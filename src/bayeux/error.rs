@@ -48,13 +48,23 @@ pub enum Error<'a> {
     SessionLimit,
     /// `429::queue_limit`: too much is waiting to be delivered.
     QueueLimit,
+    /// `400::The replayId {…} you provided was invalid. …`: no number to read on from, or one from which events are gone; in
+    /// the words of Salesforce, whose clients look for them.
+    ReplayInvalid(&'a str),
+    /// `400::The replayId for channel {…} wasn't found …`: the map of numbers has none for the channel; likewise.
+    ReplayMissing {
+        /// The channel.
+        channel: &'a str,
+        /// The map, as JSON.
+        map: &'a str,
+    },
 }
 
 impl<'a> Error<'a> {
     /// The three parts: the code, the arguments (already cut to [`limits::ECHO_BYTES`]) and the message.
     #[must_use]
-    pub fn parts(&self) -> (u16, Cow<'a, str>, &'static str) {
-        match *self {
+    pub fn parts(&self) -> (u16, Cow<'a, str>, Cow<'static, str>) {
+        let (code, arguments, message): (u16, Cow<'a, str>, &'static str) = match *self {
             Self::ChannelMissing => (400, "".into(), "channel_missing"),
             Self::ChannelInvalid(channel) => (405, cut(channel).into(), "channel_invalid"),
             Self::ChannelUnknown => (404, "".into(), "channel_unknown"),
@@ -73,7 +83,10 @@ impl<'a> Error<'a> {
             Self::EventTooLarge(limit) => (413, limit.to_string().into(), "event_too_large"),
             Self::SessionLimit => (429, "".into(), "session_limit"),
             Self::QueueLimit => (429, "".into(), "queue_limit"),
-        }
+            Self::ReplayInvalid(id) => return (400, "".into(), replay_invalid(id).into()),
+            Self::ReplayMissing { channel, map } => return (400, "".into(), replay_missing(channel, map).into()),
+        };
+        (code, arguments, message.into())
     }
 }
 
@@ -96,6 +109,22 @@ impl From<FieldError> for Error<'_> {
             field => Self::FieldInvalid(field),
         }
     }
+}
+
+fn replay_invalid(id: &str) -> String {
+    let id = cut(id);
+    format!(
+        "The replayId {{{id}}} you provided was invalid. Please provide a valid ID, -2 to replay all events, or -1 to \
+         replay only new events."
+    )
+}
+
+fn replay_missing(channel: &str, map: &str) -> String {
+    let (channel, map) = (cut(channel), cut(map));
+    format!(
+        "The replayId for channel {{{channel}}} wasn't found using the provided replay ID map {{{map}}}. Ensure that the \
+         channel name you provided in the replay map is valid and matches the channel name used for subscribing."
+    )
 }
 
 /// The longest beginning of a text that is within [`limits::ECHO_BYTES`] and ends between two characters.

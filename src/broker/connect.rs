@@ -7,10 +7,22 @@ use crate::bayeux::{Error, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAd
 use crate::clock::Now;
 use crate::reply::{Answer, Link, Ticket, Way};
 
-use super::outbox::Outbox;
+use super::ext::{Ack, Said};
 use super::policy::Verdict;
-use super::session::{Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Subscriptions, Told};
-use super::{Broker, End, Removal, Request, fail, reply_to};
+use super::replay::Since;
+use super::session::{Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
+use super::{Broker, End, Removal, Request, reply_to};
+
+/// What somebody who does not speak Bayeux wants to hear.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// A channel or a pattern.
+    pub pattern: &'a str,
+    /// Whether the first events are all.
+    pub once: bool,
+    /// From where on; `None`: from now.
+    pub since: Option<Since>,
+}
 
 /// Why a stream was not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +35,8 @@ pub enum StreamError {
     Channel,
     /// The policy says no, for this reason.
     Denied(String),
+    /// The session acknowledges its events, which it can do on its connects only.
+    Acknowledging,
 }
 
 impl Broker {
@@ -30,47 +44,89 @@ impl Broker {
     /// for no wait, one too many of a browser, and, unless events take another way, one for which something waits.
     pub(super) fn connect(&mut self, request: &Request<'_>, message: &Message<'_>, sole: bool, answer: &mut Answer) {
         if let Some(invalid) = message.invalid {
-            return fail(message, invalid.into(), answer);
+            return self.fail(message, invalid.into(), answer);
         }
         let Some(key) = self.authenticate(request, message) else {
-            let advice = Some(self.advice(Reconnect::Handshake));
-            let reply = Reply { error: Some(Error::SessionUnknown), advice, ..reply_to(message, false) };
-            return answer.replies.push(|out| reply.write(out));
+            return self.refuse_connect(message, Error::SessionUnknown, Reconnect::Handshake, answer);
         };
         if request.way == Way::Refused {
-            return self.refuse_type(message, answer);
+            let types: Vec<_> = message.connection_type.iter().cloned().collect();
+            return self.refuse_connect(message, Error::NoCommonConnectionType(&types), Reconnect::Handshake, answer);
+        }
+        if self.is_inactive(key) {
+            self.close(key, Removal::Inactive);
+            return self.refuse_connect(message, Error::SessionUnknown, Reconnect::None, answer);
         }
         self.supersede(key, request.link, request.way);
-        let hold_ms = self.wished_hold(key, request.way, message);
+        let way = self.hear(key, request.way, message);
+        self.refill(key);
+        let hold_ms = self.wished_hold(key, way, message);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let first = matches!(session.reach, Reach::New);
-        let waits = matches!(request.way, Way::Push | Way::Stream { .. }) || session.outbox.is_empty();
-        let advised = message.advice.is_some();
+        let elsewhere = matches!(way, Way::Push | Way::Stream { .. });
+        let waits = (elsewhere || session.outbox.is_empty() || !session.urgent) && !session.has_gaps();
         let wants_hold = self.holding && sole && !first && waits && hold_ms > 0;
         let counted = if wants_hold { self.try_hold(key, request.way) } else { Some(false) };
         // Faye opens its event stream before its first connect, which still names the transport of its handshake. That one
         // is answered at once, and is no word on where events go.
-        if !first || request.way != Way::Answer {
-            self.divert(key, request.link, request.way, wants_hold && counted.is_some());
+        if !first || way != Way::Answer {
+            self.divert(key, request.link, way, wants_hold && counted.is_some());
         }
         if let (true, Some(counted), Some(session)) = (wants_hold, counted, self.sessions.get_mut(key)) {
             session.expires_ms = self.now_ms + hold_ms;
+            let advised = message.advice.is_some();
             let hold = Hold { link: request.link, id: HeldId::keep(message.id), advised, counted };
-            return self.hold(key, hold, request.way, answer);
+            return self.hold(key, hold, way, answer);
         }
         let crowded = counted.is_none();
         self.counters.crowded += u64::from(crowded);
         self.answering(key, request.link);
-        let reply = Reply { advice: self.news(key, request.way, crowded, advised), ..reply_to(message, true) };
-        answer.replies.push(|out| reply.write(out));
+        let advice = self.news(key, way, crowded, message.advice.is_some());
+        let ext = self.told(key);
+        self.put(Reply { advice, ext: ext.as_deref(), ..reply_to(message, true) }, answer);
         self.unload(key, request.link, answer);
     }
 
-    fn refuse_type(&self, message: &Message<'_>, answer: &mut Answer) {
-        let types: Vec<_> = message.connection_type.iter().cloned().collect();
-        let advice = Some(self.advice(Reconnect::Handshake));
-        let reply = Reply { error: Some(Error::NoCommonConnectionType(&types)), advice, ..reply_to(message, false) };
-        answer.replies.push(|out| reply.write(out));
+    /// Takes note of what a connect says of acknowledgement and asks of the time; how its events are to go.
+    fn hear(&mut self, key: SessionKey, way: Way, message: &Message<'_>) -> Way {
+        let said = Said::of(message, self.unix_ms);
+        let Some(session) = self.sessions.get_mut(key) else { return way };
+        if said.sync.is_some() || session.extras.is_some() {
+            session.extras.get_or_insert_default().sync = said.sync;
+        }
+        let Some(acks) = session.acks() else { return way };
+        let batch = match said.ack {
+            Some(Ack::Batch(batch)) => batch,
+            // What was sent may have come.
+            Some(Ack::Off) => acks.newest(),
+            Some(Ack::On) | None => 0,
+        };
+        let was_sent = batch <= acks.newest();
+        for _ in 0..acks.acknowledge(batch) {
+            session.outbox.pop(&mut self.held);
+        }
+        session.relieved();
+        if let Some(extras) = session.extras.as_mut().filter(|_| was_sent) {
+            extras.gaps.acknowledge(batch);
+        }
+        if said.ack == Some(Ack::Off) {
+            session.extras.get_or_insert_default().acks = None;
+            return way;
+        }
+        // Only the answer to a connect can be acknowledged.
+        Way::Answer
+    }
+
+    fn refuse_connect(&self, message: &Message<'_>, error: Error<'_>, reconnect: Reconnect, answer: &mut Answer) {
+        let advice = Some(self.advice(reconnect));
+        self.put(Reply { error: Some(error), advice, ..reply_to(message, false) }, answer);
+    }
+
+    /// Whether nothing but meta messages came or went for too long, and nothing waits to go.
+    pub(super) fn is_inactive(&self, key: SessionKey) -> bool {
+        let most = u64::from(self.config.max_activity_ms);
+        let idle = |session: &Session| self.now_ms >= session.active_ms + most && session.outbox.is_empty();
+        most > 0 && self.sessions.get(key).is_some_and(|session| idle(session) && !session.is_reading())
     }
 
     /// How long the connect is to be held, ms.
@@ -90,29 +146,33 @@ impl Broker {
 
     fn hold(&mut self, key: SessionKey, hold: Hold, way: Way, answer: &mut Answer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let until_ms = match way {
-            Way::Stream { confirm_ms, .. } if confirm_ms > 0 => {
-                session.expires_ms.min(self.now_ms + u64::from(confirm_ms))
-            }
-            _ => session.expires_ms,
-        };
+        if let (Way::Stream { confirm_ms, .. }, true) = (way, session.is_unconfirmed()) {
+            session.hurry_ms = self.now_ms + u64::from(confirm_ms);
+        }
+        if self.config.max_activity_ms > 0 {
+            session.expires_ms = session.expires_ms.min(session.active_ms + u64::from(self.config.max_activity_ms));
+        }
         session.reach = Reach::Held(hold);
         if let Some(Stream { flow: Flow::Unconfirmed(number), .. }) = session.stream {
             answer.probe = Some(number);
         }
         self.parked += 1;
-        self.arm(key, until_ms);
+        self.schedule(key);
         self.list(key);
         answer.replies.push_waiting(Ticket(key.to_bits()));
     }
 
-    /// Has the session looked at in this turn, if there is something for it that can be given.
+    /// Has the session looked at in this turn, if there is something for it that can be given; else when there will be.
     pub(super) fn list(&mut self, key: SessionKey) {
+        let now_ms = self.now_ms;
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let wants = session.is_over() || (session.takes_events() && !session.outbox.is_empty());
-        if wants && !session.listed {
-            session.listed = true;
-            self.ready.push_back(key);
+        if session.has_news(now_ms) {
+            if !session.listed {
+                session.listed = true;
+                self.ready.push_back(key);
+            }
+        } else if session.hurry_ms != 0 && session.takes_events() {
+            self.schedule(key);
         }
     }
 
@@ -168,8 +228,11 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
         let stays = session.stream.is_some_and(|stream| stream.link == hold.link);
-        let moved = way != Way::Answer && hold.link != link && !stays;
-        self.end(key, hold.link, if moved { End::Moved } else { End::Superseded });
+        if hold.link == link || stays {
+            // On a WebSocket, of which the session keeps the events, it ends without a word.
+            return;
+        }
+        self.end(key, hold.link, if way != Way::Answer { End::Moved } else { End::Superseded });
     }
 
     /// The advice for a reply to a connect: at first, when it has changed, when the client sent some, and when the server
@@ -204,9 +267,11 @@ impl Broker {
             return;
         }
         session.stream = Some(Stream { flow: Flow::Open, ..stream });
+        session.hurry_ms = 0;
+        // Lazy events have waited for long enough.
+        session.urgent = true;
         if matches!(session.reach, Reach::Held(_)) {
-            let until_ms = session.expires_ms;
-            self.arm(key, until_ms);
+            self.schedule(key);
         }
         self.list(key);
     }
@@ -227,9 +292,12 @@ impl Broker {
     /// # Errors
     /// [`StreamError::SessionUnknown`]; nothing has changed then.
     pub fn attach(&mut self, request: &Request<'_>, client_id: &str, now: Now) -> Result<Ticket, StreamError> {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         let message = Message { client_id: Some(client_id.into()), ..Message::default() };
         let key = self.authenticate(request, &message).ok_or(StreamError::SessionUnknown)?;
+        if self.sessions.get_mut(key).is_some_and(|session| session.acks().is_some()) {
+            return Err(StreamError::Acknowledging);
+        }
         if self.sessions.get(key).is_some_and(|session| session.held_by().is_some()) {
             self.supersede(key, request.link, Way::Push);
             // It ends here, and its session has the time for another one.
@@ -243,13 +311,14 @@ impl Broker {
         Ok(Ticket(key.to_bits()))
     }
 
-    /// Makes a session that has nothing but a stream and one subscription. Once: it ends with the first events, or without
-    /// any after `timeout_ms`.
+    /// Makes a session that has nothing but a stream and one subscription. One for once ends with the first events, or
+    /// without any after `timeout_ms`.
     ///
     /// # Errors
     /// [`StreamError`]; there is no session then.
-    pub fn open(&mut self, request: &Request<'_>, pattern: &str, once: bool, now: Now) -> Result<Ticket, StreamError> {
-        self.now_ms = now.mono_ms;
+    pub fn open(&mut self, request: &Request<'_>, wish: Wish<'_>, now: Now) -> Result<Ticket, StreamError> {
+        let Wish { pattern, once, since } = wish;
+        self.tell_time(now);
         let parsed = Pattern::parse(pattern).map_err(|_| StreamError::Channel)?;
         if parsed.is_meta() || parsed.is_service() {
             return Err(StreamError::Channel);
@@ -260,28 +329,20 @@ impl Broker {
         }
         self.may_listen(request, pattern)?;
         let secret = self.entropy.secret();
-        let key = self.sessions.insert(Session {
-            secret,
-            reach: Reach::Guest { once },
-            stream: Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link }),
-            listed: false,
-            buffered: false,
-            told: None,
-            browser: None,
-            subscriptions: Subscriptions::None,
-            outbox: Outbox::default(),
-            stamp: 0,
-            timer: None,
-            answered_ms: self.now_ms,
-            expires_ms: self.now_ms,
-            interval_ms: None,
-        });
-        if once {
-            let wait_ms = if self.holding { u64::from(self.config.timeout_ms) } else { 0 };
-            self.arm(key, self.now_ms + wait_ms);
+        let stream = Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link });
+        let mut guest = Session { stream, ..Session::new(secret, Reach::Guest { once }, self.now_ms) };
+        if once && self.holding {
+            guest.expires_ms += u64::from(self.config.timeout_ms);
         }
+        let key = self.sessions.insert(guest);
+        self.schedule(key);
         self.counters.sessions_added += 1;
         self.add_subscription(key, parsed);
+        if let Some(since) = since {
+            self.read_from(key, parsed, since);
+        }
+        self.begin_readers();
+        self.list(key);
         Ok(Ticket(key.to_bits()))
     }
 
@@ -305,7 +366,7 @@ impl Broker {
 
     /// The link of a stream, or of a held connect, takes no more: it is gone, or about to be.
     pub fn detached(&mut self, ticket: Ticket, link: Link, now: Now) {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         let Some(key) = SessionKey::from_bits(ticket.0) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.flow_of(link).is_some() {
@@ -321,14 +382,9 @@ impl Broker {
     }
 }
 
-/// Writes the reply to a connect that was held; successful unless there is an error.
-pub(super) fn write_connect_reply(
-    hold: &Hold,
-    error: Option<Error<'_>>,
-    advice: Option<ReplyAdvice>,
-    out: &mut Vec<u8>,
-) {
+/// The reply to a connect that was held; successful unless there is an error.
+pub(super) fn connect_reply<'a>(hold: &'a Hold, error: Option<Error<'a>>, advice: Option<ReplyAdvice>) -> Reply<'a> {
     let id = hold.id.as_json().map(Id::from_kept);
     let successful = error.is_none();
-    Reply { channel: Meta::Connect.as_str(), id, successful, error, advice, ..Reply::default() }.write(out);
+    Reply { channel: Meta::Connect.as_str(), id, successful, error, advice, ..Reply::default() }
 }

@@ -3,17 +3,24 @@
 //! Owns the way of an event: encoded once, pushed into each outbox, drained into the answers of held connects. Also what
 //! timers mean to a session.
 
-use core::ops::Range;
+use std::rc::Rc;
 
-use crate::bayeux::{Channel, Error, Message, encode};
+use crate::bayeux::encode::{self, Marks, NumberMark, Places};
+use crate::bayeux::{Channel, Error, Message, Reply};
 use crate::clock::Now;
 use crate::event::Event;
+use crate::http::date::iso8601;
 use crate::reply::{Answer, Link, Ticket, Way};
 
-use super::connect::write_connect_reply;
+use super::connect::connect_reply;
+use super::ext::Told;
+use super::extras::Acks;
+use super::history::Appended;
 use super::policy::Verdict;
+use super::replay::will_read;
+use super::rules::{Keep, ReplayShape, Traits};
 use super::session::{Flow, Lasts, Reach, SessionKey, Stream};
-use super::{Broker, Ending, Removal, Request, fail, reply_to};
+use super::{Broker, Ending, Overflow, Removal, Request};
 
 /// Why a publish from within the server did not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,27 @@ pub enum PublishError {
     TooLarge,
 }
 
+/// An event that is published from within the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// JSON, checked by the caller.
+    pub data: &'a str,
+    /// Whether it may wait for an answer that goes anyway, whatever holds for its channel.
+    pub lazy: bool,
+}
+
+/// An event that waits for its number.
+#[derive(Debug)]
+pub(super) struct Draft {
+    channel: Box<str>,
+    json: Box<[u8]>,
+    places: Places,
+    keep: Keep,
+    lazy: bool,
+}
+
 impl Broker {
     /// A publish of a client: checked, acknowledged, and delivered unless it is for a service.
     pub(super) fn publish_from(
@@ -38,40 +66,44 @@ impl Broker {
         channel: Channel<'_>,
         answer: &mut Answer,
     ) {
-        if self.authenticate(request, message).is_none() {
-            return fail(message, Error::SessionUnknown, answer);
+        let Some(key) = self.authenticate(request, message) else {
+            return self.fail(message, Error::SessionUnknown, answer);
+        };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.active_ms = self.now_ms;
         }
         if message.data.is_none() {
-            return fail(message, Error::DataMissing, answer);
+            return self.fail(message, Error::DataMissing, answer);
         }
         if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, message, channel.as_str()) {
-            return fail(message, Error::PublishDenied(&reason), answer);
+            return self.fail(message, Error::PublishDenied(&reason), answer);
         }
         if !channel.is_service() {
-            match self.publish(channel, |out| encode::event(out, channel, message)) {
-                Ok(()) => {}
+            match self.publish(channel, false, |out, marks| encode::event(out, channel, message, marks)) {
+                Ok(_) => {}
                 Err(PublishError::TooLarge) => {
-                    return fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
+                    return self.fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
                 }
                 Err(PublishError::Denied(_) | PublishError::Channel | PublishError::Full) => {
-                    return fail(message, Error::QueueLimit, answer);
+                    return self.fail(message, Error::QueueLimit, answer);
                 }
             }
         }
-        let reply = reply_to(message, true);
-        answer.replies.push(|out| reply.write(out));
+        self.succeed(message, answer);
     }
 
-    /// A publish from within the server. `data` is JSON, checked by the caller.
+    /// A publish from within the server; the event's number, if it has one by now.
     ///
     /// # Errors
     /// [`PublishError`]; nothing has been delivered then.
-    pub fn publish_json(&mut self, channel: &str, data: &str) -> Result<(), PublishError> {
+    pub fn publish_json(&mut self, publication: Publication<'_>, now: Now) -> Result<Option<u64>, PublishError> {
+        self.tell_time(now);
+        let Publication { channel, data, lazy } = publication;
         let channel = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
         if channel.is_meta() || channel.is_service() {
             return Err(PublishError::Channel);
         }
-        self.publish(channel, |out| encode::event_from_parts(out, channel, data))
+        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
     }
 
     /// A publish by somebody who does not speak the protocol. `data` is JSON, checked by the caller.
@@ -84,32 +116,39 @@ impl Broker {
         channel: &str,
         data: &str,
         now: Now,
-    ) -> Result<(), PublishError> {
-        self.now_ms = now.mono_ms;
+    ) -> Result<Option<u64>, PublishError> {
         Channel::parse(channel).map_err(|_| PublishError::Channel)?;
         let message = Message { channel: Some(channel.into()), ..Message::default() };
         if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, &message, channel) {
             return Err(PublishError::Denied(reason));
         }
-        self.publish_json(channel, data)
+        self.publish_json(Publication { channel, data, lazy: false }, now)
     }
 
     fn publish(
         &mut self,
         channel: Channel<'_>,
-        write: impl FnOnce(&mut Vec<u8>) -> Range<usize>,
-    ) -> Result<(), PublishError> {
-        if self.held.bytes() >= self.limits.queued_bytes {
+        lazy: bool,
+        write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
+    ) -> Result<Option<u64>, PublishError> {
+        let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
+        if self.held.bytes() + drafted >= self.limits.queued_bytes {
             self.counters.publishes_refused += 1;
             return Err(PublishError::Full);
         }
-        self.serial += 1;
-        if self.topics.matching(channel).next().is_none() {
+        let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
+        if history.is_none() && self.topics.matching(channel).next().is_none() {
             self.counters.published += 1;
-            return Ok(());
+            return Ok(None);
         }
+        let dated = history.is_some() && shape == ReplayShape::Salesforce;
+        let created = if dated { iso8601(self.unix_ms) } else { String::new() };
+        let number = history.map(|_| match shape {
+            ReplayShape::Plain => NumberMark::Ext(self.history.epoch()),
+            ReplayShape::Salesforce => NumberMark::Data(&created),
+        });
         self.encoded.clear();
-        let data = write(&mut self.encoded);
+        let places = write(&mut self.encoded, Marks { timestamp: self.date.as_deref(), number });
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
             self.counters.publishes_refused += 1;
@@ -117,7 +156,55 @@ impl Broker {
         }
         self.counters.published += 1;
         self.counters.encoded += 1;
-        let event = Event::new(&self.encoded, data);
+        let lazy = lazy || always_lazy;
+        let Some(keep) = history else {
+            let event = Event::new(&self.encoded, places.data);
+            self.deliver(channel, event, lazy);
+            return Ok(None);
+        };
+        match self.store.append(channel, &self.encoded) {
+            Appended::Now(id) => {
+                let mut json = core::mem::take(&mut self.encoded);
+                self.deliver_kept(channel, &mut json, (places, id), (keep, lazy));
+                self.encoded = json;
+                Ok(Some(id))
+            }
+            Appended::Later => {
+                let json = self.encoded.as_slice().into();
+                self.drafts.push_back(Draft { channel: channel.as_str().into(), json, places, keep, lazy });
+                Ok(None)
+            }
+        }
+    }
+
+    /// The store has numbered the oldest event that it was given and had not numbered yet: it is delivered.
+    pub fn stored(&mut self, id: u64, now: Now) {
+        self.tell_time(now);
+        let Some(mut draft) = self.drafts.pop_front() else { return };
+        if let Ok(channel) = Channel::parse(&draft.channel) {
+            self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy));
+        }
+    }
+
+    /// Delivers an event that has a number now, and keeps it.
+    fn deliver_kept(
+        &mut self,
+        channel: Channel<'_>,
+        json: &mut [u8],
+        (places, id): (Places, u64),
+        (keep, lazy): (Keep, bool),
+    ) {
+        if let Some(place) = places.number {
+            encode::write_number(json, place, id);
+        }
+        let event = Event::numbered(json, places.data, Some(id));
+        self.history.keep(channel, &event, keep, self.now_ms);
+        self.deliver(channel, event, lazy);
+    }
+
+    /// Puts an event into the outbox of each subscriber.
+    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
+        self.serial += 1;
         for subscriber in self.topics.matching(channel) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
@@ -125,40 +212,108 @@ impl Broker {
                 continue;
             }
             session.stamp = self.serial;
+            if will_read(session, channel, &event) {
+                continue;
+            }
             session.outbox.push(&event, &mut self.held);
             self.counters.queued += 1;
             if session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes {
                 self.overflowed.push(key);
             }
+            if lazy && !session.urgent {
+                if session.hurry_ms == 0 {
+                    session.hurry_ms = self.now_ms + u64::from(self.config.max_lazy_ms);
+                    self.hurried.push(key);
+                }
+                continue;
+            }
+            session.urgent = true;
             if session.takes_events() && !session.listed {
                 session.listed = true;
                 self.ready.push_back(key);
             }
         }
         drop(event);
-        self.end_overflowed();
-        Ok(())
+        while let Some(key) = self.hurried.pop() {
+            self.schedule(key);
+        }
+        self.relieve_overflowed();
     }
 
-    /// Ends the sessions whose outbox is too full; after the fan-out, so that it is never disturbed.
-    fn end_overflowed(&mut self) {
+    /// Ends the sessions whose outbox is too full, or drops their oldest events; after the fan-out, so that it is never
+    /// disturbed.
+    fn relieve_overflowed(&mut self) {
         while let Some(key) = self.overflowed.pop() {
-            self.close(key, Removal::Overflow);
+            let acknowledges = self.sessions.get_mut(key).is_some_and(|session| session.acks().is_some());
+            if acknowledges || self.config.overflow == Overflow::Disconnect {
+                self.close(key, Removal::Overflow);
+                continue;
+            }
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            while session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes
+            {
+                let Some(event) = session.outbox.pop(&mut self.held) else { break };
+                let name = std::str::from_utf8(event.channel()).unwrap_or_default();
+                session.extras.get_or_insert_default().gaps.add(name, Some(1));
+                self.counters.dropped += 1;
+            }
+            self.list(key);
         }
     }
 
-    /// Moves what waits for the session into an answer that goes there, up to a connection's worth of bytes.
+    /// What the reply to a connect says beside the rest: the number of the batch, the time, what was lost.
+    pub(super) fn told(&mut self, key: SessionKey) -> Option<String> {
+        let unix_ms = self.unix_ms;
+        let session = self.sessions.get_mut(key)?;
+        let extras = session.extras.as_mut()?;
+        let mut told = Told::default();
+        if let Some(acks) = &extras.acks {
+            told.add("ack", |out| encode::decimal(out, acks.next()));
+        }
+        told.add_sync(extras.sync.take(), unix_ms);
+        if !extras.gaps.is_empty() {
+            told.add("gap", |out| extras.gaps.write(out));
+            extras.gaps.tell(extras.acks.as_ref().map(Acks::next));
+        }
+        if extras.is_idle() {
+            session.extras = None;
+        }
+        told.finish()
+    }
+
+    /// Gives what waits for the session to an answer that goes there, up to a connection's worth of bytes. What will be
+    /// acknowledged stays until then.
     pub(super) fn unload(&mut self, key: SessionKey, link: Link, answer: &mut Answer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = answer.events.len();
         let open = session.stream.is_none_or(|stream| stream.link == link && stream.flow == Flow::Open);
-        if open {
+        let acks = session.extras.as_mut().and_then(|extras| extras.acks.as_mut());
+        if let Some(acks) = acks {
+            session.outbox.copy(self.limits.output_bytes, &mut answer.events);
+            self.counters.resent += acks.send(answer.events.len() - before);
+        } else if open {
             session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+        }
+        let events = (answer.events.len() - before) as u64;
+        if events > 0 {
+            session.active_ms = self.now_ms;
+        }
+        session.relieved();
+        if matches!(session.reach, Reach::Guest { .. }) && session.has_gaps() {
+            let nothing_else = events == 0 && !session.is_reading();
+            let gaps = &mut session.extras.get_or_insert_default().gaps;
+            let gap = answer.gap.get_or_insert_default();
+            gap.cursor = self.rules.keep_any().then(|| self.history.newest()).filter(|_| nothing_else);
+            gaps.write(&mut gap.names);
+            gaps.tell(None);
         }
         if let Some(flow @ Flow::Open) = session.flow_of(link) {
             *flow = Flow::Busy;
         }
-        self.counters.delivered += (answer.events.len() - before) as u64;
+        if session.stream.is_none_or(|stream| stream.link != link) {
+            answer.left.push(Ticket(key.to_bits()));
+        }
+        self.counters.delivered += events;
         answer.answered.push(Ticket(key.to_bits()));
     }
 
@@ -174,14 +329,15 @@ impl Broker {
     /// `answer`. `None` when all have been asked.
     pub fn pull(&mut self, answer: &mut Answer) -> Option<(Link, Ticket)> {
         while let Some(key) = self.ready.pop_front() {
+            self.refill(key);
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.listed = false;
-            // What put the session on the list may have left by a newer connect.
-            let has_news = session.is_over() || (session.takes_events() && !session.outbox.is_empty());
             let ticket = Ticket(key.to_bits());
-            if !has_news {
+            // What put the session on the list may have left by a newer connect.
+            if !session.has_news(self.now_ms) {
                 continue;
             }
+            let ends = session.is_over(self.now_ms) || session.has_gaps();
             let (stream, held_by) = (session.stream, session.held_by());
             let link = match (stream, held_by) {
                 // It is looked at again when what it was given is written.
@@ -190,7 +346,7 @@ impl Broker {
                     self.answer_hold(ticket, link, answer);
                     link
                 }
-                (Some(stream), Some(link)) if session.is_over() => {
+                (Some(stream), Some(link)) if ends => {
                     self.answer_hold(ticket, link, answer);
                     stream.link
                 }
@@ -216,7 +372,8 @@ impl Broker {
         if session.held_by() != Some(link) {
             return false;
         }
-        let unconfirmed = matches!(session.stream, Some(Stream { flow: Flow::Unconfirmed(_), .. }));
+        // One that ends for another reason says nothing of what is on the way.
+        let unconfirmed = session.is_unconfirmed() && session.hurry_ms <= self.now_ms;
         let Some(hold) = self.release_hold(key) else { return false };
         self.answering(key, link);
         let advice = if unconfirmed && self.holding {
@@ -224,7 +381,8 @@ impl Broker {
         } else {
             self.news(key, Way::Answer, false, hold.advised)
         };
-        answer.replies.push(|out| write_connect_reply(&hold, None, advice, out));
+        let ext = self.told(key);
+        self.put(Reply { ext: ext.as_deref(), ..connect_reply(&hold, None, advice) }, answer);
         self.unload(key, link, answer);
         if let Some(session) = self.sessions.get_mut(key) {
             session.stream = session.stream.filter(|stream| stream.lasts == Lasts::Link);
@@ -234,7 +392,7 @@ impl Broker {
 
     /// All bytes given to a link for the session are written there, or never will be.
     pub fn answered(&mut self, ticket: Ticket, link: Link, now: Now) {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         let Some(key) = SessionKey::from_bits(ticket.0) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         if let Some(flow @ Flow::Busy) = session.flow_of(link) {
@@ -255,7 +413,7 @@ impl Broker {
 
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         let mut fired = 0;
         while fired < most {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
@@ -268,20 +426,24 @@ impl Broker {
     fn due(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.timer = None;
-        match session.reach {
-            Reach::Held(_) | Reach::Guest { .. } => self.list(key),
-            Reach::New | Reach::Away if session.expires_ms > self.now_ms => {
-                let deadline = session.expires_ms;
-                self.arm(key, deadline);
+        if session.is_over(self.now_ms) {
+            if session.held_by().is_some() && self.is_inactive(key) {
+                return self.close(key, Removal::Inactive);
             }
-            Reach::New | Reach::Away => {
-                // Its messages have taken it as far as messages can.
-                let sent_on = matches!(session.reach, Reach::Away)
-                    && session.expires_ms >= super::latest_ms(&self.config, session);
-                self.remove(key, if sent_on { Removal::NoConnect } else { Removal::Expired });
-            }
-            Reach::Answering(_) => {}
+            return self.list(key);
         }
+        if session.hurry_ms != 0 && session.hurry_ms <= self.now_ms && !session.is_unconfirmed() {
+            session.hurry_ms = 0;
+            session.urgent = true;
+        }
+        if matches!(session.reach, Reach::New | Reach::Away) && session.expires_ms <= self.now_ms {
+            // Its messages have taken it as far as messages can.
+            let sent_on =
+                matches!(session.reach, Reach::Away) && session.expires_ms >= super::latest_ms(&self.config, session);
+            return self.remove(key, if sent_on { Removal::NoConnect } else { Removal::Expired });
+        }
+        self.schedule(key);
+        self.list(key);
     }
 
     /// Whether nothing is kept for anyone: what must hold once all sessions have ended.

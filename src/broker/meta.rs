@@ -6,12 +6,14 @@ use crate::bayeux::{Error, Handshake, Message, Meta, Pattern, Reconnect, Reply, 
 use crate::reply::{Answer, Way};
 
 use super::browser::{BrowserId, Presented};
-use super::connect::write_connect_reply;
+use super::connect::connect_reply;
+use super::ext::{Ack, Said, Told};
+use super::extras::Acks;
 use super::policy::Verdict;
-use super::session::{Reach, Session, SessionKey, Subscription, Subscriptions};
+use super::session::{Reach, Session, SessionKey, Subscription};
 use super::token::{self, ClientId};
 use super::topics::Subscriber;
-use super::{Broker, End, Removal, Request, fail, reply_to};
+use super::{Broker, End, Removal, Request, reply_to};
 
 /// The `interval` of advice to shake hands again after a denial, if the policy names none, ms.
 const DENIED_INTERVAL_MS: u64 = 1_000;
@@ -21,7 +23,7 @@ impl Broker {
     pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
         if let Err((error, advice)) = self.may_handshake(request, message) {
             let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
-            return answer.replies.push(|out| reply.write(out));
+            return self.put(reply, answer);
         }
         let browser = match (&request.browser, request.way) {
             (Presented::Browser(browser), _) => Some(browser.clone()),
@@ -37,24 +39,11 @@ impl Broker {
             self.browsers.join(browser);
         }
         let secret = self.entropy.secret();
-        let expires_ms = self.now_ms + u64::from(self.config.max_interval_ms);
-        let key = self.sessions.insert(Session {
-            secret,
-            reach: Reach::New,
-            stream: None,
-            listed: false,
-            buffered: false,
-            told: None,
-            browser,
-            subscriptions: Subscriptions::None,
-            outbox: super::outbox::Outbox::default(),
-            stamp: 0,
-            timer: None,
-            answered_ms: self.now_ms,
-            expires_ms,
-            interval_ms: None,
-        });
-        self.arm(key, expires_ms);
+        let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
+        session.expires_ms += u64::from(self.config.max_interval_ms);
+        let ext = self.agree(message, &mut session);
+        let key = self.sessions.insert(session);
+        self.schedule(key);
         self.counters.sessions_added += 1;
         log::debug!("session {key:?} added");
         let client_id = ClientId { slot: key.slot(), secret }.to_text();
@@ -62,9 +51,27 @@ impl Broker {
             client_id: Some(&client_id),
             handshake: Some(Handshake { supported_connection_types: &self.config.transports }),
             advice: Some(self.advice(Reconnect::Retry)),
+            ext: ext.as_deref(),
+            // Nothing can have come for a session that nobody has heard of yet.
+            messages: self.config.delivery_during_handshake.then_some(0),
             ..reply_to(message, true)
         };
-        answer.replies.push(|out| reply.write(out));
+        self.put(reply, answer);
+    }
+
+    /// The extensions that a handshake asks for; what the reply says of them.
+    fn agree(&self, message: &Message<'_>, session: &mut Session) -> Option<String> {
+        let said = Said::of(message, self.unix_ms);
+        let mut told = Told::default();
+        if said.ack == Some(Ack::On) {
+            session.extras.get_or_insert_default().acks = Some(Acks::default());
+            told.add("ack", |out| out.extend_from_slice(b"true"));
+        }
+        if said.replay.is_some_and(|replay| replay.get() == "true") {
+            told.add("replay", |out| out.extend_from_slice(b"true"));
+        }
+        told.add_sync(said.sync, self.unix_ms);
+        told.finish()
     }
 
     fn may_handshake<'m>(
@@ -119,19 +126,22 @@ impl Broker {
         message: &Message<'_>,
         answer: &mut Answer,
     ) {
-        let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        let Some(names) = &message.subscription else { return self.fail(message, Error::SubscriptionMissing, answer) };
         if names.names.len() > self.limits.batch_messages {
-            return fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+            return self.fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
         }
-        match self.may_subscribe(request, key, message, names) {
-            Ok(wanted) => {
+        let said = Said::of(message, self.unix_ms);
+        let allowed = self.may_subscribe(request, key, message, names);
+        match allowed.and_then(|wanted| Ok((wanted, self.positions(names, &said)?))) {
+            Ok((wanted, positions)) => {
                 for pattern in wanted {
                     self.add_subscription(key, pattern);
                 }
-                let reply = reply_to(message, true);
-                answer.replies.push(|out| reply.write(out));
+                let mut told = self.begin_reading(key, positions);
+                told.add_sync(said.sync, self.unix_ms);
+                self.put(Reply { ext: told.finish().as_deref(), ..reply_to(message, true) }, answer);
             }
-            Err(refusal) => fail(message, refusal.error(), answer),
+            Err(refusal) => self.fail(message, refusal.error(), answer),
         }
     }
 
@@ -145,6 +155,12 @@ impl Broker {
     ) -> Result<Vec<Pattern<'m>>, Refusal<'m>> {
         let mut wanted = Vec::with_capacity(names.names.len().min(self.limits.subscriptions));
         let had = self.sessions.get(key).map_or(0, |session| session.subscriptions.as_slice().len());
+        // Those that it has left while they were read are still among what it reads.
+        let reads =
+            self.sessions.get(key).and_then(|session| session.extras.as_ref()).map_or(0, |all| all.wanted.len());
+        if reads > self.limits.subscriptions {
+            return Err(Refusal::Plain(Error::SubscriptionLimit(self.limits.subscriptions)));
+        }
         for name in &names.names {
             let pattern = Pattern::parse(name).map_err(|_| Refusal::Plain(Error::ChannelInvalid(name)))?;
             if pattern.is_meta() {
@@ -185,40 +201,39 @@ impl Broker {
 
     /// Unsubscribes from all that the message names; what was not subscribed counts as done.
     pub(super) fn unsubscribe(&mut self, key: SessionKey, message: &Message<'_>, answer: &mut Answer) {
-        let Some(names) = &message.subscription else { return fail(message, Error::SubscriptionMissing, answer) };
+        let Some(names) = &message.subscription else { return self.fail(message, Error::SubscriptionMissing, answer) };
         if names.names.len() > self.limits.batch_messages {
-            return fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+            return self.fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
         }
         let mut patterns = Vec::with_capacity(names.names.len());
         for name in &names.names {
             match Pattern::parse(name) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(_) => return fail(message, Error::ChannelInvalid(name), answer),
+                Err(_) => return self.fail(message, Error::ChannelInvalid(name), answer),
             }
         }
         for pattern in patterns {
             if let Some(place) = self.place_of(key, pattern) {
                 self.drop_subscription(key, place);
             }
+            self.read_no_more(key, pattern);
         }
-        let reply = reply_to(message, true);
-        answer.replies.push(|out| reply.write(out));
+        self.succeed(message, answer);
     }
 
     /// Ends the session at its client's wish.
     pub(super) fn disconnect(&mut self, key: SessionKey, message: &Message<'_>, answer: &mut Answer) {
         self.close(key, Removal::Disconnected);
-        let reply = reply_to(message, true);
-        answer.replies.push(|out| reply.write(out));
+        self.succeed(message, answer);
     }
 
     /// Ends a session. Its held connect is answered: that there is nothing to come back for, or, after an overflow, that
     /// the session is gone and another handshake is welcome. Where it has a stream and no connect, that it is disconnected.
     pub(super) fn close(&mut self, key: SessionKey, removal: Removal) {
         let mut last = Vec::new();
-        if removal == Removal::Kicked {
+        if matches!(removal, Removal::Kicked | Removal::Inactive) {
             let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
-            notice.write(&mut last);
+            self.dated(notice).write(&mut last);
         }
         let lost = removal == Removal::Overflow;
         let hold = self.release_hold(key);
@@ -229,7 +244,7 @@ impl Broker {
             }
             let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
             let error = lost.then_some(Error::SessionUnknown);
-            write_connect_reply(hold, error, Some(self.advice(reconnect)), &mut last);
+            self.dated(connect_reply(hold, error, Some(self.advice(reconnect)))).write(&mut last);
         }
         if let Some(link) = hold.map(|hold| hold.link).or(stream).filter(|_| !last.is_empty()) {
             if let Some(session) = self.sessions.get_mut(key) {
@@ -252,8 +267,8 @@ impl Broker {
     }
 }
 
-/// Why a subscription is refused; the policy's reasons are its own texts.
-enum Refusal<'m> {
+/// Why a subscription is refused; texts that are not the client's own.
+pub(super) enum Refusal<'m> {
     Plain(Error<'m>),
     Create(String),
     Subscribe(String),

@@ -8,8 +8,12 @@
 //! [`Broker::fire`] for due timers and [`Broker::pull`] until it returns `None` or the turn's budget is spent.
 
 pub mod browser;
+pub mod ext;
+pub mod extras;
+pub mod history;
 pub mod outbox;
 pub mod policy;
+pub mod rules;
 pub mod session;
 pub mod token;
 pub mod topics;
@@ -17,28 +21,43 @@ pub mod topics;
 mod connect;
 mod delivery;
 mod meta;
+pub mod replay;
 
 use std::collections::VecDeque;
 
 use crate::arena::Arena;
 use crate::bayeux::{Error, Kind, Message, Meta, Reply};
 use crate::clock::Now;
+use crate::http::date::iso8601;
 use crate::limits::Limits;
 use crate::reply::{Answer, Link, Ticket, Way};
 use crate::wheel::Wheel;
 
-pub use connect::StreamError;
-pub use delivery::PublishError;
+pub use connect::{StreamError, Wish};
+pub use delivery::{Publication, PublishError};
 
 use browser::{Browsers, Presented};
+use ext::Said;
+use history::{History, Memory, Store};
 use outbox::Held;
 use policy::{Origin, Policy};
+use rules::{Rule, Rules};
 use session::{Reach, Session, SessionKey};
 use token::Entropy;
 use topics::Topics;
 
 /// Between the ends of two held connects when the server ends, ms.
 const DRAIN_STEP_MS: u64 = 10;
+
+/// What becomes of a session for which more waits than may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It ends; its client learns that and shakes hands anew.
+    #[default]
+    Disconnect,
+    /// It loses its oldest events, and is told how many of which channel. Those with acknowledgement end even so.
+    DropOldest,
+}
 
 /// What an operator sets. Times are milliseconds.
 #[derive(Clone, Debug)]
@@ -55,6 +74,18 @@ pub struct Config {
     pub multi_session_interval_ms: u32,
     /// Whether a request without the browser cookie of its session is refused.
     pub require_browser_cookie: bool,
+    /// What becomes of a session for which too much waits.
+    pub overflow: Overflow,
+    /// How long an event of a lazy channel waits at most for an answer that goes anyway.
+    pub max_lazy_ms: u32,
+    /// How long a session lives on without events or messages other than meta messages; 0: for ever.
+    pub max_activity_ms: u32,
+    /// Whether events and replies carry a `timestamp`.
+    pub timestamps: bool,
+    /// Whether replies to handshakes say how many events follow them, as CometD's `x-messages`.
+    pub delivery_during_handshake: bool,
+    /// What holds for which channels.
+    pub channels: Vec<Rule>,
     /// The connection types offered to clients, in order of preference.
     pub transports: Vec<&'static str>,
     /// The connection type advised to a client that streams do not get through to.
@@ -70,6 +101,12 @@ impl Default for Config {
             max_sessions_per_browser: Some(4),
             multi_session_interval_ms: 2_000,
             require_browser_cookie: false,
+            overflow: Overflow::default(),
+            max_lazy_ms: 5_000,
+            max_activity_ms: 0,
+            timestamps: false,
+            delivery_during_handshake: false,
+            channels: Vec::new(),
             transports: vec!["websocket", "streaming", "eventsource", "long-polling", "cross-origin-long-polling"],
             fallback: "long-polling",
         }
@@ -103,6 +140,8 @@ pub enum Removal {
     NoConnect,
     /// More waited for it than its outbox may hold.
     Overflow,
+    /// Nothing but meta messages came or went for `max_activity_ms`.
+    Inactive,
 }
 
 /// How a held connect ends other than by an event or its timeout.
@@ -160,12 +199,25 @@ pub struct Counters {
     pub no_connects: u64,
     /// Sessions whose streams did not get through in time.
     pub buffered: u64,
+    /// Events given to a connection again because they were not acknowledged.
+    pub resent: u64,
+    /// Events that a session lost because more waited than may.
+    pub dropped: u64,
+    /// Events read from the history.
+    pub replayed: u64,
+    /// Sessions ended because nothing but meta messages came or went.
+    pub inactive: u64,
 }
 
 /// The broker. See the [module](self) for the order of calls.
 pub struct Broker {
     config: Config,
+    rules: Rules,
     limits: Limits,
+    history: History,
+    store: Box<dyn Store>,
+    /// Events that wait for their number, oldest first.
+    drafts: VecDeque<delivery::Draft>,
     sessions: Arena<Session>,
     browsers: Browsers,
     topics: Topics,
@@ -176,12 +228,20 @@ pub struct Broker {
     endings: Vec<Ending>,
     /// Sessions whose outbox overflowed in the publish under way.
     overflowed: Vec<SessionKey>,
+    /// Sessions that want to read the history since the call under way: what a batch asks for is read together.
+    readers: Vec<SessionKey>,
+    /// Sessions that got a lazy event in the publish under way, and are to be looked at in time.
+    hurried: Vec<SessionKey>,
     /// The number of the publish under way.
     serial: u64,
     /// The number of the newest stream that is to be confirmed.
     probe: u32,
     /// The time of the call under way, ms.
     now_ms: u64,
+    /// The same for people.
+    unix_ms: u64,
+    /// The same as ISO 8601, if messages are to carry it.
+    date: Option<String>,
     counters: Counters,
     entropy: Box<dyn Entropy>,
     policy: Box<dyn Policy>,
@@ -202,9 +262,15 @@ impl core::fmt::Debug for Broker {
 impl Broker {
     /// A broker without sessions.
     pub fn new(config: Config, limits: Limits, now: Now, entropy: Box<dyn Entropy>, policy: Box<dyn Policy>) -> Self {
+        let store = Memory::new(now.unix_ms);
+        let rules = Rules::new(config.channels.clone());
         Self {
             config,
+            rules,
+            history: History::new(store.start(), &limits),
             limits,
+            store: Box::new(store),
+            drafts: VecDeque::new(),
             sessions: Arena::default(),
             browsers: Browsers::default(),
             topics: Topics::default(),
@@ -213,9 +279,13 @@ impl Broker {
             ready: VecDeque::new(),
             endings: Vec::new(),
             overflowed: Vec::new(),
+            readers: Vec::new(),
+            hurried: Vec::new(),
             serial: 0,
             probe: 0,
             now_ms: now.mono_ms,
+            unix_ms: now.unix_ms,
+            date: None,
             counters: Counters::default(),
             entropy,
             policy,
@@ -265,6 +335,23 @@ impl Broker {
         self.held.bytes()
     }
 
+    /// What is kept.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The number after which the next event that is kept comes; `None` if none will be.
+    pub fn cursor(&self) -> Option<u64> {
+        self.rules.keep_any().then(|| self.history.newest())
+    }
+
+    /// Has events numbered, and kept beyond the life of the process, by another store. At the start only: what has been kept
+    /// by then is forgotten.
+    pub fn set_store(&mut self, store: Box<dyn Store>) {
+        self.history = History::new(store.start(), &self.limits);
+        self.store = store;
+    }
+
     /// Each session with the links of its stream and of its held connect; for the simulator.
     #[cfg(test)]
     pub(crate) fn links(&self) -> Vec<(u64, u64)> {
@@ -294,6 +381,8 @@ impl Broker {
     /// Changes settings and bounds. Connects that are held keep the timeout that they have; clients are told with their
     /// next connect.
     pub fn reconfigure(&mut self, config: Config, limits: Limits) {
+        self.rules = Rules::new(config.channels.clone());
+        self.history.bound(&limits);
         self.config = config;
         self.limits = limits;
     }
@@ -303,7 +392,7 @@ impl Broker {
     ///
     /// Returns how long that takes, ms.
     pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         self.holding = false;
         let waits =
             |session: &Session| session.held_by().is_some() || matches!(session.reach, Reach::Guest { once: true });
@@ -313,9 +402,9 @@ impl Broker {
         let spread_ms = spread_ms(count, within_ms);
         for (key, at) in held.into_iter().zip(0u64..) {
             let deadline = self.now_ms + spread_ms * at / count;
-            let sooner = |timer| self.wheel.deadline(timer).is_some_and(|armed| armed <= deadline);
-            if !self.sessions.get(key).and_then(|session| session.timer).is_none_or(sooner) {
-                self.arm(key, deadline);
+            if let Some(session) = self.sessions.get_mut(key).filter(|session| session.expires_ms > deadline) {
+                session.expires_ms = deadline;
+                self.schedule(key);
             }
         }
         spread_ms
@@ -326,7 +415,7 @@ impl Broker {
     /// A handshake stands alone: what else is in its batch is ignored. Connects are handled last, so that their replies
     /// come after all others and the events queued by the batch itself go with them (Bayeux 1.0, "Batching").
     pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
-        self.now_ms = now.mono_ms;
+        self.tell_time(now);
         let handshake = messages.iter().find(|message| message.kind() == Some(Kind::Meta(Meta::Handshake)));
         if let Some(message) = handshake {
             self.handshake(request, message, answer);
@@ -336,25 +425,36 @@ impl Broker {
         for message in messages.iter().filter(|message| !is_connect(message)) {
             self.receive_one(request, message, answer);
         }
+        self.begin_readers();
         let sole = messages.len() == 1;
         for message in messages.iter().filter(is_connect) {
             self.connect(request, message, sole, answer);
         }
     }
 
+    fn tell_time(&mut self, now: Now) {
+        self.now_ms = now.mono_ms;
+        if self.config.timestamps && (self.unix_ms != now.unix_ms || self.date.is_none()) {
+            self.date = Some(iso8601(now.unix_ms));
+        } else if !self.config.timestamps {
+            self.date = None;
+        }
+        self.unix_ms = now.unix_ms;
+    }
+
     fn receive_one(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
         if let Some(invalid) = message.invalid {
-            return fail(message, invalid.into(), answer);
+            return self.fail(message, invalid.into(), answer);
         }
         match message.kind() {
-            None => fail(message, Error::ChannelMissing, answer),
+            None => self.fail(message, Error::ChannelMissing, answer),
             Some(Kind::Invalid) => {
-                fail(message, Error::ChannelInvalid(message.channel.as_deref().unwrap_or_default()), answer);
+                self.fail(message, Error::ChannelInvalid(message.channel.as_deref().unwrap_or_default()), answer);
             }
-            Some(Kind::UnknownMeta) => fail(message, Error::ChannelUnknown, answer),
+            Some(Kind::UnknownMeta) => self.fail(message, Error::ChannelUnknown, answer),
             Some(Kind::Meta(meta)) => {
                 let Some(session) = self.authenticate(request, message) else {
-                    return fail(message, Error::SessionUnknown, answer);
+                    return self.fail(message, Error::SessionUnknown, answer);
                 };
                 match meta {
                     Meta::Subscribe => self.subscribe(request, session, message, answer),
@@ -401,11 +501,12 @@ impl Broker {
         }
     }
 
-    /// Arms the session's timer, in place of the one that may be armed.
-    fn arm(&mut self, key: SessionKey, deadline_ms: u64) {
+    /// Arms the session's timer for the next of its deadlines, in place of the one that may be armed.
+    fn schedule(&mut self, key: SessionKey) {
+        self.disarm(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if let Some(timer) = session.timer.replace(self.wheel.arm(deadline_ms, key)) {
-            self.wheel.cancel(timer);
+        if let Some(deadline) = session.deadline() {
+            session.timer = Some(self.wheel.arm(deadline, key));
         }
     }
 
@@ -421,15 +522,14 @@ impl Broker {
         session.reach = Reach::Away;
         session.answered_ms = self.now_ms;
         session.expires_ms = self.now_ms + expiry_ms(&self.config, session);
-        let deadline = session.expires_ms;
-        self.arm(key, deadline);
+        self.schedule(key);
     }
 
     /// Ends a session and everything that belongs to it.
     fn remove(&mut self, key: SessionKey, removal: Removal) {
         self.release_hold(key);
         if let Some(stream) = self.sessions.get_mut(key).and_then(|session| session.stream.take()) {
-            let agreed = matches!(removal, Removal::Disconnected | Removal::Kicked);
+            let agreed = matches!(removal, Removal::Disconnected | Removal::Kicked | Removal::Inactive);
             self.end(key, stream.link, End::Closed { last: Vec::new(), agreed });
         }
         self.disarm(key);
@@ -447,9 +547,32 @@ impl Broker {
         match removal {
             Removal::Overflow => self.counters.overflows += 1,
             Removal::NoConnect => self.counters.no_connects += 1,
+            Removal::Inactive => self.counters.inactive += 1,
             Removal::Disconnected | Removal::Kicked | Removal::Expired => {}
         }
         log::debug!("session {key:?} removed: {removal:?}");
+    }
+
+    /// Appends a reply, with the time if it is wanted.
+    fn put<'a>(&'a self, reply: Reply<'a>, answer: &mut Answer) {
+        let reply = self.dated(reply);
+        answer.replies.push(|out| reply.write(out));
+    }
+
+    fn dated<'a>(&'a self, reply: Reply<'a>) -> Reply<'a> {
+        Reply { timestamp: self.date.as_deref(), ..reply }
+    }
+
+    /// Appends a failed reply.
+    fn fail(&self, message: &Message<'_>, error: Error<'_>, answer: &mut Answer) {
+        self.put(Reply { error: Some(error), ..reply_to(message, false) }, answer);
+    }
+
+    /// Appends the reply to a message that had its effect, with the answer about the time if it asked.
+    fn succeed(&self, message: &Message<'_>, answer: &mut Answer) {
+        let mut told = ext::Told::default();
+        told.add_sync(Said::of(message, self.unix_ms).sync, self.unix_ms);
+        self.put(Reply { ext: told.finish().as_deref(), ..reply_to(message, true) }, answer);
     }
 
     /// Has the engine end what waits there.
@@ -487,12 +610,6 @@ fn expiry_ms(config: &Config, session: &Session) -> u64 {
 /// When a session expires for want of connects, whatever else it sends, ms.
 fn latest_ms(config: &Config, session: &Session) -> u64 {
     session.answered_ms + u64::from(config.timeout_ms) + expiry_ms(config, session)
-}
-
-/// Appends a failed reply.
-fn fail(message: &Message<'_>, error: Error<'_>, answer: &mut Answer) {
-    let reply = Reply { error: Some(error), ..reply_to(message, false) };
-    answer.replies.push(|out| reply.write(out));
 }
 
 /// A reply with what every reply repeats.

@@ -84,6 +84,18 @@ impl Outbox {
         Some(event)
     }
 
+    /// Copies events to `out`, oldest first, for as long as they are at most `bytes` together; one goes in any case.
+    pub fn copy(&self, bytes: usize, out: &mut Vec<Rc<Event>>) {
+        let mut sum = 0;
+        for event in self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter())) {
+            sum += event.json().len();
+            if sum > bytes && sum != event.json().len() {
+                return;
+            }
+            out.push(Rc::clone(event));
+        }
+    }
+
     /// Moves events to `out`, oldest first, for as long as they are at most `bytes` together; one goes in any case.
     pub fn drain(&mut self, bytes: usize, held: &mut Held, out: &mut Vec<Rc<Event>>) {
         let mut sum = 0;
@@ -131,6 +143,12 @@ mod tests {
         }
         assert_eq!(outbox.len(), 4);
         let mut out = Vec::new();
+        for bytes in 0..11 {
+            let mut copied = Vec::new();
+            outbox.copy(bytes, &mut copied);
+            let expected = [1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4][bytes];
+            assert_eq!(texts(&copied), ["1", "22", "333", "4444"][..expected], "{bytes}");
+        }
         outbox.drain(3, &mut held, &mut out);
         assert_eq!(texts(&out), ["1", "22"]);
         out.clear();

@@ -24,8 +24,15 @@
 //! | `Busy` | `Open` | all of it is written |
 //! | any | none | the link is gone, a connect over another one |
 //!
-//! Any state ends with a disconnect, be it the client's, the server's, or that of an overflow; `New` and `Away` also with expiry. A timer is armed in `New`, `Away` and `Held`, and
-//! what it means follows from the state.
+//! Any state ends with a disconnect, be it the client's, the server's, or that of an overflow; `New` and `Away` also with
+//! expiry. The one timer of a session is armed for the earliest of its deadlines, and what it means follows from the state:
+//!
+//! | deadline | of | when it has passed |
+//! |---|---|---|
+//! | `expires_ms` | `New`, `Away` | the session ends |
+//! | | `Held`, a `Guest` for once | the connect, or the wait, ends |
+//! | `hurry_ms` | a stream that is `Unconfirmed` | its connect ends, with the advice to poll |
+//! | | lazy events | they go as if they were not |
 
 use crate::arena::Key;
 use crate::bayeux::Id;
@@ -33,6 +40,7 @@ use crate::reply::Link;
 use crate::wheel::TimerKey;
 
 use super::browser::BrowserId;
+use super::extras::{Acks, Extras};
 use super::outbox::Outbox;
 use super::token::SECRET_BYTES;
 use super::topics::TopicKey;
@@ -244,6 +252,14 @@ pub struct Session {
     pub subscriptions: Subscriptions,
     /// What waits for it.
     pub outbox: Outbox,
+    /// Whether something waits that shall go as soon as it can; else what waits is lazy.
+    pub urgent: bool,
+    /// A deadline before the session's own, ms; 0: none. See the [module](self).
+    pub hurry_ms: u64,
+    /// When it last had an event or a message that is no meta message, ms.
+    pub active_ms: u64,
+    /// What only some sessions have.
+    pub extras: Option<Box<Extras>>,
     /// The number of the last publish that reached it, so that overlapping patterns deliver once.
     pub stamp: u64,
     /// The armed timer, if any.
@@ -258,6 +274,30 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session that waits for its first connect, or a guest.
+    pub fn new(secret: [u8; SECRET_BYTES], reach: Reach, now_ms: u64) -> Self {
+        Self {
+            secret,
+            reach,
+            stream: None,
+            listed: false,
+            buffered: false,
+            told: None,
+            browser: None,
+            subscriptions: Subscriptions::None,
+            outbox: Outbox::default(),
+            urgent: false,
+            hurry_ms: 0,
+            active_ms: now_ms,
+            extras: None,
+            stamp: 0,
+            timer: None,
+            answered_ms: now_ms,
+            expires_ms: now_ms,
+            interval_ms: None,
+        }
+    }
+
     /// Whether events can be given to a link now.
     pub fn takes_events(&self) -> bool {
         match self.stream {
@@ -266,9 +306,55 @@ impl Session {
         }
     }
 
+    /// Whether there is something to say now: events, perhaps still to be read, losses, or the end of what it waits with.
+    pub fn has_news(&self, now_ms: u64) -> bool {
+        let tellable = matches!(self.reach, Reach::Held(_) | Reach::Guest { .. });
+        let events = self.urgent && !self.outbox.is_empty() || self.is_reading() || tellable && self.has_gaps();
+        self.is_over(now_ms) || self.takes_events() && events
+    }
+
+    /// Whether it has not read all of the history that it wants.
+    pub fn is_reading(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.wanted.is_empty())
+    }
+
     /// Whether what ends its held connect, or its wait as a guest, has come.
-    pub fn is_over(&self) -> bool {
-        self.timer.is_none() && matches!(self.reach, Reach::Held(_) | Reach::Guest { once: true })
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        matches!(self.reach, Reach::Held(_) | Reach::Guest { once: true })
+            && (self.expires_ms <= now_ms || self.is_unconfirmed() && self.hurry_ms <= now_ms)
+    }
+
+    /// Events have left the outbox.
+    pub fn relieved(&mut self) {
+        if self.outbox.is_empty() {
+            self.urgent = false;
+            self.hurry_ms = if self.is_unconfirmed() { self.hurry_ms } else { 0 };
+        }
+    }
+
+    /// Whether its stream has not been shown to get through.
+    pub fn is_unconfirmed(&self) -> bool {
+        matches!(self.stream, Some(Stream { flow: Flow::Unconfirmed(_), .. }))
+    }
+
+    /// Whether its client is to be told of losses.
+    pub fn has_gaps(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.gaps.is_empty())
+    }
+
+    /// What it acknowledges, if it does.
+    pub fn acks(&mut self) -> Option<&mut Acks> {
+        self.extras.as_mut()?.acks.as_mut()
+    }
+
+    /// The next of its deadlines, ms.
+    pub fn deadline(&self) -> Option<u64> {
+        let own = match self.reach {
+            Reach::New | Reach::Away | Reach::Held(_) | Reach::Guest { once: true } => Some(self.expires_ms),
+            Reach::Answering(_) | Reach::Guest { once: false } => None,
+        };
+        let hurry = Some(self.hurry_ms).filter(|at| *at != 0 && (self.is_unconfirmed() || self.takes_events()));
+        own.into_iter().chain(hurry).min()
     }
 
     /// The state of its stream, if that is this link.
@@ -303,7 +389,7 @@ mod tests {
     #[test]
     fn a_session_stays_small() {
         // A million of these are meant to fit; growth here is a decision.
-        assert!(size_of::<Session>() <= 208, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 224, "{}", size_of::<Session>());
         assert!(size_of::<Reach>() <= 40, "{}", size_of::<Reach>());
     }
 

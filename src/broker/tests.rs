@@ -60,6 +60,10 @@ impl Bench {
         Self { broker, now, link: 0 }
     }
 
+    fn publish(&mut self, channel: &str, data: &str) -> Result<Option<u64>, PublishError> {
+        self.broker.publish_json(Publication { channel, data, lazy: false }, self.now)
+    }
+
     fn say(&mut self, messages: &Value) -> Said {
         self.link += 1;
         let link = Link(self.link);
@@ -210,7 +214,7 @@ fn limit_queued_bytes() {
         let reply = bench.tell(&publish(&writer, "/a", 1));
         if refused {
             assert_eq!(reply, json!({"channel": "/a", "successful": false, "error": "429::queue_limit"}));
-            assert_eq!(bench.broker.publish_json("/a", "1"), Err(delivery::PublishError::Full));
+            assert_eq!(bench.publish("/a", "1"), Err(delivery::PublishError::Full));
             assert_eq!(bench.broker.counters().publishes_refused, 2);
         } else {
             assert_eq!(reply, json!({"channel": "/a", "successful": true}));
@@ -241,7 +245,7 @@ fn limit_deliveries_can_be_stopped_between_two_sessions() {
     let mut bench = Bench::new();
     let readers: Vec<String> = (0..3).map(|_| bench.subscriber("/a")).collect();
     let mut links: VecDeque<Link> = readers.iter().map(|id| bench.hold(id).1).collect();
-    assert_eq!(bench.broker.publish_json("/a", "1"), Ok(()));
+    assert_eq!(bench.publish("/a", "1"), Ok(None));
     while let Some(expected) = links.pop_front() {
         assert!(bench.broker.has_ready());
         let said = bench.pull().unwrap();
@@ -270,7 +274,7 @@ fn an_overflow_ends_a_held_connect_which_is_told_to_shake_hands() {
     let reader = bench.subscriber("/a");
     let (ticket, link) = bench.hold(&reader);
     for _ in 0..2 {
-        bench.broker.publish_json("/a", "1").unwrap();
+        bench.publish("/a", "1").unwrap();
     }
     let ending = bench.broker.take_endings().unwrap();
     assert_eq!((ending.link, ending.ticket), (link, ticket));
@@ -288,11 +292,11 @@ fn an_overflow_ends_a_held_connect_which_is_told_to_shake_hands() {
 fn an_overflow_disturbs_no_other_subscriber_of_the_same_publish() {
     let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Box::new(AllowAll));
     let readers: Vec<String> = (0..4).map(|_| bench.subscriber("/a")).collect();
-    bench.broker.publish_json("/a", "1").unwrap();
+    bench.publish("/a", "1").unwrap();
     for reader in [&readers[0], &readers[2]] {
         assert_eq!(bench.say(&connect(reader)).events.len(), 1);
     }
-    bench.broker.publish_json("/a", "2").unwrap();
+    bench.publish("/a", "2").unwrap();
     assert_eq!((bench.broker.sessions(), bench.broker.counters().overflows), (2, 2));
     for reader in [&readers[0], &readers[2]] {
         assert_eq!(bench.say(&connect(reader)).events[0]["data"], 2);
@@ -375,7 +379,7 @@ fn subscriptions_end_with_their_session_and_spare_the_others() {
     }
     bench.tell(&json!({"channel": "/meta/unsubscribe", "clientId": ids[1], "subscription": ["/*", "/b"]}));
     for channel in ["/a", "/b", "/c"] {
-        bench.broker.publish_json(channel, "1").unwrap();
+        bench.publish(channel, "1").unwrap();
     }
     assert_eq!(bench.say(&connect(&ids[1])).events.len(), 2);
     assert_eq!(bench.say(&connect(&ids[3])).events.len(), 3);
@@ -533,4 +537,67 @@ fn limit_names_of_one_subscribe() {
             assert_eq!(bench.tell(&message)["error"], error);
         }
     }
+}
+
+/// A store on another machine: what it is given is numbered later.
+struct Elsewhere;
+
+impl history::Store for Elsewhere {
+    fn start(&self) -> u64 {
+        7_000
+    }
+
+    fn append(&mut self, _channel: bayeux::Channel<'_>, json: &[u8]) -> history::Appended {
+        assert!(json.starts_with(b"{\"channel\":\"/kept/"));
+        history::Appended::Later
+    }
+}
+
+#[test]
+fn what_a_store_numbers_later_is_delivered_then_and_in_its_order() {
+    let mut bench = Bench::new();
+    let channels =
+        vec![Rule { pattern: "/kept/**".to_owned(), history: Some(Some(rules::Keep::default())), ..Rule::default() }];
+    bench.broker.reconfigure(Config { channels, ..Config::default() }, Limits::default());
+    bench.broker.set_store(Box::new(Elsewhere));
+    let client = bench.session();
+    bench.tell(&json!({"channel": "/meta/subscribe", "clientId": client, "subscription": "/**"}));
+    assert_eq!(bench.publish("/kept/a", "1"), Ok(None));
+    assert_eq!(bench.publish("/kept/b", "2"), Ok(None));
+    assert_eq!(bench.publish("/other", "3"), Ok(None));
+    let connect = json!({"channel": "/meta/connect", "clientId": client, "advice": {"timeout": 0}});
+    let data = |said: &Said| said.events.iter().map(|event| event["data"].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(data(&bench.say(&connect)), [3], "others do not wait for it");
+    bench.broker.stored(7_010, bench.now);
+    bench.broker.stored(7_020, bench.now);
+    bench.broker.stored(7_030, bench.now);
+    let said = bench.say(&connect);
+    assert_eq!(data(&said), [1, 2]);
+    assert_eq!(
+        (&said.events[1]["channel"], &said.events[1]["ext"]["replay"]["id"]),
+        (&json!("/kept/b"), &json!(7_020))
+    );
+    assert_eq!((bench.broker.history().newest(), bench.broker.history().events()), (7_020, 2));
+}
+
+#[test]
+fn nothing_is_wanted_of_services() {
+    let mut bench = Bench::new();
+    let keep = rules::Keep::default();
+    let rule = Rule { pattern: "/**".to_owned(), history: Some(Some(keep)), ..Rule::default() };
+    bench.broker.reconfigure(Config { channels: vec![rule], ..Config::default() }, Limits::default());
+    (0..300).for_each(|_| assert!(bench.publish("/a", "1").is_ok()));
+    let id = bench.session();
+    let replay = |name: &str| {
+        let mut message = subscribe(&id, name);
+        message["ext"] = json!({"replay": {name: -2}});
+        message
+    };
+    bench.tell(&replay("/**"));
+    for number in 0..500 {
+        assert_eq!(bench.tell(&replay(&format!("/service/{number}")))["successful"], true);
+    }
+    let wanted: usize =
+        bench.broker.sessions.iter().filter_map(|(_, s)| s.extras.as_ref()).map(|e| e.wanted.len()).sum();
+    assert_eq!(wanted, 1, "a list that no limit bounds");
 }

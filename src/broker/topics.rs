@@ -117,6 +117,15 @@ impl Topics {
         }
     }
 
+    /// Whether a topic's pattern matches the channel.
+    pub fn covers(&self, topic: TopicKey, channel: Channel<'_>) -> bool {
+        self.topics.get(topic).is_some_and(|topic| match topic.depth {
+            Depth::Exact => *topic.stem == *channel.as_str(),
+            Depth::Children => *topic.stem == *channel.parent(),
+            Depth::Descendants => channel.ancestors().any(|ancestor| *ancestor == *topic.stem),
+        })
+    }
+
     /// The subscribers of every pattern that matches the channel; a session comes once for each of its patterns.
     pub fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = &Subscriber> {
         let exact = self.exact.get(channel.as_str());

@@ -6,13 +6,18 @@ use super::{Config, KEYS, Source};
 const ALIGNED: usize = 110;
 
 impl Config {
-    /// One line for each key: its value, and where that comes from.
+    /// One line for each key: its value, and where that comes from. What takes more lines has its comment on the first.
     pub fn text(&self) -> String {
         let lines: Vec<String> = (0..KEYS.len()).map(|key| self.assignment(key)).collect();
-        let widths = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= ALIGNED);
+        let heads = || lines.iter().map(|line| head(line).0);
+        let widths = heads().map(|line| line.chars().count()).filter(|width| *width <= ALIGNED);
         let width = widths.max().unwrap_or_default();
         let comments = (0..KEYS.len()).map(|key| self.comment(key));
-        lines.iter().zip(comments).map(|(line, comment)| format!("{line:<width$} # {comment}\n")).collect()
+        let commented = lines.iter().zip(comments).map(|(line, comment)| {
+            let (head, rest) = head(line);
+            format!("{head:<width$} # {comment}{rest}\n")
+        });
+        commented.collect()
     }
 
     fn assignment(&self, key: usize) -> String {
@@ -31,4 +36,9 @@ impl Config {
             Source::Flag => "flag".to_owned(),
         }
     }
+}
+
+/// The first line, and the others with the line end before them.
+fn head(text: &str) -> (&str, &str) {
+    text.split_at(text.find('\n').unwrap_or(text.len()))
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::value::{Said, echo};
+use super::value::{Fault, Said, echo};
 use super::{Config, KEYS, Origin, Source, keys, meant};
 
 /// Bytes of a file; far more than all keys together need.
@@ -31,9 +31,7 @@ impl Contents<'_> {
     fn fault(&self, error: &toml::de::Error) -> String {
         let at = error.span().map_or(0, |span| span.start);
         let source = self.text.lines().nth(line(self.text, at) - 1).unwrap_or_default().trim();
-        // What else the parser would take there is more of TOML than helps.
-        let message = error.message().split(", expected literal string").next().unwrap_or_default();
-        format!("{}: {}: {}", self.place(at), echo(source), echo(message))
+        format!("{}: {}: {}", self.place(at), echo(source), message(error))
     }
 
     /// Sets what one line says.
@@ -47,12 +45,16 @@ impl Contents<'_> {
         let Some(known) = keys::find(name) else {
             return Err(format!("{}: {}", self.place(at), unknown(name, value)));
         };
-        // A table's span is that of its header or of its first key: no value to repeat.
-        let is_table = value.get_ref().is_table();
-        let said = if is_table { "a table" } else { self.text.get(value.span()).unwrap_or_default() };
-        let statement = format!("{}: {} = {}", self.place(at), KEYS[known].name, echo(said));
+        let statement = format!("{}: {} = {}", self.place(at), KEYS[known].name, echo(source(self.text, value)));
         let origin = Origin { source: Source::File(line(self.text, at)), statement };
-        config.set(known, &meaning(value.get_ref()), origin)
+        config.set(known, &meaning(self.text, value), &origin).map_err(|fault| self.told(&fault, &origin.statement))
+    }
+
+    /// Why a value is refused.
+    fn told(&self, fault: &Fault, statement: &str) -> String {
+        let at = fault.at.map_or_else(|| statement.to_owned(), |at| self.place(at));
+        let other = fault.other.map(|other| format!(" (line {})", line(self.text, other)));
+        format!("{at}: {}{}", fault.text, other.unwrap_or_default())
     }
 }
 
@@ -73,6 +75,25 @@ pub(super) fn read(path: &Path, named_by: &str, config: &mut Config) -> Result<(
         from = key.span().end;
     }
     Ok(())
+}
+
+/// Reads a value that stands alone.
+///
+/// # Errors
+/// What is accepted, if it is no TOML; or what `read` has against it.
+pub(super) fn inline<T>(text: &str, accepted: &str, read: fn(&Said<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    // As the only line of a file, which needs no parser of its own.
+    let text = format!("value = {text}");
+    let table = DeTable::parse(&text).map_err(|error| format!("{accepted}: {}", message(&error)))?;
+    match table.get_ref().values().next() {
+        Some(value) if table.get_ref().len() == 1 => read(&meaning(&text, value)),
+        _ => Err(Fault::from(accepted.to_owned())),
+    }
+}
+
+/// What the parser says of a fault. What else it would take there is more of TOML than helps.
+fn message(error: &toml::de::Error) -> String {
+    echo(error.message().split(", expected literal string").next().unwrap_or_default())
 }
 
 fn contents(path: &Path) -> Result<String, String> {
@@ -97,28 +118,76 @@ fn line(text: &str, at: usize) -> usize {
     line.min(text.lines().count()).max(1)
 }
 
+/// A value as it stands in the file. The span of a table is that of its header or of its first key: nothing to repeat.
+fn source<'a>(text: &'a str, value: &Spanned<DeValue<'_>>) -> &'a str {
+    if value.get_ref().is_table() { "a table" } else { text.get(value.span()).unwrap_or_default() }
+}
+
 /// What a value says, whatever it is for.
-fn meaning<'a>(value: &'a DeValue<'_>) -> Said<'a> {
-    match value {
+fn meaning<'a>(text: &'a str, value: &'a Spanned<DeValue<'_>>) -> Said<'a> {
+    match value.get_ref() {
         DeValue::String(text) => Said::Text(text),
         DeValue::Boolean(truth) => Said::Truth(*truth),
         DeValue::Integer(number) => Said::Whole(u64::from_str_radix(number.as_str(), number.radix()).ok()),
         DeValue::Array(items) => {
-            let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-            texts.map_or(Said::Other, Said::List)
+            if let Some(texts) = items.iter().map(|item| item.get_ref().as_str()).collect() {
+                return Said::List(texts);
+            }
+            let tables: Option<Vec<Table<'_>>> = items.iter().map(|item| table(text, item)).collect();
+            tables.map_or(Said::Other, Said::Tables)
         }
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Said::Other,
+        DeValue::Table(_) => table(text, value).map_or(Said::Other, Said::Table),
+        DeValue::Float(_) | DeValue::Datetime(_) => Said::Other,
     }
 }
 
-/// What to say of a name that is no key. There are no tables yet; when there are, they are read where this is called.
+fn table<'a>(text: &'a str, value: &'a Spanned<DeValue<'_>>) -> Option<Table<'a>> {
+    Some(Table { at: value.span().start, table: value.get_ref().as_table()?, text })
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub(super) struct Table<'a> {
+    /// The byte of the file at which it begins.
+    pub(super) at: usize,
+    table: &'a DeTable<'a>,
+    text: &'a str,
+}
+
+/// A key of a table, and its value.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    /// The byte of the file at which its key begins.
+    pub(super) at: usize,
+    pub(super) key: &'a str,
+    /// Its value, as it stands in the file.
+    pub(super) text: &'a str,
+    pub(super) said: Said<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// What it says, in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let text = self.text;
+        self.table.iter().map(move |(key, value)| Entry {
+            at: key.span().start,
+            key: key.get_ref(),
+            text: source(text, value),
+            said: meaning(text, value),
+        })
+    }
+}
+
+/// What to say of a name that is no key.
 fn unknown(name: &str, value: &Spanned<DeValue<'_>>) -> String {
     let is_table = value.get_ref().is_table()
         || value.get_ref().as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()));
-    if is_table {
-        return format!("unknown table {}: all keys stand outside of tables, see encke --help", echo(name));
-    }
+    let kind = if is_table { "table" } else { "key" };
     match meant(name) {
+        Some("channel") => format!("unknown {kind} {}: did you mean [[channel]]?", echo(name)),
+        _ if is_table => {
+            format!("unknown table {}: all keys but [[channel]] stand outside of tables, see encke --help", echo(name))
+        }
         Some(near) => format!("unknown key {}: did you mean {near}?", echo(name)),
         None => format!("unknown key {}: see encke --help", echo(name)),
     }

@@ -6,8 +6,9 @@
 use core::fmt;
 
 use super::Options;
+use super::channel::Channels;
 use super::value::{At, Count, Field, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time};
-use super::value::{Secret, Shown, Transport, Truth};
+use super::value::{Secret, Shown, Spill, Transport, Truth};
 
 /// One thing that can be set.
 pub struct Key {
@@ -87,12 +88,17 @@ pub static KEYS: &[Key] = &[
         at!(Time, settings.broker.interval_ms)),
     Key::new("max-interval", "how long a session outlives its last connect, beyond interval",
         at!(Time, settings.broker.max_interval_ms)),
+    Key::new("max-activity", "how long a session lives without events or messages; 0 for ever",
+        at!(Time, settings.broker.max_activity_ms)),
     Key::new("max-sessions-per-browser", "sessions of one browser that may hold a connect at once",
         at!(Limit, settings.broker.max_sessions_per_browser)),
     Key::new("multi-session-interval", "the interval advised to sessions of a browser beyond that",
         at!(Time, settings.broker.multi_session_interval_ms)),
     Key::new("require-browser-cookie", "refuse requests without the BAYEUX_BROWSER cookie",
         at!(Truth, settings.broker.require_browser_cookie)),
+    Key::new("timestamp", "put a timestamp into events and replies", at!(Truth, settings.broker.timestamps)),
+    Key::new("message-delivery-during-handshake", "tell with a handshake how many events follow",
+        at!(Truth, settings.broker.delivery_during_handshake)),
 
     Key::new("ping-interval", "silence of a WebSocket before it is pinged; 0 for never",
         at!(Time, settings.limits.ping_ms)),
@@ -102,6 +108,14 @@ pub static KEYS: &[Key] = &[
         at!(Patience, settings.limits.heartbeat_ms)),
     Key::new("probe-timeout", "for a client to confirm that a stream gets through; 0 to trust",
         at!(Time, settings.limits.confirm_ms)),
+
+    Key::new("channel", "what holds for channels: {pattern = \"/chat/**\", history = true}, …", &Channels),
+    Key::new("max-lazy-timeout", "how long an event of a lazy channel waits at most",
+        at!(Time, settings.broker.max_lazy_ms)),
+    Key::new("max-history-size", "bytes of events kept for all channels together",
+        at!(Size, settings.limits.history_bytes)),
+    Key::new("max-history-channels", "channels of which events are kept",
+        at!(Count, settings.limits.history_channels)),
 
     Key::new("allowed-origins", "sites whose pages may use it, such as https://app.example; or *",
         at!(List<Origin>, settings.allowed_origins)),
@@ -116,10 +130,12 @@ pub static KEYS: &[Key] = &[
     Key::new("max-message-size", "the largest request body", at!(Size, settings.limits.body_bytes)),
     Key::new("max-batch", "messages in one request", at!(Count, settings.limits.batch_messages)),
     Key::new("max-subscriptions", "subscriptions of one session", at!(Count, settings.limits.subscriptions)),
-    Key::new("max-queue", "events waiting for one session before it is ended",
+    Key::new("max-queue", "events waiting for one session before overflow",
         at!(Count, settings.limits.outbox_events)),
-    Key::new("max-queue-size", "bytes of events waiting for one session before it is ended",
+    Key::new("max-queue-size", "bytes of events waiting for one session before overflow",
         at!(Size, settings.limits.outbox_bytes)),
+    Key::new("overflow", "what a session loses then: itself, or its oldest events",
+        at!(Spill, settings.broker.overflow)),
     Key::new("max-queued-bytes", "bytes of events waiting for anyone before publishes are refused",
         at!(Size, settings.limits.queued_bytes)),
     Key::new("max-sessions", "sessions before handshakes are refused", at!(Count, settings.limits.sessions)),
@@ -136,6 +152,7 @@ pub static KEYS: &[Key] = &[
 const HEADINGS: &[(&str, &str)] = &[
     ("listen", "Where it listens:"),
     ("transports", "Sessions:"),
+    ("channel", "Channels:"),
     ("allowed-origins", "Who is let in:"),
     ("shutdown-timeout", "Bounds:"),
 ];
@@ -161,6 +178,11 @@ pub fn help() -> String {
 /// The key that an unknown name is most likely meant to be. Names in camel case, in snake case or in capitals are
 /// understood.
 pub fn meant(name: &str) -> Option<&'static str> {
+    nearest(name, &mut KEYS.iter().map(|key| key.name))
+}
+
+/// The one of some names that an unknown one is most likely meant to be.
+pub(super) fn nearest(name: &str, names: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
     let mut kebab = String::new();
     let shouted = !name.contains(|c: char| c.is_ascii_lowercase());
     for c in name.chars() {
@@ -171,7 +193,7 @@ pub fn meant(name: &str) -> Option<&'static str> {
         }
     }
     let edits = (kebab.len() / 3).clamp(1, 3);
-    let near = KEYS.iter().map(|key| (distance(&kebab, key.name), key.name)).min();
+    let near = names.map(|name| (distance(&kebab, name), name)).min();
     near.filter(|(far, _)| *far <= edits).map(|(_, name)| name)
 }
 

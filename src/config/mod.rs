@@ -2,9 +2,10 @@
 //!
 //! Owns where values come from and which one counts: command line before environment before file before default. What
 //! can be set is one table, [`KEYS`]; what a value may be is decided by the kinds of values. A file is read in one
-//! place, and there tables such as `[auth]` will be read as well. Every error is one line that says where, what, and
-//! what is accepted instead.
+//! place; of its tables, `[[channel]]` is a key like the others, whose value is all rules. Every error is one line that
+//! says where, what, and what is accepted instead.
 
+mod channel;
 mod check;
 mod file;
 mod keys;
@@ -21,7 +22,7 @@ pub use keys::{KEYS, Key, help, meant};
 pub use reload::Changes;
 pub use value::Shown;
 
-use value::{Said, echo};
+use value::{Fault, Said, echo};
 
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "ENCKE_CONFIG";
@@ -147,11 +148,11 @@ impl Inputs {
         }
         for (key, value) in &self.environment {
             let statement = format!("{}={}", KEYS[*key].variable(), echo(value));
-            config.set(*key, &Said::Word(value), Origin { source: Source::Environment, statement })?;
+            config.obey(*key, value, Origin { source: Source::Environment, statement })?;
         }
         for (key, value) in &self.flags {
             let statement = format!("--{} {}", KEYS[*key].name, echo(value));
-            config.set(*key, &Said::Word(value), Origin { source: Source::Flag, statement })?;
+            config.obey(*key, value, Origin { source: Source::Flag, statement })?;
         }
         config.complete()?;
         Ok(config)
@@ -202,11 +203,15 @@ impl Config {
         Self { options, origins: KEYS.iter().map(origin).collect(), file }
     }
 
+    /// Sets one key to what a word says.
+    fn obey(&mut self, key: usize, word: &str, origin: Origin) -> Result<(), String> {
+        self.set(key, &Said::Word(word), &origin).map_err(|fault| format!("{}: {}", origin.statement, fault.text))
+    }
+
     /// Sets one key.
-    fn set(&mut self, key: usize, said: &Said<'_>, origin: Origin) -> Result<(), String> {
-        let read = KEYS[key].field.read(&mut self.options, said);
-        read.map_err(|accepted| format!("{}: {accepted}", origin.statement))?;
-        self.origins[key] = origin;
+    fn set(&mut self, key: usize, said: &Said<'_>, origin: &Origin) -> Result<(), Fault> {
+        KEYS[key].field.read(&mut self.options, said)?;
+        self.origins[key].clone_from(origin);
         Ok(())
     }
 

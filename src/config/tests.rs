@@ -1,6 +1,8 @@
 //! Where values come from, without a process.
 
 use super::*;
+use crate::broker::Overflow;
+use crate::broker::rules::{Keep, ReplayShape, Rule};
 
 fn inputs(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Inputs, String> {
     let mut inputs = Inputs::default();
@@ -135,6 +137,12 @@ fn every_key_sets_the_field_that_it_is_named_for() {
             ("probe-timeout", "23ms"),
             ("http-api", "true"),
             ("http-token", "0123456789abcdef"),
+            ("max-activity", "24ms"),
+            ("max-lazy-timeout", "25ms"),
+            ("max-history-size", "26B"),
+            ("max-history-channels", "27"),
+            ("overflow", "drop-oldest"),
+            ("channel", "{ pattern = \"/a\", lazy = true }"),
         ],
     );
     let Options { backlog, settings, .. } = config.unwrap().options;
@@ -148,5 +156,42 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!((l.outbox_bytes, l.queued_bytes, l.sessions, l.head_bytes), (12, 13, 14, 15));
     assert_eq!((l.head_ms, l.body_ms, l.idle_ms, l.write_ms), (16, 17, 18, 19));
     assert_eq!((l.ping_ms, l.stream_ms, l.heartbeat_ms, l.confirm_ms), (20, 21, 22, 23));
+    assert_eq!((b.max_activity_ms, b.max_lazy_ms, l.history_bytes, l.history_channels), (24, 25, 26, 27));
+    assert_eq!((b.timestamps, b.delivery_during_handshake, b.overflow), (false, false, Overflow::DropOldest));
+    assert_eq!(b.channels, [Rule { pattern: "/a".to_owned(), lazy: Some(true), ..Rule::default() }]);
     assert_eq!((http_api, http_token.as_deref()), (true, Some("0123456789abcdef")));
+}
+
+#[test]
+fn each_of_two_that_say_whether_sets_its_own_field() {
+    let broker = |name| load(&[], &[(name, "true")]).unwrap().options.settings.broker;
+    let (stamped, told) = (broker("timestamp"), broker("message-delivery-during-handshake"));
+    assert_eq!((stamped.timestamps, stamped.delivery_during_handshake), (true, false));
+    assert_eq!((told.timestamps, told.delivery_during_handshake), (false, true));
+}
+
+#[test]
+fn a_rule_has_what_it_says_and_nothing_else() {
+    let rule = |text: &str| load(&[], &[("channel", text)]).unwrap().options.settings.broker.channels.remove(0);
+    let plain = Rule { pattern: "/a/**".to_owned(), ..Rule::default() };
+    let kept = |keep| Rule { history: Some(Some(keep)), ..plain.clone() };
+    for (more, expected) in [
+        ("", plain.clone()),
+        (", history = false", Rule { history: Some(None), ..plain.clone() }),
+        (", history = true", kept(Keep::default())),
+        (", history = {}", kept(Keep::default())),
+        (", history = { count = 2 }", kept(Keep { count: 2, ..Keep::default() })),
+        (", history = { bytes = \"3KiB\" }", kept(Keep { bytes: 3_072, ..Keep::default() })),
+        (", history = { age = \"48h\" }", kept(Keep { age_ms: 172_800_000, ..Keep::default() })),
+        (", replay-shape = \"plain\"", Rule { shape: Some(ReplayShape::Plain), ..plain.clone() }),
+        (", replay-shape = \"salesforce\"", Rule { shape: Some(ReplayShape::Salesforce), ..plain.clone() }),
+        (", lazy = false", Rule { lazy: Some(false), ..plain.clone() }),
+        (", lazy = true", Rule { lazy: Some(true), ..plain.clone() }),
+    ] {
+        let read = rule(&format!("{{ pattern = \"/a/**\"{more} }}"));
+        assert_eq!(read, expected, "{more}");
+        let config = load(&[], &[("channel", &format!("{{ pattern = \"/a/**\"{more} }}"))]).unwrap();
+        let shown = config.plain(keys::find("channel").unwrap());
+        assert_eq!(rule(&shown), expected, "{shown}");
+    }
 }

@@ -1,10 +1,11 @@
 //! The kinds of values: how each is read, and how it is shown.
 //!
 //! Owns what is accepted. A value reads the same whether it comes from the command line, from the environment or from a
-//! string in a file; what is shown is always in a form that is accepted.
+//! string in a file; what is shown is always in a form that is accepted. Rules for channels have a file of their own.
 
 use core::marker::PhantomData;
 
+use crate::broker::Overflow;
 use crate::framing;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::OriginRule;
@@ -12,6 +13,7 @@ use crate::server::Listen;
 use crate::server::builder::check_mount;
 
 use super::Options;
+use super::file::Table;
 
 /// Characters of a value that an error repeats; the rest is cut.
 const ECHO_CHARS: usize = 120;
@@ -28,7 +30,7 @@ const SIZE_UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB",
 const MODE_BITS: u32 = 0o777;
 
 /// A value as an operator has said it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Said<'a> {
     /// A word of the command line or of the environment: whatever it is meant to be.
     Word(&'a str),
@@ -40,8 +42,29 @@ pub(super) enum Said<'a> {
     Truth(bool),
     /// An array of strings in a file.
     List(Vec<&'a str>),
+    /// A table in a file.
+    Table(Table<'a>),
+    /// An array of tables in a file.
+    Tables(Vec<Table<'a>>),
     /// Anything else in a file.
     Other,
+}
+
+/// Why a value is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// What is accepted; or, of a table, what is wrong within it.
+    pub(super) text: String,
+    /// Where that stands within a table, as a byte of the file.
+    pub(super) at: Option<usize>,
+    /// Where else to look, as a byte of the file.
+    pub(super) other: Option<usize>,
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self { text, at: None, other: None }
+    }
 }
 
 /// A value to be shown.
@@ -57,18 +80,23 @@ pub enum Shown {
     Bare(String),
     /// Strings.
     List(Vec<String>),
+    /// Inline tables.
+    Tables(Vec<String>),
 }
 
 impl Shown {
-    /// As it stands in a file; `None` if there is no value.
+    /// As it stands in a file; `None` if there is no value. Tables take a line each if there are several.
     pub fn toml(&self) -> Option<String> {
         match self {
             Self::Unset | Self::Hidden(_) => None,
             Self::Text(text) => Some(quoted(text)),
             Self::Bare(text) => Some(text.clone()),
             Self::List(items) => {
-                Some(format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ")))
+                let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+                Some(format!("[{}]", joined(&items, ", ")))
             }
+            Self::Tables(tables) if tables.len() > 1 => Some(format!("[\n    {},\n]", joined(tables, ",\n    "))),
+            Self::Tables(tables) => Some(format!("[{}]", joined(tables, ", "))),
         }
     }
 
@@ -78,14 +106,25 @@ impl Shown {
             Self::Unset => "unset".to_owned(),
             Self::Hidden(_) => "a secret".to_owned(),
             Self::Text(text) | Self::Bare(text) => text.clone(),
-            Self::List(items) if items.is_empty() => "none".to_owned(),
-            Self::List(items) => items.join(","),
+            Self::List(items) | Self::Tables(items) if items.is_empty() => "none".to_owned(),
+            Self::List(items) => joined(items, ","),
+            Self::Tables(tables) => format!("[{}]", joined(tables, ", ")),
         }
     }
 }
 
+/// Texts with something between them. One loop for all: that of `join` is made large to be fast.
+fn joined(texts: &[String], between: &str) -> String {
+    let mut all = String::new();
+    for (at, text) in texts.iter().enumerate() {
+        all.push_str(if at == 0 { "" } else { between });
+        all.push_str(text);
+    }
+    all
+}
+
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
@@ -140,7 +179,7 @@ pub(super) trait Field: Sync {
     ///
     /// # Errors
     /// What is accepted.
-    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), String>;
+    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), Fault>;
     /// Shows its value.
     fn show(&self, options: &Options) -> Shown;
     /// Takes its value from elsewhere.
@@ -158,7 +197,7 @@ impl<K: Kind> Field for At<K> {
         K::NAME
     }
 
-    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), String> {
+    fn read(&self, options: &mut Options, said: &Said<'_>) -> Result<(), Fault> {
         *(self.get_mut)(options) = K::read(said)?;
         Ok(())
     }
@@ -176,7 +215,7 @@ impl<K: Kind> Field for At<K> {
 fn text<'a>(said: &Said<'a>, accepted: &str) -> Result<&'a str, String> {
     match said {
         Said::Word(text) | Said::Text(text) => Ok(text),
-        Said::Whole(_) | Said::Truth(_) | Said::List(_) | Said::Other => Err(format!("{accepted}, in quotes")),
+        _ => Err(format!("{accepted}, in quotes")),
     }
 }
 
@@ -200,7 +239,7 @@ fn unscaled(number: u64, units: &[(&str, u64)]) -> String {
 
 /// Milliseconds, or what is accepted.
 fn milliseconds(said: &Said<'_>, accepted: &str) -> Result<u32, String> {
-    let text = if *said == Said::Whole(Some(0)) { "0" } else { text(said, accepted)? };
+    let text = if matches!(said, Said::Whole(Some(0))) { "0" } else { text(said, accepted)? };
     let ms = if text == "0" { Some(0) } else { scaled(text, TIME_UNITS) };
     let ms = ms.ok_or_else(|| accepted.to_owned())?;
     u32::try_from(ms).map_err(|_| format!("{accepted}, and at most {MOST_HOURS}h"))
@@ -214,7 +253,7 @@ impl Kind for Time {
     const NAME: &'static str = "TIME";
 
     fn read(said: &Said<'_>) -> Result<u32, String> {
-        milliseconds(said, "must be a time such as 500ms, 30s, 5m or 0")
+        milliseconds(said, "must be a time such as 500ms, 30s, 5m, 24h or 0")
     }
 
     fn show(value: &u32) -> Shown {
@@ -230,7 +269,7 @@ impl Kind for Patience {
     const NAME: &'static str = "TIME";
 
     fn read(said: &Said<'_>) -> Result<u64, String> {
-        let accepted = "must be a time such as 500ms, 30s or 5m, and not 0";
+        let accepted = "must be a time such as 500ms, 30s, 5m or 24h, and not 0";
         let ms = milliseconds(said, accepted)?;
         if ms > 0 { Ok(u64::from(ms)) } else { Err(accepted.to_owned()) }
     }
@@ -263,7 +302,7 @@ fn whole(said: &Said<'_>, accepted: &str) -> Result<u32, String> {
     let number = match said {
         Said::Word(text) | Said::Text(text) => digits(text),
         Said::Whole(number) => *number,
-        Said::Truth(_) | Said::List(_) | Said::Other => None,
+        _ => None,
     };
     number.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(|| accepted.to_owned())
 }
@@ -316,6 +355,34 @@ impl Kind for Limit {
 
     fn show(value: &Option<u32>) -> Shown {
         value.map_or_else(|| Shown::Text("unlimited".to_owned()), |n| Shown::Bare(n.to_string()))
+    }
+}
+
+/// One of some words, or what is accepted.
+pub(super) fn choice<T: Copy>(said: &Said<'_>, words: &[(&str, T)], accepted: &str) -> Result<T, String> {
+    let text = text(said, accepted)?;
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| accepted.to_owned())
+}
+
+/// What becomes of a session for which too much waits.
+pub(super) struct Spill;
+
+const OVERFLOWS: &[(&str, Overflow)] = &[("disconnect", Overflow::Disconnect), ("drop-oldest", Overflow::DropOldest)];
+
+impl Kind for Spill {
+    type Value = Overflow;
+    const NAME: &'static str = "disconnect|drop-oldest";
+
+    fn read(said: &Said<'_>) -> Result<Overflow, String> {
+        choice(said, OVERFLOWS, "must be disconnect or drop-oldest")
+    }
+
+    fn show(value: &Overflow) -> Shown {
+        let text = match value {
+            Overflow::Disconnect => "disconnect",
+            Overflow::DropOldest => "drop-oldest",
+        };
+        Shown::Text(text.to_owned())
     }
 }
 
@@ -431,9 +498,7 @@ fn items<'a>(said: &Said<'a>, example: &str) -> Result<Vec<&'a str>, String> {
             Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect())
         }
         Said::List(items) => Ok(items.clone()),
-        Said::Whole(_) | Said::Truth(_) | Said::Other => {
-            Err(format!("must be a list of strings, such as [\"{example}\"]"))
-        }
+        _ => Err(format!("must be a list of strings, such as [\"{example}\"]")),
     }
 }
 

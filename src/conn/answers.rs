@@ -3,7 +3,7 @@
 //! Owns when an exchange is over and what its response says. How a batch looks within is `framing`'s.
 
 use crate::bayeux::encode;
-use crate::framing::{Batch, Wire};
+use crate::framing::{Batch, Opening, Wire};
 use crate::http::origin::Grant;
 use crate::http::response::{self, Caching, Content, Cors, Length, Persistence, ResponseHead, SetCookie, Status};
 use crate::pages::Page;
@@ -22,7 +22,10 @@ impl Conn {
             return self.write_answer(answer, &to, persistence, env);
         }
         match answer.replies.sole_ticket() {
-            Some(ticket) if to.wire.is_stream() => self.open_stream(ticket, answer.probe, (to, persistence), env),
+            Some(ticket) if to.wire.is_stream() => {
+                let opening = Opening { probe: answer.probe, cursor: None };
+                self.open_stream(ticket, opening, (to, persistence), env);
+            }
             Some(ticket) if answer.events.is_empty() => self.park(ticket, to, persistence),
             _ => {
                 self.wait(persistence);
@@ -84,22 +87,27 @@ impl Conn {
         }
     }
 
-    /// The request will not get its answer: HTTP 500 without a body, or the end of a stream. A WebSocket is not a request.
+    /// The request will not get its answer: HTTP 500 without a body, or the end of a stream. A WebSocket serves that
+    /// session no longer.
     pub fn abandon(&mut self, ticket: Ticket, env: Env<'_>) {
         match core::mem::replace(&mut self.exchange, Exchange::None) {
             Exchange::Sole { ticket: own, to, persistence } if own == ticket => {
                 self.write_bare(Status::InternalServerError, to.grant, persistence, env);
             }
             Exchange::Stream(stream) if stream.ticket == ticket => self.end_stream(*stream, env),
+            socket @ Exchange::Socket(_) => {
+                self.exchange = socket;
+                self.leave(ticket, false, env);
+            }
             other => self.exchange = other,
         }
     }
 
     fn write_answer(&mut self, answer: &Answer, to: &ReplyTo, persistence: Persistence, env: Env<'_>) {
         let persistence = env.settle(persistence);
-        let batch = Batch { events: &answer.events, replies: &answer.replies };
+        let batch = Batch { gap: answer.gap.as_ref(), events: &answer.events, replies: &answer.replies };
         let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
-        let opening = if to.wire.is_stream() { to.wire.opening(None) } else { Vec::new() };
+        let opening = if to.wire.is_stream() { to.wire.opening(Opening::default()) } else { Vec::new() };
         let bytes = opening.len() + batch.len(&to.wire);
         let head = ResponseHead { set_cookie: cookie, ..batch_head(to, Length::Known(bytes), persistence, env) };
         self.begin_output(env);
@@ -161,9 +169,19 @@ impl Conn {
     }
 
     /// Answers that an event has been published to this channel.
-    pub fn answer_published(&mut self, channel: &str, grant: Grant, persistence: Persistence, env: Env<'_>) {
+    pub fn answer_published(
+        &mut self,
+        (channel, id): (&str, Option<u64>),
+        grant: Grant,
+        persistence: Persistence,
+        env: Env<'_>,
+    ) {
         let mut body = b"{\"successful\":true,\"channel\":".to_vec();
         encode::string(&mut body, channel);
+        if let Some(id) = id {
+            body.extend_from_slice(b",\"id\":");
+            encode::decimal(&mut body, id);
+        }
         body.extend_from_slice(b"}\n");
         let head = ResponseHead {
             status: Status::Ok,

@@ -72,7 +72,8 @@ impl Site {
                     ("multipart/x-mixed-replace", Wire::Multipart),
                 ];
                 let wire = wires.into_iter().find(|(name, _)| accepts(head, name)).map_or(Wire::Json, |(_, wire)| wire);
-                Ok(Route::Listen(ReplyTo { wire, ..to }, pattern))
+                let since = since(head)?;
+                Ok(Route::Listen(ReplyTo { wire, ..to }, pattern, since))
             }
             (Plain::Publish(channel), Method::Post) => {
                 self.may_publish(head, peer)?;
@@ -99,6 +100,23 @@ impl Site {
                 Status::Unauthorized,
                 "Publishing needs the token of the option http-token: Authorization: Bearer ...",
             ),
+        }
+    }
+}
+
+/// From where on the listener wants events: the `Last-Event-ID` that a browser sends when it opens a stream again (HTML,
+/// "Server-sent events"), for the URL is the same then; else `since=` of the query.
+fn since(head: &Head<'_>) -> Result<Option<i64>, Refusal> {
+    let header = head.header("last-event-id").filter(|value| !value.is_empty());
+    let query = head.query.unwrap_or_default().split('&').find_map(|field| field.strip_prefix("since="));
+    let Some(text) = header.or(query.map(str::as_bytes)) else { return Ok(None) };
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    match number {
+        Some(number @ -2..) => Ok(Some(number)),
+        _ => {
+            let name = if header.is_some() { "Last-Event-ID" } else { "since=" };
+            let text = format!("{name} must be the id of an event, -2 for all that are kept, or -1 for new ones only");
+            Err(Refusal { kind: RefusalKind::Batch, ..Refusal::new(Status::BadRequest, text) })
         }
     }
 }

@@ -72,8 +72,9 @@ pub enum Route {
     Upgrade(Accepted<'static>),
     /// The session of this client id wants a stream of its own.
     Attach(ReplyTo, String),
-    /// Somebody who does not speak Bayeux listens to this channel or pattern.
-    Listen(ReplyTo, String),
+    /// Somebody who does not speak Bayeux listens to this channel or pattern, with events after this number or, from −1 on
+    /// downwards, as in a replay.
+    Listen(ReplyTo, String, Option<i64>),
     /// Somebody who does not speak Bayeux publishes to this channel.
     Publish(ReplyTo, String),
     /// A browser asks before it sends a cross-site request.

@@ -108,7 +108,7 @@ impl Conn {
     pub fn answer_frame(&mut self, answer: &Answer, limits: &Limits, env: Env<'_>) -> bool {
         if let Exchange::Socket(socket) = &mut self.exchange {
             for ticket in answer.answered.iter().copied().chain(answer.replies.tickets()) {
-                if !socket.tickets.as_slice().contains(&ticket) {
+                if !socket.tickets.as_slice().contains(&ticket) && !answer.left.contains(&ticket) {
                     socket.tickets.push(ticket);
                 }
             }
@@ -122,12 +122,17 @@ impl Conn {
 
     /// Writes events and replies. When the server ends, a reply is the last that is said.
     pub(super) fn write_frames(&mut self, come: &Answer, env: Env<'_>) {
-        let batch = Batch { events: &come.events, replies: &come.replies };
+        let batch = Batch { gap: None, events: &come.events, replies: &come.replies };
         let deflate = self.socket().is_some_and(Socket::deflates);
         self.begin_output(env);
         batch.write(&Wire::Frames { deflate }, &mut self.output);
         for ticket in &come.answered {
             self.listeners.push(*ticket);
+        }
+        if let Exchange::Socket(socket) = &mut self.exchange {
+            for ticket in &come.left {
+                socket.tickets.remove(*ticket);
+            }
         }
         if env.ending && come.replies.ready().next().is_some() {
             self.close(CloseCode::GOING_AWAY, "the server ends", env);

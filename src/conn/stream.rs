@@ -2,7 +2,7 @@
 //!
 //! Owns its framing as HTTP, its heartbeats and its age. How a batch looks within is `framing`'s.
 
-use crate::framing::{Batch, Wire};
+use crate::framing::{Batch, Opening, Wire};
 use crate::http::response::{Length, Persistence};
 use crate::limits::Limits;
 use crate::reply::{Answer, Ticket};
@@ -43,7 +43,7 @@ impl Conn {
     pub fn open_stream(
         &mut self,
         ticket: Ticket,
-        probe: Option<u32>,
+        opening: Opening,
         (to, persistence): (ReplyTo, Persistence),
         env: Env<'_>,
     ) {
@@ -53,7 +53,7 @@ impl Conn {
         let head = batch_head(&to, length, persistence, env);
         self.begin_output(env);
         head.write(self.output.buffer());
-        let opening = to.wire.opening(probe);
+        let opening = to.wire.opening(opening);
         let until_ms = if env.ending { env.now_ms } else { env.now_ms + env.stream_ms };
         let stream = Streaming { ticket, wire: to.wire, chunks, persistence, until_ms };
         if !opening.is_empty() {
@@ -67,7 +67,7 @@ impl Conn {
 
     /// Writes a batch on the stream. Replies are the last that comes.
     pub(super) fn write_stream(&mut self, stream: Box<Streaming>, come: &Answer, env: Env<'_>) {
-        let batch = Batch { events: &come.events, replies: &come.replies };
+        let batch = Batch { gap: come.gap.as_ref(), events: &come.events, replies: &come.replies };
         let last = come.replies.ready().next().is_some();
         let bytes = batch.len(&stream.wire);
         if bytes > 0 {

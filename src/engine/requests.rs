@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::bayeux::{self, DecodeErrorKind, Kind, Message, Meta};
 use crate::broker::browser::Presented;
 use crate::broker::policy::Origin;
-use crate::broker::{PublishError, Request, StreamError};
+use crate::broker::replay::Since;
+use crate::broker::{PublishError, Request, StreamError, Wish};
 use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input};
-use crate::framing::{self, Wire};
+use crate::framing::{self, Opening, Wire};
 use crate::http::head::{Head, Method};
 use crate::http::origin::Grant;
 use crate::http::response::Status;
@@ -159,7 +160,10 @@ impl Engine {
                 Ok(())
             }
             Route::Attach(to, client_id) => self.attach(key, head, to, &client_id),
-            Route::Listen(to, pattern) => self.listen(key, head, to, &pattern),
+            Route::Listen(to, pattern, since) => {
+                let since = since.and_then(Since::from_number);
+                self.listen(key, head, to, (&pattern, since))
+            }
             Route::Publish(to, channel) => self.publish(key, head, (to, &channel), body),
             Route::Preflight(grant) => {
                 conn.answer_preflight(grant, head.persistence, env);
@@ -249,23 +253,33 @@ impl Engine {
         let ticket = self.broker.attach(&request, client_id, self.now).map_err(|error| refusal_of(error, &to))?;
         if let Some(conn) = self.conns.get_mut(key) {
             let env = env(&self.date, &self.site, self.now, self.course);
-            conn.open_stream(ticket, None, (to, head.persistence), env);
+            conn.open_stream(ticket, Opening::default(), (to, head.persistence), env);
         }
         self.settle();
         Ok(())
     }
 
     /// Opens a stream, or waits for the next events, for somebody who does not speak Bayeux.
-    fn listen(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, pattern: &str) -> Result<(), Refusal> {
+    fn listen(
+        &mut self,
+        key: ConnKey,
+        head: &Head<'_>,
+        to: ReplyTo,
+        (pattern, since): (&str, Option<Since>),
+    ) -> Result<(), Refusal> {
         let once = !to.wire.is_stream();
+        let cursor = self.broker.cursor().filter(|_| matches!(since, None | Some(Since::Now)));
         let request = self.request_from(key, head, Way::Push);
-        let ticket = self.broker.open(&request, pattern, once, self.now).map_err(|error| refusal_of(error, &to))?;
+        let ticket = self
+            .broker
+            .open(&request, Wish { pattern, once, since }, self.now)
+            .map_err(|error| refusal_of(error, &to))?;
         if let Some(conn) = self.conns.get_mut(key) {
             let env = env(&self.date, &self.site, self.now, self.course);
             if once {
                 conn.park(ticket, to, head.persistence);
             } else {
-                conn.open_stream(ticket, None, (to, head.persistence), env);
+                conn.open_stream(ticket, Opening { probe: None, cursor }, (to, head.persistence), env);
             }
         }
         Ok(())
@@ -286,7 +300,7 @@ impl Engine {
         let checked = checked.map_err(|error| bad(error.status, error.reason))?;
         let data = checked.map_err(|reason: String| bad(Status::BadRequest, &reason))?;
         let request = self.request_from(key, head, Way::Answer);
-        self.broker.publish_plain(&request, channel, data, self.now).map_err(|error| match error {
+        let id = self.broker.publish_plain(&request, channel, data, self.now).map_err(|error| match error {
             PublishError::Channel => bad(Status::BadRequest, "that is no channel that can be published to"),
             PublishError::Denied(reason) => bad(Status::Forbidden, &format!("publishing is denied: {reason}")),
             PublishError::Full => {
@@ -297,7 +311,7 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(key) {
             self.answer.clear();
             let env = env(&self.date, &self.site, self.now, self.course);
-            conn.answer_published(channel, to.grant, head.persistence, env);
+            conn.answer_published((channel, id), to.grant, head.persistence, env);
         }
         self.settle();
         Ok(())
@@ -366,6 +380,9 @@ fn refusal_of(error: StreamError, to: &ReplyTo) -> Refusal {
         StreamError::SessionLimit => (Status::ServiceUnavailable, "There are too many clients already".to_owned()),
         StreamError::Channel => {
             (Status::BadRequest, "That is no channel or pattern that can be subscribed to".to_owned())
+        }
+        StreamError::Acknowledging => {
+            (Status::Conflict, "A session that acknowledges its events gets them with its connects only".to_owned())
         }
         StreamError::Denied(reason) => (Status::Forbidden, format!("Subscribing is denied: {reason}")),
     };

@@ -1,11 +1,14 @@
 //! The wire contract, rule by rule, on virtual time and without I/O. Tests are named after the section of the contract.
 
+mod acks;
 mod bench;
 mod channels;
 mod connect;
 mod ending;
 mod events;
+mod extensions;
 mod framing;
+mod history;
 mod http;
 mod limits;
 mod meta;

@@ -48,6 +48,8 @@ pub enum Status {
     MethodNotAllowed = 405,
     /// 408: the request did not arrive in time.
     RequestTimeout = 408,
+    /// 409: not with a session of this kind.
+    Conflict = 409,
     /// 413: the body or the batch is too large.
     ContentTooLarge = 413,
     /// 414: the request line is too long.
@@ -93,6 +95,7 @@ impl Status {
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::Conflict => "Conflict",
             Self::ContentTooLarge => "Content Too Large",
             Self::UriTooLong => "URI Too Long",
             Self::UnsupportedMediaType => "Unsupported Media Type",
@@ -430,6 +433,7 @@ mod tests {
             (Status::NotFound, "404 Not Found"),
             (Status::MethodNotAllowed, "405 Method Not Allowed"),
             (Status::RequestTimeout, "408 Request Timeout"),
+            (Status::Conflict, "409 Conflict"),
             (Status::ContentTooLarge, "413 Content Too Large"),
             (Status::UriTooLong, "414 URI Too Long"),
             (Status::UnsupportedMediaType, "415 Unsupported Media Type"),

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use mio::{Poll, Token, Waker};
 
+use crate::bayeux::Channel;
 use crate::broker::policy::{AllowAll, Policy};
+use crate::broker::rules::{Keep, Rule};
 use crate::broker::{self, token::Entropy};
 use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
@@ -38,7 +40,8 @@ pub struct Settings {
     pub http_api: bool,
     /// The bearer token that they then need; without one they must be on this machine. None by default.
     pub http_token: Option<String>,
-    /// Whether the page at `/` is served that shows the server at work. Off by default.
+    /// Whether the page at `/` is served that shows the server at work, and the last events of its chat are kept. Off by
+    /// default.
     pub demo: bool,
     /// How long clients get to leave when the server is told to end. Default 10 s.
     pub shutdown_ms: u32,
@@ -62,6 +65,10 @@ impl Default for Settings {
         }
     }
 }
+
+/// Where the page of the demonstration chats, and how many events of that are kept.
+const DEMO_CHANNEL: &str = "/chat/demo";
+const DEMO_KEPT: usize = 100;
 
 /// What a server is built from.
 pub struct Builder {
@@ -178,6 +185,7 @@ impl Builder {
         let (handle, mail) = handle::mailbox(waker, limits.mailbox_commands);
         let mount = site.mount.clone();
         let scratch = vec![0; limits.read_bytes_per_turn];
+        let broker = with_demo(broker, demo);
         let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
         Ok(Server {
             engine: Engine::new(parts, clock.now()),
@@ -199,6 +207,16 @@ impl Builder {
             signals: None,
         })
     }
+}
+
+/// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.
+pub(super) fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
+    let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
+    if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
+        let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
+        broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
+    }
+    broker
 }
 
 pub(super) fn publishing(http_api: bool, token: Option<String>) -> Publishing {

@@ -67,12 +67,24 @@ impl Handle {
     /// # Errors
     /// [`HandleError`]; nothing is published then.
     pub fn publish(&self, channel: &str, data: &str) -> Result<(), HandleError> {
+        self.publish_event(channel, data, false)
+    }
+
+    /// Publishes an event that may wait for `max_lazy_ms`, for an answer that goes to a client anyway.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is published then.
+    pub fn publish_lazy(&self, channel: &str, data: &str) -> Result<(), HandleError> {
+        self.publish_event(channel, data, true)
+    }
+
+    fn publish_event(&self, channel: &str, data: &str, lazy: bool) -> Result<(), HandleError> {
         let parsed = Channel::parse(channel).map_err(|_| HandleError::Channel)?;
         if parsed.is_meta() || parsed.is_service() {
             return Err(HandleError::Channel);
         }
         checked(data)?;
-        self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned() }))
+        self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy }))
     }
 
     /// Ends a session by its client id; one that does not exist is no error.

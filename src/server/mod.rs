@@ -187,6 +187,7 @@ impl Server {
         let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
         let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
         let publishing = publishing(http_api, http_token);
+        let broker = builder::with_demo(broker, demo);
         self.engine.reconfigure(Change { origins, proxies, publishing, demo, broker, limits }).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         if self.accepting == Accepting::Full {

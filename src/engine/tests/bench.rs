@@ -316,7 +316,7 @@ impl Bench {
 
     /// An event is published from within the server.
     pub(super) fn inject(&mut self, channel: &str, data: &str) -> bool {
-        self.command(&Command::Publish { channel: channel.to_owned(), data: data.to_owned() })
+        self.command(&Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy: false })
     }
 
     /// The peer takes no more bytes of this connection.
@@ -380,7 +380,7 @@ impl Bench {
 
     /// An event of the server's own; the turn goes on.
     pub(super) fn inject_without_a_turn(&mut self, channel: &str, data: &str) -> bool {
-        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned() };
+        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy: false };
         self.engine.command(&command, self.now)
     }
 

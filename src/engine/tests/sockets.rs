@@ -626,3 +626,30 @@ fn limit_inflated_bytes_per_turn() {
         assert!(b.engine.wants_input(conn));
     }
 }
+
+#[test]
+fn must_8_a_batch_and_its_number_are_one_frame_and_the_socket_serves_only_held_connects() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    let mut hello: Value = serde_json::from_str(HANDSHAKE).unwrap();
+    hello["ext"] = json!({"ack": true});
+    let id = say(&mut b, conn, &hello)[0][0]["clientId"].as_str().unwrap().to_owned();
+    let connect = |batch: i64| json!({"channel": "/meta/connect", "clientId": id, "connectionType": "websocket", "ext": {"ack": batch}});
+    say(&mut b, conn, &json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/a"}));
+    say(&mut b, conn, &connect(-1));
+    assert_eq!(say(&mut b, conn, &connect(1)), Vec::<Value>::new());
+    b.inject_without_a_turn("/a", "1");
+    b.inject_without_a_turn("/a", "2");
+    b.flush();
+    let heard = messages(&mut b, conn);
+    assert_eq!(heard.len(), 1, "whoever gets events gets their number: {heard:?}");
+    assert_eq!(
+        (&heard[0][0]["data"], &heard[0][1]["data"], &heard[0][2]["ext"]["ack"]),
+        (&json!(1), &json!(2), &json!(2))
+    );
+    // The session is gone, and does not keep the connection.
+    b.advance(10_000);
+    assert_eq!(b.sessions(), 0);
+    b.advance(65_000);
+    assert_eq!(closing(&mut b, conn), 1000);
+}

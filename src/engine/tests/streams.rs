@@ -86,6 +86,17 @@ fn must_7_no_event_is_written_before_the_probe_is_confirmed() {
 }
 
 #[test]
+fn a_stream_that_its_client_leaves_before_it_is_confirmed_is_no_sign_of_a_proxy() {
+    let mut b = Bench::with(|setup| setup.broker.transports = vec!["streaming", "long-polling"]);
+    let client = b.subscriber("/a");
+    b.give(client.down, &Post::json(&client.connect_by("streaming")).bytes());
+    b.stream(client.down);
+    b.give(client.down, &Post::json(&client.connect()).bytes());
+    assert!(!b.raw(client.down).contains("connection-type"));
+    assert_eq!(b.engine.counters().buffered, 0);
+}
+
+#[test]
 fn must_7_an_unconfirmed_stream_ends_with_the_advice_to_poll_and_loses_nothing() {
     let mut b = bench();
     let client = b.subscriber("/a");

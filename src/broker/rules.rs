@@ -1,0 +1,177 @@
+//! What an operator says of channels: whether their events are kept, and how they look and travel.
+//!
+//! Owns the rules and which of them holds for a channel. Must not keep anything itself.
+
+use crate::bayeux::{Channel, Pattern};
+
+/// How many events of one channel are kept. All three hold at once; the oldest go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Events.
+    pub count: usize,
+    /// Bytes of encoded events.
+    pub bytes: usize,
+    /// Age, ms.
+    pub age_ms: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { count: 1_000, bytes: 4 * 1024 * 1024, age_ms: 24 * 3_600_000 }
+    }
+}
+
+/// How an event that is kept shows its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplayShape {
+    /// Beside its data, which stays as it was published: `ext:{"replay":{"id":…,"epoch":"…"}}`.
+    #[default]
+    Plain,
+    /// Within its data, as the clients of Salesforce's Streaming API want it: `data.event.replayId`, with `createdDate`.
+    Salesforce,
+}
+
+/// What holds for the channels that a pattern matches. What is `None` is left to the next best rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// A channel or a pattern such as `/chat/**`; one that is neither matches nothing.
+    pub pattern: String,
+    /// Whether events are kept, and how many. `Some(None)`: none, whatever other rules say.
+    pub history: Option<Option<Keep>>,
+    /// How those that are kept show their number.
+    pub shape: Option<ReplayShape>,
+    /// Whether events may wait for the next answer that goes anyway, for `max-lazy-timeout` at most.
+    pub lazy: Option<bool>,
+}
+
+impl Rule {
+    /// Whether it says anything of the history of a channel.
+    pub fn rules_history_of(&self, channel: Channel<'_>) -> bool {
+        self.history.is_some() && Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(channel))
+    }
+}
+
+/// What holds for one channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// How many events are kept; `None`: none.
+    pub history: Option<Keep>,
+    /// How those that are kept show their number.
+    pub shape: ReplayShape,
+    /// Whether events may wait.
+    pub lazy: bool,
+}
+
+/// All rules, the most telling first: an exact name, then `*`, then `**`, and of several `**` the longest.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// Puts rules in their order; of two with one pattern the first one counts.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let weight = |rule: &Rule| match Pattern::parse(&rule.pattern) {
+            Ok(Pattern::Exact(_)) => (0, 0),
+            Ok(Pattern::Children { .. }) => (1, 0),
+            Ok(Pattern::Descendants { parent }) => (2, usize::MAX - parent.len()),
+            Err(_) => (3, 0),
+        };
+        let mut sorted: Vec<Rule> = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let place = sorted.partition_point(|own| weight(own) <= weight(&rule));
+            sorted.insert(place, rule);
+        }
+        Self(sorted)
+    }
+
+    /// Whether any channel may be kept.
+    pub fn keep_any(&self) -> bool {
+        self.0.iter().any(|rule| matches!(rule.history, Some(Some(_))))
+    }
+
+    /// What holds for a channel: each trait by the first rule that names it.
+    pub fn of(&self, channel: Channel<'_>) -> Traits {
+        self.first(|pattern| pattern.matches(channel))
+    }
+
+    /// What holds for the name of a subscription, be it a channel or a pattern: that of the rules that cover all of it.
+    pub fn of_name(&self, name: Pattern<'_>) -> Traits {
+        match name {
+            Pattern::Exact(channel) => self.of(channel),
+            Pattern::Children { parent } => self.first(|pattern| match pattern {
+                Pattern::Exact(_) => false,
+                Pattern::Children { parent: own } => own == parent,
+                Pattern::Descendants { parent: own } => is_within(parent, own),
+            }),
+            Pattern::Descendants { parent } => {
+                self.first(|pattern| matches!(pattern, Pattern::Descendants { parent: own } if is_within(parent, own)))
+            }
+        }
+    }
+
+    fn first(&self, holds: impl Fn(Pattern<'_>) -> bool) -> Traits {
+        let (mut history, mut shape, mut lazy) = (None, None, None);
+        let applies = |rule: &&Rule| Pattern::parse(&rule.pattern).is_ok_and(&holds);
+        for rule in self.0.iter().filter(applies) {
+            history = history.or(rule.history);
+            shape = shape.or(rule.shape);
+            lazy = lazy.or(rule.lazy);
+        }
+        Traits { history: history.flatten(), shape: shape.unwrap_or_default(), lazy: lazy.unwrap_or_default() }
+    }
+}
+
+/// Whether a path is another one, or below it; `""` is the root.
+fn is_within(path: &str, other: &str) -> bool {
+    path.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pattern: &str, history: Option<Option<Keep>>, lazy: Option<bool>) -> Rule {
+        Rule { pattern: pattern.to_owned(), history, shape: None, lazy }
+    }
+
+    #[test]
+    fn each_trait_is_that_of_the_most_telling_rule_that_names_it() {
+        let few = Keep { count: 1, ..Keep::default() };
+        let rules = Rules::new(vec![
+            rule("/**", Some(Some(Keep::default())), Some(true)),
+            rule("/a/**", None, Some(false)),
+            rule("/a/b/**", Some(None), None),
+            rule("/a/*", Some(Some(few)), None),
+            rule("/a/b", None, Some(true)),
+            rule("no channel", Some(Some(few)), Some(true)),
+        ]);
+        let of = |name: &str| {
+            let traits = rules.of(Channel::parse(name).unwrap());
+            (traits.history.map(|keep| keep.count), traits.lazy)
+        };
+        assert_eq!(of("/x"), (Some(1_000), true));
+        assert_eq!(of("/a"), (Some(1_000), true));
+        assert_eq!(of("/a/x"), (Some(1), false));
+        assert_eq!(of("/a/b"), (Some(1), true));
+        assert_eq!(of("/a/b/c"), (None, false));
+        assert!(rules.keep_any());
+        assert!(!Rules::new(vec![rule("/a", Some(None), None)]).keep_any());
+    }
+
+    #[test]
+    fn the_name_of_a_subscription_has_what_holds_for_all_that_it_matches() {
+        let rules = Rules::new(vec![rule("/a/**", None, Some(true)), rule("/a/b", None, Some(false))]);
+        let lazy = |name: &str| rules.of_name(Pattern::parse(name).unwrap()).lazy;
+        for (name, expected) in [
+            ("/a/*", true),
+            ("/a/**", true),
+            ("/a/b/*", true),
+            ("/a/b/**", true),
+            ("/a/b", false),
+            ("/**", false),
+            ("/*", false),
+            ("/ab/*", false),
+        ] {
+            assert_eq!(lazy(name), expected, "{name}");
+        }
+    }
+}
