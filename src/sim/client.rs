@@ -5,6 +5,7 @@
 //! Its habits say how often it is untidy.
 
 mod answers;
+mod memory;
 mod streams;
 mod ways;
 
@@ -92,6 +93,10 @@ struct Own {
     proven: (u64, u64),
     /// A connection over which all events come, and since when.
     settled: Option<(WireId, u64)>,
+    /// The newest batch that it has; −1 before the first.
+    batch: i64,
+    /// Connects sent.
+    tries: i64,
 }
 
 /// See the [module](self).
@@ -106,6 +111,12 @@ pub(crate) struct Client {
     way: Way,
     /// Whether a proxy stands between that passes on whole responses only.
     proxied: bool,
+    /// Whether it acknowledges its events.
+    acks: bool,
+    /// Whether it remembers what it has, and goes on from there.
+    replays: bool,
+    /// The number of the newest event that it has of each subscription.
+    positions: BTreeMap<&'static str, u64>,
     publisher: bool,
     mood: Mood,
     session: Option<Own>,
@@ -140,6 +151,9 @@ impl Client {
             single: rng.chance(scenario.habits.single),
             way: *rng.pick(scenario.ways),
             proxied: rng.chance(scenario.habits.proxied),
+            acks: rng.chance(scenario.habits.acks),
+            replays: rng.chance(scenario.habits.replays),
+            positions: BTreeMap::new(),
             publisher: number < scenario.publishers,
             rng,
             habits: scenario.habits.clone(),
@@ -277,13 +291,16 @@ impl Client {
     fn call(&mut self, wire: WireId, asked: Vec<Asked>, scene: &mut Scene<'_, '_>) -> Call {
         let session = self.session.as_ref().map(|session| session.no);
         let mut call =
-            Call { serial: self.serial, at: scene.now(), session, asked, way: self.way, rank: 0, forsaken: false };
+            Call { serial: self.serial, at: scene.now(), session, asked, way: self.effect(), rank: 0, forsaken: false };
         if call.diverts() {
             self.forsake();
             call.rank = self.next_rank(wire, &call, scene);
         }
         let attached = call.asks(|what| *what == What::Attach);
-        let held = match self.way {
+        let held = match self.effect() {
+            Way::Streaming if self.acks && call.sole_connect().is_some() => {
+                u64::from(scene.scenario.broker.timeout_ms) + scene.patience()
+            }
             Way::Streaming if call.sole_connect().is_some() => scene.scenario.limits.stream_ms,
             Way::EventSource if attached => scene.scenario.limits.stream_ms,
             Way::LongPolling if call.sole_connect().is_some() => u64::from(scene.scenario.broker.timeout_ms),
@@ -334,21 +351,34 @@ impl Client {
     }
 
     fn handshake(&mut self, scene: &mut Scene<'_, '_>) {
-        let fields =
+        let mut fields =
             r#","version":"1.0","supportedConnectionTypes":["websocket","streaming","long-polling"]"#.to_owned();
+        fields += &self.wished_extensions();
         self.ask(Role::Poll, vec![(What::Handshake, fields)], scene);
     }
 
     /// The fields of a subscribe to all that is wanted and not asked for.
     fn missing(&mut self, scene: &mut Scene<'_, '_>) -> Option<(What, String)> {
-        let session = self.session.as_mut()?;
+        let Self { session, rng, .. } = self;
+        let session = session.as_mut()?;
         let missing: Vec<&'static str> =
             self.wanted.iter().filter(|pattern| !session.subscriptions.contains_key(**pattern)).copied().collect();
+        let mut entries = Vec::new();
         for pattern in &missing {
             session.subscriptions.insert(pattern, false);
-            scene.ledger.subscribing(session.no, pattern, scene.ground.now);
+            let after = self.replays.then(|| match self.positions.get(pattern) {
+                Some(position) => (Some(*position), position.to_string()),
+                None if rng.chance(500) => (Some(0), "-2".to_owned()),
+                None => (None, "-1".to_owned()),
+            });
+            let known = after.as_ref().and_then(|(known, _)| *known);
+            scene.ledger.subscribing(session.no, pattern, known, scene.ground.now);
+            entries.extend(after.map(|(_, text)| format!("{pattern:?}:{text}")));
         }
-        let fields = format!(",\"subscription\":{missing:?}");
+        let mut fields = format!(",\"subscription\":{missing:?}");
+        if self.replays {
+            fields += &format!(",\"ext\":{{\"replay\":{{{}}}}}", entries.join(","));
+        }
         (!missing.is_empty()).then_some((What::Subscribe(missing), fields))
     }
 
@@ -367,7 +397,9 @@ impl Client {
     fn next_connect(&mut self) -> (What, String) {
         let session = self.session.as_mut().expect("only a session connects");
         session.connects += 1;
-        (What::Connect(session.connects), format!(",\"connectionType\":\"{}\"", self.way.name()))
+        session.tries += 1;
+        let ext = if self.acks { format!(",\"ext\":{{\"ack\":{}}}", session.batch) } else { String::new() };
+        (What::Connect(session.connects), format!(",\"connectionType\":\"{}\"{ext}", self.way.name()))
     }
 
     fn connect(&mut self, scene: &mut Scene<'_, '_>) {

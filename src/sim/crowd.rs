@@ -12,6 +12,7 @@ use super::listener::Listener;
 use super::network::{Arrival, WireId};
 use super::rng::Rng;
 use super::scenario::Scenario;
+use super::shelf::Numbered;
 use super::world::{Ground, People};
 
 /// The publisher's number that stands for the server itself.
@@ -48,8 +49,11 @@ impl Crowd {
         }
         let clients = (0..scenario.clients).map(|number| Client::new(number, seed, scenario)).collect();
         let numbers = scenario.clients..scenario.clients + scenario.listeners;
-        let listeners = numbers.map(|number| Listener::new(number, seed)).collect();
-        let (ledger, scenario) = (Ledger::default(), scenario.clone());
+        let listeners = numbers.map(|number| Listener::new(number, seed, scenario)).collect();
+        let (rules, limits) = (scenario.broker.channels.clone(), scenario.limits.clone());
+        let mut ledger = Ledger::default();
+        (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);
+        let scenario = scenario.clone();
         Self { clients, listeners, ledger, alarms, scenario, rng, quiet: false, drained: false }
     }
 
@@ -123,7 +127,7 @@ impl Crowd {
         }
         let channel = *self.rng.pick(&["/a/b", "/x"]);
         let (_, data) = self.ledger.publish(SERVER, channel, ground.now, |mark| format!("{{\"mark\":{mark}}}"));
-        ground.commands.push(Command::Publish { channel: channel.to_owned(), data: data.to_owned() });
+        ground.commands.push(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy: false });
     }
 }
 
@@ -162,6 +166,14 @@ impl People for Crowd {
         {
             self.ledger.acked(mark, done, now);
         }
+    }
+
+    fn numbered(&mut self, event: &Numbered, now: u64) {
+        self.ledger.shelf.put(event, now);
+    }
+
+    fn restarted(&mut self, now: u64, start: u64) {
+        self.ledger.shelf.restart(now, start);
     }
 
     fn lost(&mut self, owner: usize, bytes: &[u8]) {

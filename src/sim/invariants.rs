@@ -12,6 +12,7 @@ use crate::engine::{Census, Engine};
 use crate::limits::Limits;
 
 use super::network::WireId;
+use super::shelf::Shelf;
 
 /// The number of an event, which stands in its data. Later publishes of one publisher have higher ones.
 pub(crate) type Mark = usize;
@@ -61,6 +62,18 @@ pub(crate) enum Kind {
     Moved,
     /// A ping was answered.
     Ponged,
+    /// A batch was not taken because a newer connect was under way.
+    Abandoned,
+    /// A batch with events was acknowledged.
+    Acked,
+    /// Someone was told of losses.
+    Gap,
+    /// An event was got from the history.
+    Replayed,
+    /// An event was gone before it could be read, and that was told.
+    Evicted,
+    /// Events were dropped by the server, and that was told.
+    Dropped,
 }
 
 /// The way on which an event came. Ways of a higher rank were taken later; of one rank, in an order that is not known.
@@ -111,26 +124,39 @@ struct Window {
     sure_from: Option<u64>,
     sure_until: Option<u64>,
     until: Option<u64>,
+    /// The number after which its events are wanted, if it is one of those that begin so, as soon as that is known.
+    after: Option<u64>,
+    /// Its client has been told that something is gone.
+    gap: bool,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     client: usize,
     windows: Vec<Window>,
-    received: BTreeSet<Mark>,
+    /// What came, and how often.
+    received: BTreeMap<Mark, usize>,
+    /// Losses that it was told of, by channel or pattern.
+    gaps: BTreeMap<String, i64>,
     /// The last event of each publisher on each channel, on each connection.
     on_wire: BTreeMap<(WireId, usize, String), Mark>,
     /// The same for each rank of ways.
     by_rank: BTreeMap<(usize, String), BTreeMap<u64, Mark>>,
     /// The latest time of a connect that was answered without events.
     caught_up: Option<u64>,
-    /// Its end has been confirmed.
-    ended: bool,
+    /// Its end has been confirmed, and nothing is under way after that time.
+    ended: Option<u64>,
+    /// It acknowledges what it gets: nothing may be lost on the way.
+    acks: bool,
 }
 
 /// What all clients have asked for and got.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// What the server keeps.
+    pub(crate) shelf: Shelf,
+    /// Clients that may not have heard of a gap.
+    unheard: BTreeSet<usize>,
     publications: Vec<Publication>,
     sessions: Vec<Seen>,
     /// Events on connections that died, by client.
@@ -177,27 +203,69 @@ impl Ledger {
         publication.refused = !successful;
     }
 
+    /// When the event with this data was published.
+    pub(crate) fn sent_at(&self, data: &str) -> u64 {
+        marks(data.as_bytes()).next().map_or(0, |mark| self.publications[mark].sent_at)
+    }
+
     /// The mark of a publish from inside the server, by its data.
     pub(crate) fn mark_of(&self, data: &str) -> Option<Mark> {
         self.publications.iter().rposition(|publication| publication.data == data)
     }
 
     /// A client has made a session.
-    pub(crate) fn begin(&mut self, client: usize) -> SessionNo {
-        self.sessions.push(Seen { client, ..Seen::default() });
+    pub(crate) fn begin(&mut self, client: usize, acks: bool) -> SessionNo {
+        self.sessions.push(Seen { client, acks, ..Seen::default() });
         self.sessions.len() - 1
     }
 
-    /// A session's end has been confirmed.
-    pub(crate) fn end(&mut self, session: SessionNo) {
-        self.sessions[session].ended = true;
+    /// A session's end has been confirmed; what is under way comes by then.
+    pub(crate) fn end(&mut self, session: SessionNo, by: u64) {
+        self.sessions[session].ended = Some(by);
     }
 
-    /// A subscribe is sent.
-    pub(crate) fn subscribing(&mut self, session: SessionNo, pattern: &str, now: u64) {
-        let window =
-            Window { pattern: pattern.to_owned(), asked_at: now, sure_from: None, sure_until: None, until: None };
-        self.sessions[session].windows.push(window);
+    /// A subscribe is sent; `after` is the number from which on, if one is said.
+    pub(crate) fn subscribing(&mut self, session: SessionNo, pattern: &str, after: Option<u64>, now: u64) {
+        let (pattern, asked_at) = (pattern.to_owned(), now);
+        let (sure_from, sure_until, until, gap) = (None, None, None, false);
+        self.sessions[session].windows.push(Window { pattern, asked_at, sure_from, sure_until, until, after, gap });
+    }
+
+    /// The reply to a subscribe has said from where on, or that something is gone. Nothing is said to be gone that is not.
+    pub(crate) fn begins(&mut self, session: SessionNo, pattern: &str, (after, gap): (Option<u64>, bool), now: u64) {
+        let Some(at) = self.sessions[session].windows.iter().rposition(|window| window.pattern == pattern) else {
+            return;
+        };
+        let window = &mut self.sessions[session].windows[at];
+        window.after = window.after.or(after);
+        window.gap |= gap;
+        let after = window.after.unwrap_or_default();
+        let newest = self.shelf.entries.keys().last().copied().unwrap_or_default();
+        let real = !gap || after < self.shelf.start || after > newest || self.shelf.misses(pattern, after, now);
+        // A channel that had to go as a whole is not told apart from others.
+        let forgotten = self.shelf.limits.history_channels < 100;
+        assert!(real || forgotten, "nothing of {pattern} after {after} is gone");
+    }
+
+    /// A client is told of losses: how many of which channel, −1 if that is not known.
+    pub(crate) fn told_of_gaps(&mut self, session: SessionNo, json: &str) {
+        let gaps: BTreeMap<String, i64> = serde_json::from_str(json).expect("losses by name");
+        assert!(gaps.values().all(|count| *count == -1 || *count > 0), "{json}");
+        self.count(Kind::Gap);
+        for (name, count) in gaps {
+            let sum = self.sessions[session].gaps.entry(name).or_default();
+            *sum = if count < 0 || *sum < 0 { -1 } else { *sum + count };
+        }
+    }
+
+    /// The number of an event must be the one that it was given.
+    pub(crate) fn check_number(&self, data: &str, json: &str) -> u64 {
+        let number = json.strip_prefix("{\"id\":").and_then(|rest| rest.split_once(",\"epoch\":\""));
+        let (id, epoch) = number.expect("a number and an epoch");
+        let (id, epoch): (u64, u64) = (id.trim().parse().unwrap(), epoch.trim_end_matches("\"}").parse().unwrap());
+        let known = marks(data.as_bytes()).next().and_then(|mark| self.shelf.id_of(mark));
+        assert_eq!((known, epoch), (Some(id), id >> 20), "the number of {data}");
+        id
     }
 
     fn windows(&mut self, session: SessionNo, pattern: &str) -> impl Iterator<Item = &mut Window> {
@@ -245,21 +313,34 @@ impl Ledger {
         assert_eq!(publication.data, data, "the data of event {mark} was changed on the way to client {client}");
         assert_eq!(publication.channel, channel, "event {mark} came to client {client} on another channel");
         assert!(!publication.refused, "event {mark} came to client {client} although its publish was refused");
-        assert!(!seen.ended, "event {mark} came to client {client} after its session had ended");
-        let wanted = seen.windows.iter().any(|window| {
+        assert!(
+            seen.ended.is_none_or(|by| now <= by),
+            "event {mark} came to client {client} after its session had ended"
+        );
+        let id = self.shelf.id_of(mark).unwrap_or_default();
+        let wants = |window: &&Window| {
             matches(&window.pattern, channel)
                 && publication.sent_at <= window.until.unwrap_or(u64::MAX)
-                && publication.acked_at.unwrap_or(now) >= window.asked_at
-        });
-        assert!(wanted, "event {mark} on {channel} came to client {client}, who was not subscribed");
-        assert!(seen.received.insert(mark), "event {mark} on {channel} came twice to client {client}");
+                && match window.after {
+                    Some(after) => id > after,
+                    None => publication.acked_at.unwrap_or(now) >= window.asked_at,
+                }
+        };
+        let asked: BTreeSet<u64> = seen.windows.iter().filter(wants).map(|window| window.asked_at).collect();
+        assert!(!asked.is_empty(), "event {mark} ({id}) on {channel} came to client {client}, who was not subscribed");
+        // Whoever asks again from where it was gets again what has come meanwhile.
+        let again = asked.len() > 1 && id > 0;
+        let times = seen.received.entry(mark).or_default();
+        *times += 1;
+        assert!(*times <= asked.len(), "event {mark} on {channel} came {times} times to client {client}");
+        assert!(*times == 1 || again, "event {mark} on {channel} came twice to client {client}");
         let by = publication.by;
         let ranks = seen.by_rank.entry((by, channel.to_owned())).or_default();
         let earlier = ranks.range(..path.low).map(|(_, last)| *last).max();
         let last = seen.on_wire.insert((path.wire, by, channel.to_owned()), mark).max(earlier);
         ranks.entry(path.high).and_modify(|last| *last = mark.max(*last)).or_insert(mark);
         assert!(
-            last.is_none_or(|last| last < mark),
+            again || last.is_none_or(|last| last < mark),
             "event {mark} on {channel} came to client {client} after {last:?} of the same publisher ({path:?})"
         );
     }
@@ -267,39 +348,106 @@ impl Ledger {
     /// A connection died with these bytes on it.
     pub(crate) fn lost(&mut self, client: usize, bytes: &[u8]) {
         self.lost.extend(marks(bytes).map(|mark| (client, mark)));
+        if bytes.windows(5).any(|five| five == b"\"gap\"" || five == b": gap") {
+            self.unheard.insert(client);
+        }
     }
 
     /// Whether everyone got what it had to; what happened on the way.
     pub(crate) fn check(&self) -> Tally {
         let mut tally = self.tally.clone();
         for seen in &self.sessions {
-            let Some(caught_up) = seen.caught_up else { continue };
-            for (mark, publication) in self.publications.iter().enumerate() {
-                let Some(acked_at) = publication.acked_at.filter(|at| *at <= caught_up) else { continue };
-                let subscribed = seen.windows.iter().any(|window| {
-                    matches(&window.pattern, &publication.channel)
-                        && window.sure_from.is_some_and(|from| from <= publication.sent_at)
-                        && window.sure_until.is_none_or(|until| until >= acked_at)
-                });
-                if publication.refused || !subscribed {
-                    continue;
-                }
-                let received = seen.received.contains(&mark);
-                tally.add(if received { Kind::Due } else { Kind::Lost }, 1);
-                assert!(
-                    received || self.lost.contains(&(seen.client, mark)),
-                    "event {mark} on {} never came to client {}, who was subscribed from before until after",
-                    publication.channel,
-                    seen.client
-                );
-            }
+            let mut missing: BTreeMap<&str, i64> = BTreeMap::new();
+            self.check_kept(seen, &mut tally, &mut missing);
+            self.check_live(seen, &mut tally, &mut missing);
+            self.check_gaps(seen, &mut tally, &missing);
         }
         tally
+    }
+
+    /// Of subscriptions that say from where on: all that was numbered since, unless it was gone, and that was told.
+    fn check_kept<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, i64>) {
+        let mut looked_at = BTreeSet::new();
+        for window in &seen.windows {
+            let (Some(after), Some(from), None) = (window.after, window.sure_from, window.sure_until) else { continue };
+            let Some(caught_up) = seen.caught_up.filter(|at| *at > from) else { continue };
+            // By the name of whichever subscription was still reading.
+            let told = |channel: &str| {
+                window.gap || seen.gaps.iter().any(|(name, count)| *count < 0 && matches(name, channel))
+            };
+            for (id, entry) in self.shelf.entries.range(after + 1..) {
+                let due = entry.at <= caught_up && matches(&window.pattern, &entry.channel);
+                if !due || !looked_at.insert(*id) {
+                    continue;
+                }
+                if seen.received.contains_key(&entry.mark) {
+                    tally.add(Kind::Due, 1);
+                    tally.add(Kind::Replayed, u64::from(entry.at < window.asked_at));
+                    continue;
+                }
+                let gone_by = |then: u64| entry.gone_at.is_some_and(|at| at <= then);
+                // Whoever asks for all that is kept misses nothing of what was not.
+                if after == 0 && gone_by(from) {
+                    continue;
+                }
+                let gone = gone_by(caught_up);
+                if !seen.acks && self.lost.contains(&(seen.client, entry.mark)) {
+                    tally.add(Kind::Lost, 1);
+                } else if gone && (told(&entry.channel) || (!seen.acks && self.unheard.contains(&seen.client))) {
+                    tally.add(Kind::Evicted, 1);
+                } else {
+                    assert!(!gone, "event {id} on {} was gone and client {} was not told", entry.channel, seen.client);
+                    *missing.entry(&entry.channel).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Of other subscriptions: all that was published while they were.
+    fn check_live<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, i64>) {
+        let Some(caught_up) = seen.caught_up else { return };
+        for (mark, publication) in self.publications.iter().enumerate() {
+            let Some(acked_at) = publication.acked_at.filter(|at| *at <= caught_up) else { continue };
+            let subscribed = seen.windows.iter().any(|window| {
+                matches(&window.pattern, &publication.channel)
+                    && window.after.is_none()
+                    && window.sure_from.is_some_and(|from| from <= publication.sent_at)
+                    && window.sure_until.is_none_or(|until| until >= acked_at)
+            });
+            if publication.refused || !subscribed {
+                continue;
+            }
+            let received = seen.received.contains_key(&mark);
+            tally.add(if received { Kind::Due } else { Kind::Lost }, 1);
+            if !received && (seen.acks || !self.lost.contains(&(seen.client, mark))) {
+                *missing.entry(&publication.channel).or_default() += 1;
+            }
+        }
+    }
+
+    /// What never came without a reason on the way was dropped by the server, and it has told how many.
+    fn check_gaps(&self, seen: &Seen, tally: &mut Tally, missing: &BTreeMap<&str, i64>) {
+        for (channel, count) in missing {
+            let told = seen.gaps.get(*channel).copied().unwrap_or_default();
+            let enough = !seen.acks && (told < 0 || told >= *count || self.unheard.contains(&seen.client));
+            assert!(
+                enough,
+                "{count} events on {channel} never came to client {}, who was subscribed, and was told of {told}",
+                seen.client
+            );
+        }
+        for (channel, told) in &seen.gaps {
+            let came = |mark: &Mark| seen.received.contains_key(mark);
+            let never = self.publications.iter().enumerate().filter(|(_, publication)| publication.channel == *channel);
+            let never = never.filter(|(mark, _)| !came(mark)).count() as i64;
+            assert!(*told <= never, "client {} was told of {told} on {channel}, and lacks {never}", seen.client);
+            tally.add(Kind::Dropped, u64::try_from(*told).unwrap_or_default());
+        }
     }
 }
 
 /// The marks in some bytes.
-fn marks(bytes: &[u8]) -> impl Iterator<Item = Mark> {
+pub(crate) fn marks(bytes: &[u8]) -> impl Iterator<Item = Mark> {
     const LABEL: &[u8] = b"\"mark\":";
     let places = bytes.windows(LABEL.len()).enumerate().filter(|(_, window)| *window == LABEL);
     places.filter_map(|(at, _)| {
@@ -325,7 +473,8 @@ impl Watch {
     pub(crate) fn check(&self, engine: &Engine, open: usize) {
         let (census, counters) = (engine.census(), engine.counters());
         assert!(counters.encoded <= counters.published, "more than one encoding of a publish: {counters:?}");
-        assert!(counters.delivered <= counters.queued, "more delivered than queued: {counters:?}");
+        let given = counters.delivered - counters.resent;
+        assert!(given <= counters.queued + counters.replayed, "more delivered than queued: {counters:?}");
         assert_eq!(census.connections, open, "connections in the engine and sockets: {census:?}");
         let alive = counters.sessions_added - counters.sessions_removed;
         assert_eq!(census.sessions as u64, alive, "sessions counted and there: {census:?}");
@@ -334,12 +483,14 @@ impl Watch {
         assert!(census.timers <= census.sessions + census.connections, "{census:?}");
         assert!(census.topics <= census.sessions * self.limits.subscriptions, "{census:?}");
         // The publish that reaches the limit still goes.
+        assert!(census.kept_bytes <= self.limits.history_bytes, "{census:?}");
         assert!(census.queued_bytes < self.limits.queued_bytes + self.limits.body_bytes, "{census:?}");
     }
 
     /// When everyone has left.
     pub(crate) fn check_rest(&self, engine: &Engine) {
-        assert_eq!(engine.census(), Census::default(), "something is kept for no one");
+        let Census { kept, kept_bytes, .. } = engine.census();
+        assert_eq!(engine.census(), Census { kept, kept_bytes, ..Census::default() }, "something is kept for no one");
         assert!(engine.is_at_rest(), "something is kept for no one that the census does not show");
     }
 }

@@ -7,6 +7,7 @@ use super::invariants::{Kind, Path, SessionNo};
 use super::lane::Alarm;
 use super::network::{Arrival, WireId};
 use super::rng::Rng;
+use super::scenario::Scenario;
 use super::speech::{self, Incoming, Part, Responses};
 
 /// What it asks for, the way to ask, and what it subscribes to with that.
@@ -34,11 +35,15 @@ pub(crate) struct Listener {
     /// Since when all events come.
     since: Option<u64>,
     gone: bool,
+    /// Whether it goes on from where it was.
+    replays: bool,
+    /// The number of the newest event that it has.
+    position: Option<u64>,
 }
 
 impl Listener {
     /// One that has not begun.
-    pub(crate) fn new(number: usize, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, seed: u64, scenario: &Scenario) -> Self {
         let mut rng = Rng::of(seed, "listener", number);
         Self {
             number,
@@ -50,6 +55,8 @@ impl Listener {
             session: None,
             since: None,
             gone: false,
+            replays: scenario.habits.replays > 0,
+            position: None,
         }
     }
 
@@ -97,10 +104,18 @@ impl Listener {
             Form::Poll => "application/json",
         };
         let mut request = Vec::new();
-        speech::get(&mut request, path, None, &format!("Accept: {accept}\r\n"));
+        let after = self.position.filter(|_| self.replays);
+        let (path, since) = match (self.replays, after) {
+            (false, _) => (path.to_owned(), String::new()),
+            (true, Some(after)) if self.rng.chance(500) => (format!("{path}?since={after}"), String::new()),
+            (true, Some(after)) => (path.to_owned(), format!("Last-Event-ID: {after}\r\n")),
+            (true, None) => (format!("{path}?since=-2"), String::new()),
+        };
+        let after = if self.replays { after.or(Some(0)) } else { None };
+        speech::get(&mut request, &path, None, &format!("Accept: {accept}\r\n{since}"));
         scene.ground.network.send(wire, &request, now);
-        let session = scene.ledger.begin(self.number);
-        scene.ledger.subscribing(session, pattern, now);
+        let session = scene.ledger.begin(self.number, false);
+        scene.ledger.subscribing(session, pattern, after, now);
         self.session = Some(session);
     }
 
@@ -110,7 +125,8 @@ impl Listener {
             return;
         }
         let Arrival::Bytes(bytes) = arrival else {
-            let reset = scene.scenario.faults.reset > 0 || scene.drained;
+            let restarts = scene.scenario.restart_every_ms > 0;
+            let reset = scene.scenario.faults.reset > 0 || scene.drained || restarts;
             assert!(self.session.is_none() || reset, "the server closed the connection of a listener");
             (self.wire, self.session, self.since) = (None, None, None);
             let pause = 1 + self.rng.below(300);
@@ -136,8 +152,7 @@ impl Listener {
                 scene.ground.network.digest(wire, response.size);
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
-                    let channel = message.text("channel").expect("an event has a channel");
-                    self.event(session, (&channel, message.raw("data").expect("an event has data")), scene);
+                    self.message(session, &message, scene);
                 }
                 self.session = None;
             }
@@ -163,17 +178,40 @@ impl Listener {
             assert!(chunk.ends_with('\n'), "not a whole line: {chunk:?}");
             for line in chunk.lines().filter(|line| !line.is_empty()) {
                 let batch = Incoming::batch(format!("[{line}]").as_bytes());
-                let channel = batch[0].text("channel").expect("an event has a channel");
-                self.event(session, (&channel, batch[0].raw("data").expect("an event has data")), scene);
+                self.message(session, &batch[0], scene);
             }
             return;
         }
         assert!(chunk.ends_with("\n\n"), "not a whole block: {chunk:?}");
         for block in chunk.split("\n\n").filter(|block| !matches!(*block, "" | ":" | "retry: 5000")) {
+            let (id, block) = match block.strip_prefix("id: ") {
+                Some(rest) => rest.split_once('\n').unwrap_or((rest, "")),
+                None => ("", block),
+            };
+            self.position = self.position.max(id.parse().ok());
+            if block.is_empty() {
+                continue;
+            }
+            if let Some(gaps) = block.strip_prefix("event: gap\ndata: ") {
+                scene.ledger.told_of_gaps(session, gaps);
+                continue;
+            }
             let event = block.strip_prefix("event: ").and_then(|block| block.split_once("\ndata: "));
             let event = event.unwrap_or_else(|| panic!("not an event: {block:?}"));
             self.event(session, event, scene);
         }
+    }
+
+    fn message(&mut self, session: SessionNo, message: &Incoming, scene: &mut Scene<'_, '_>) {
+        if let Some(gaps) = message.raw("gap") {
+            return scene.ledger.told_of_gaps(session, gaps);
+        }
+        let channel = message.text("channel").expect("an event has a channel");
+        let data = message.raw("data").expect("an event has data");
+        if let Some(number) = message.ext("replay") {
+            self.position = self.position.max(Some(scene.ledger.check_number(data, &number)));
+        }
+        self.event(session, (&channel, data), scene);
     }
 
     fn event(&mut self, session: SessionNo, event: (&str, &str), scene: &mut Scene<'_, '_>) {

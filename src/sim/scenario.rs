@@ -3,13 +3,15 @@
 //! Owns the list of scenarios and the course of a run: a busy time, a quiet time in which everyone must be served, a time
 //! to leave, and a time after which nothing may be left. A new scenario is one more function here.
 
-use crate::broker;
+use crate::broker::rules::{Keep, Rule};
+use crate::broker::{self, Overflow};
 use crate::limits::Limits;
 
 use super::crowd::Crowd;
 use super::invariants::{Kind, Tally};
 use super::lane::Way;
 use super::network::Faults;
+use super::rng::Rng;
 use super::world::{Setup, World};
 
 /// How clients behave. Chances are out of a thousand, times are milliseconds.
@@ -53,6 +55,10 @@ pub(crate) struct Habits {
     pub(crate) unconfirmed: u32,
     /// For a client: to be behind a proxy that passes on whole responses only.
     pub(crate) proxied: u32,
+    /// For a client: to acknowledge its events.
+    pub(crate) acks: u32,
+    /// For a client: to remember what it has of channels with a history. Above 0, plain listeners do as well.
+    pub(crate) replays: u32,
 }
 
 impl Habits {
@@ -76,6 +82,8 @@ impl Habits {
         ping: 0,
         unconfirmed: 0,
         proxied: 0,
+        acks: 0,
+        replays: 0,
     };
 }
 
@@ -83,6 +91,8 @@ impl Habits {
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    /// Seeds in a usual run.
+    pub(crate) seeds: u64,
     pub(crate) clients: usize,
     /// How many of them publish.
     pub(crate) publishers: usize,
@@ -92,6 +102,10 @@ pub(crate) struct Scenario {
     pub(crate) listeners: usize,
     /// How long everyone is busy.
     pub(crate) busy_ms: u64,
+    /// How long the server lives on average while they are; 0: as long as the run.
+    pub(crate) restart_every_ms: u64,
+    /// All channels are lazy, and nothing else delays an event.
+    pub(crate) lazy: bool,
     pub(crate) habits: Habits,
     pub(crate) faults: Faults,
     pub(crate) broker: broker::Config,
@@ -119,11 +133,14 @@ const TIDY_NEVER: &[Kind] =
 pub(crate) fn calm() -> Scenario {
     Scenario {
         name: "calm",
+        seeds: 30,
         clients: 6,
         publishers: 3,
         ways: &[Way::LongPolling],
         listeners: 0,
         busy_ms: 12_000,
+        restart_every_ms: 0,
+        lazy: false,
         habits: Habits::TIDY,
         faults: Faults::NONE,
         broker: broker::Config { timeout_ms: 4_000, max_interval_ms: 3_000, ..broker::Config::default() },
@@ -310,6 +327,112 @@ pub(crate) fn buffered() -> Scenario {
     Scenario { name: "buffered", shows, never, ways, habits, limits: short_streams(), ..calm() }
 }
 
+/// Clients that acknowledge, on every transport and on a network that loses what it can: everything comes exactly once.
+pub(crate) fn acknowledged() -> Scenario {
+    let habits = Habits { acks: 1_000, switch: 300, connect_twice: 200, dismiss: 50, ..migrating().habits };
+    let shows = &[Kind::Due, Kind::Acked, Kind::Abandoned, Kind::Switched, Kind::Streamed, Kind::Unknown];
+    let never = &[Kind::Lost, Kind::Overflow, Kind::Refused, Kind::Crowded];
+    Scenario {
+        name: "acknowledged",
+        seeds: 60,
+        shows,
+        never,
+        clients: 5,
+        busy_ms: 5_000,
+        listeners: 0,
+        habits,
+        ..migrating()
+    }
+}
+
+/// Some acknowledge and some do not, and batches are short.
+pub(crate) fn half_acknowledged() -> Scenario {
+    let limits = Limits { output_bytes: 600, deliveries_per_turn: 2, ..short_streams() };
+    let habits = Habits { acks: 500, publish_every_ms: 300, ..lossy().habits };
+    let shows = &[Kind::Due, Kind::Acked, Kind::Lost, Kind::Resumed];
+    let ways = &[Way::LongPolling, Way::WebSocket];
+    Scenario {
+        name: "half acknowledged",
+        seeds: 60,
+        shows,
+        ways,
+        clients: 5,
+        publishers: 3,
+        busy_ms: 4_000,
+        habits,
+        limits,
+        ..lossy()
+    }
+}
+
+/// Events of all channels are kept, of some only the newest few.
+fn kept(count: usize) -> Vec<Rule> {
+    let keep = |count| Some(Some(Keep { count, ..Keep::default() }));
+    let rule = |pattern: &str, count| Rule { pattern: pattern.to_owned(), history: keep(count), ..Rule::default() };
+    vec![rule("/**", 1_000), rule("/a/b", count), rule("/x/**", count)]
+}
+
+/// Clients that remember where they were, on a network that loses what it can; some acknowledge.
+pub(crate) fn remembered() -> Scenario {
+    let broker = broker::Config { channels: kept(1_000), ..calm().broker };
+    let habits =
+        Habits { replays: 800, acks: 400, resubscribe: 0, disconnect: 150, publish_every_ms: 250, ..lossy().habits };
+    let shows = &[Kind::Due, Kind::Lost, Kind::Replayed, Kind::Listened];
+    let limits = short_streams();
+    let ways = &[Way::LongPolling, Way::LongPolling, Way::WebSocket, Way::Streaming];
+    Scenario {
+        name: "remembered",
+        seeds: 60,
+        shows,
+        ways,
+        clients: 5,
+        publishers: 3,
+        busy_ms: 4_000,
+        listeners: 2,
+        habits,
+        broker,
+        limits,
+        ..lossy()
+    }
+}
+
+/// The same with so little that is kept that some of it is gone before it is read.
+pub(crate) fn forgetful() -> Scenario {
+    let broker = broker::Config { channels: kept(4), ..calm().broker };
+    let habits = Habits { publish_every_ms: 120, disconnect: 0, vanish: 300, ..remembered().habits };
+    let limits = Limits { history_bytes: 12_000, outbox_events: 40, output_bytes: 800, ..short_streams() };
+    let shows = &[Kind::Due, Kind::Replayed, Kind::Gap, Kind::Evicted];
+    Scenario { name: "forgetful", seeds: 60, shows, never: &[], habits, broker, limits, ..remembered() }
+}
+
+/// The server dies now and then, and is there again at once.
+pub(crate) fn reborn() -> Scenario {
+    let habits = Habits { vanish: 0, drop_poll: 50, finish_poll: 0, ..remembered().habits };
+    let shows = &[Kind::Due, Kind::Replayed, Kind::Gap, Kind::Evicted, Kind::Unknown];
+    Scenario { name: "reborn", seeds: 60, shows, restart_every_ms: 1_500, habits, ..remembered() }
+}
+
+/// Slow readers lose their oldest events, and are told how many.
+pub(crate) fn overflowing() -> Scenario {
+    let broker = broker::Config { overflow: Overflow::DropOldest, ..calm().broker };
+    let limits = Limits { outbox_events: 6, ..short_streams() };
+    let habits =
+        Habits { publish_every_ms: 100, vanish: 250, drop_poll: 100, act_every_ms: 1_000, acks: 300, ..Habits::TIDY };
+    let faults = Faults { delay_ms: (0, 400), stall: 300, stall_ms: 200, late: 200, late_ms: 30, ..Faults::NONE };
+    let shows = &[Kind::Due, Kind::Gap, Kind::Dropped, Kind::Overflow];
+    let never = &[Kind::Refused, Kind::Crowded];
+    Scenario { name: "overflowing", seeds: 150, shows, never, habits, faults, limits, broker, busy_ms: 4_000, ..calm() }
+}
+
+/// All events may wait for an answer that goes anyway, and do, for a second and a half at most.
+pub(crate) fn lazy() -> Scenario {
+    let channels = vec![Rule { pattern: "/**".to_owned(), lazy: Some(true), ..Rule::default() }];
+    let broker = broker::Config { channels, max_lazy_ms: 1_500, ..calm().broker };
+    let habits = Habits { acks: 300, publish_every_ms: 2_500, single: 0, resubscribe: 0, ..Habits::TIDY };
+    let shows = &[Kind::Due, Kind::Held, Kind::Acked];
+    Scenario { name: "lazy", seeds: 250, shows, lazy: true, busy_ms: 8_000, broker, habits, ..calm() }
+}
+
 /// The server ends while everyone is busy.
 pub(crate) fn ending() -> Scenario {
     Scenario { name: "ending", busy_ms: 5_000, shows: &[Kind::Due, Kind::Held], never: &[Kind::Lost], ..mixed() }
@@ -360,7 +483,15 @@ impl Scenario {
     /// Plays it with a seed, checks everything, and tells what came out.
     pub(crate) fn play(&self, seed: u64) -> Outcome {
         let mut world = self.world(seed);
-        world.run_for(self.busy_ms);
+        let mut lives = Rng::of(seed, "lives", 0);
+        let end = world.now() + self.busy_ms;
+        while self.restart_every_ms > 0 && world.now() + 1_001 < end {
+            // Two lives that begin in one second would number alike.
+            let life = 1_001 + lives.below(2 * self.restart_every_ms);
+            world.run_until(end.min(world.now() + life));
+            world.restart();
+        }
+        world.run_until(end);
 
         let quiet_since = world.now();
         world.trace.note(quiet_since, None, "quiet");

@@ -226,6 +226,18 @@ impl Incoming {
         serde_json::from_str(self.raw(name)?).ok()
     }
 
+    /// An entry of its `ext`, as it stands in the text.
+    pub(crate) fn ext(&self, name: &str) -> Option<String> {
+        let entries: BTreeMap<String, Box<RawValue>> = serde_json::from_str(self.raw("ext")?).expect("an object");
+        entries.get(name).map(|raw| raw.get().to_owned())
+    }
+
+    /// A number of an entry of its `ext` that is a map of numbers.
+    pub(crate) fn ext_of(&self, name: &str, key: &str) -> Option<i64> {
+        let map: BTreeMap<String, i64> = serde_json::from_str(&self.ext(name)?).expect("a map of numbers");
+        map.get(key).copied()
+    }
+
     /// Whether it is a reply that says yes.
     pub(crate) fn is_successful(&self) -> bool {
         self.raw("successful") == Some("true")

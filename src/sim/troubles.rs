@@ -261,7 +261,7 @@ fn ten_thousand_wait_and_one_publish_reaches_them_all() {
     let before = bench.0.engine.counters();
     let turns = bench.0.turns;
     bench.0.most_written = 0;
-    let command = Command::Publish { channel: "/a/b".to_owned(), data: "1".to_owned() };
+    let command = Command::Publish { channel: "/a/b".to_owned(), data: "1".to_owned(), lazy: false };
     bench.0.people().1.commands.push(command);
     bench.0.run_for(10 * WAY_MS);
     let after = bench.0.engine.counters();

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 
+use crate::broker::history::Memory;
 use crate::broker::policy::AllowAll;
 use crate::broker::{self, Counters};
 use crate::clock::Now;
@@ -20,6 +21,7 @@ use crate::limits::Limits;
 use super::invariants::Watch;
 use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
 use super::rng::{Rng, SeededEntropy};
+use super::shelf::{Numbered, Tap, Tapped};
 use super::trace::Trace;
 
 /// When the monotonic clock starts, ms, and the other clock with it.
@@ -63,6 +65,10 @@ pub(crate) trait People {
     fn arrival(&mut self, wire: WireId, arrival: Arrival, ground: &mut Ground<'_>);
     /// The engine has done what it was told to, or could not.
     fn commanded(&mut self, command: &Command, done: bool, now: u64);
+    /// The server has numbered an event.
+    fn numbered(&mut self, _event: &Numbered, _now: u64) {}
+    /// The server begins a new life, and numbers after this one.
+    fn restarted(&mut self, _now: u64, _start: u64) {}
     /// The engine's end of a connection is gone, with these bytes that its peer has not made into whole answers.
     fn lost(&mut self, owner: usize, bytes: &[u8]);
 }
@@ -81,6 +87,9 @@ struct Socket {
 /// See the [module](self).
 pub(crate) struct World<P> {
     now: u64,
+    setup: Setup,
+    tap: Tap,
+    lives: usize,
     pub(crate) engine: Engine,
     pub(crate) network: Network,
     pub(crate) trace: Trace,
@@ -105,22 +114,16 @@ pub(crate) struct World<P> {
 impl<P: People> World<P> {
     /// A world at its beginning.
     pub(crate) fn new(setup: Setup, people: P) -> Self {
-        let Setup { seed, broker, limits, faults, repeat } = setup;
-        let site = Site {
-            mount: "/cometd".to_owned(),
-            origins: OriginRule::default(),
-            proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
-            publishing: Default::default(),
-            pages: crate::pages::Pages::new("/cometd", false),
-        };
-        let watch = Watch::new(&limits);
-        let entropy = Box::new(SeededEntropy(Rng::of(seed, "entropy", 0)));
-        let parts = Parts { site, broker, limits, entropy, policy: Box::new(AllowAll) };
+        let (seed, tap) = (setup.seed, Tap::default());
+        let watch = Watch::new(&setup.limits);
         Self {
             now: START.mono_ms,
-            engine: Engine::new(parts, START),
-            network: Network::new(faults, Rng::of(seed, "network", 0)),
-            trace: Trace::new(repeat),
+            engine: engine(&setup, &tap, (0, START)),
+            tap,
+            lives: 0,
+            network: Network::new(setup.faults.clone(), Rng::of(seed, "network", 0)),
+            trace: Trace::new(setup.repeat.clone()),
+            setup,
             people,
             sockets: BTreeMap::new(),
             wires: HashMap::new(),
@@ -133,6 +136,18 @@ impl<P: People> World<P> {
             most_written: 0,
             turns: 0,
         }
+    }
+
+    /// The server dies, with all that it had, and another one takes its place.
+    pub(crate) fn restart(&mut self) {
+        self.trace.note(self.now, None, "the server dies and begins anew");
+        let all: Vec<(WireId, ConnKey)> = self.sockets.iter().map(|(wire, socket)| (*wire, socket.key)).collect();
+        for (wire, key) in all {
+            self.close(key, wire);
+        }
+        (self.again, self.lives) = (Vec::new(), self.lives + 1);
+        self.engine = engine(&self.setup, &self.tap, (self.lives, self.clock()));
+        self.people.restarted(self.now, (self.clock().unix_ms / 1_000) << 20);
     }
 
     /// Has the server end within the time.
@@ -222,6 +237,9 @@ impl<P: People> World<P> {
         while let Some(key) = self.engine.next_dirty() {
             written += 1;
             self.drive(key);
+        }
+        for event in self.tap.take() {
+            self.people.numbered(&event, self.now);
         }
         self.most_written = self.most_written.max(written);
         self.check(written > 0);
@@ -412,4 +430,20 @@ impl<P: People> World<P> {
         self.watch.check_rest(&self.engine);
         assert_eq!(self.engine.poll_timeout(), None, "someone at rest has nothing to wake up for");
     }
+}
+
+/// An engine at the beginning of one of its lives.
+fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
+    let Setup { seed, broker, limits, .. } = setup.clone();
+    let site = Site {
+        mount: "/cometd".to_owned(),
+        origins: OriginRule::default(),
+        proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
+        publishing: Default::default(),
+        pages: crate::pages::Pages::new("/cometd", false),
+    };
+    let entropy = Box::new(SeededEntropy(Rng::of(seed, "entropy", life)));
+    let mut engine = Engine::new(Parts { site, broker, limits, entropy, policy: Box::new(AllowAll) }, now);
+    engine.set_store(Box::new(Tapped { store: Memory::new(now.unix_ms), tap: tap.clone() }));
+    engine
 }

@@ -85,6 +85,9 @@ impl Client {
         if call.asks(|what| *what == What::Attach) {
             self.source = None;
             self.source_after = scene.now() + 300;
+            if response.status == 409 && self.acks {
+                return;
+            }
             assert_eq!(response.status, 404, "for {call:?}: {response:?}");
             return self.is_unknown(&call, scene);
         }
@@ -96,12 +99,14 @@ impl Client {
         let Some(lane) = self.lanes.get(&wire) else { return };
         let idle = scene.now() + scene.patience() >= lane.idle_since + scene.scenario.limits.idle_ms;
         let closing = lane.socket.as_ref().is_some_and(|socket| socket.closing);
-        let explained = idle || closing || lane.finished || scene.drained || (reset && scene.scenario.faults.reset > 0);
+        let restarts = scene.scenario.restart_every_ms > 0;
+        let explained =
+            idle || closing || lane.finished || scene.drained || restarts || (reset && scene.scenario.faults.reset > 0);
         let socket_amid = lane
             .socket
             .as_ref()
             .is_some_and(|socket| socket.frames.as_ref().is_some_and(crate::sim::frames::Frames::is_amid));
-        assert!(!(closing && socket_amid), "a WebSocket ends within a frame");
+        assert!(!closing || !socket_amid || reset, "a WebSocket ends within a frame");
         assert!(
             explained || (lane.socket.is_none() && lane.calls.is_empty() && !lane.responses.is_amid()),
             "the server closed connection {} of client {} with requests under way: {:?}",
@@ -109,7 +114,7 @@ impl Client {
             self.number,
             lane.calls
         );
-        let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished;
+        let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished && !restarts;
         assert!(!(left && lane.publishes()), "closed before its publishes were answered: {wire:?} {:?}", lane.calls);
         if !reset {
             scene.ground.network.close(wire, scene.ground.now);
@@ -178,7 +183,8 @@ impl Client {
 
     /// Events first, then the replies in the order of the request, connect last.
     fn replies(&mut self, wire: WireId, call: &Call, body: &[u8], scene: &mut Scene<'_, '_>) {
-        if call.asks(|what| matches!(what, What::Connect(_))) && call.way != Way::EventSource {
+        let own = self.session.as_ref().map(|session| session.no) == call.session;
+        if own && call.asks(|what| matches!(what, What::Connect(_))) && call.way != Way::EventSource {
             self.prove(call.rank, scene);
         }
         let mut asked: Vec<&Asked> = call.asked.iter().collect();
@@ -186,14 +192,21 @@ impl Client {
         let connects = call.asks(|what| matches!(what, What::Connect(_)));
         let mut asked = asked.into_iter();
         let mut events = 0;
+        let mut oldest = u64::MAX;
         let mut replied = false;
+        let dropped = connects && self.drops(call, body, scene);
         for message in Incoming::batch(body) {
             let channel = message.text("channel").expect("a message has a channel");
             if let Some(data) = message.raw("data") {
                 assert!(!replied && connects, "an event where none may be: {}", body.escape_ascii());
                 events += 1;
+                oldest = oldest.min(scene.ledger.sent_at(data));
+                if dropped {
+                    continue;
+                }
                 let session = call.session.expect("only a session connects");
-                scene.ledger.received(session, (&channel, data), call.path(wire), scene.ground.now);
+                self.note_number(message.ext("replay"), (&channel, data), scene);
+                scene.ledger.received(session, (&channel, data), self.path_of(call.path(wire)), scene.ground.now);
                 self.came_by(call.path(wire), session, scene);
                 continue;
             }
@@ -204,7 +217,12 @@ impl Client {
             let asked = asked.next().unwrap_or_else(|| panic!("a reply to nothing: {}", body.escape_ascii()));
             assert_eq!(message.raw("id"), Some(asked.id.as_str()), "in {}", body.escape_ascii());
             assert_eq!(channel, asked.channel, "in {}", body.escape_ascii());
-            self.reply(&Replied { call, asked, message: &message, empty: events == 0 }, scene);
+            if !(dropped && matches!(asked.what, What::Connect(_))) {
+                self.reply(&Replied { call, asked, message: &message, empty: events == 0 }, scene);
+            }
+        }
+        if events > 0 && call.sole_connect().is_some() && scene.scenario.lazy {
+            self.check_lazy(call, oldest, scene);
         }
         assert!(asked.next().is_none(), "a reply is missing in {} for {call:?}", body.escape_ascii());
     }
@@ -230,6 +248,12 @@ impl Client {
             What::Subscribe(patterns) => {
                 for pattern in patterns {
                     session.subscriptions.insert(pattern, true);
+                    let entry = |name: &str| message.ext_of(name, pattern);
+                    let (after, gap) = (entry("replay").map(|number| number as u64), entry("gap").is_some());
+                    scene.ledger.begins(session.no, pattern, (after, gap), scene.ground.now);
+                    if let Some(after) = after {
+                        self.positions.entry(pattern).or_insert(after);
+                    }
                     scene.ledger.subscribed(session.no, pattern, scene.ground.now);
                 }
             }
@@ -237,7 +261,13 @@ impl Client {
                 scene.ledger.count(Kind::Unsubscribed);
                 scene.ledger.unsubscribed(session.no, pattern, scene.ground.now);
             }
-            What::Connect(_) => self.connected(call, message.advice().as_ref(), empty, scene),
+            What::Connect(_) => {
+                if let (Some(gaps), Some(no)) = (message.ext("gap"), call.session) {
+                    scene.ledger.told_of_gaps(no, &gaps);
+                }
+                self.got_batch(message, empty, call, scene);
+                self.connected(call, message.advice().as_ref(), empty, scene);
+            }
             What::Disconnect => {
                 session.disconnected = true;
                 self.part(scene);
@@ -253,7 +283,7 @@ impl Client {
             return;
         }
         self.session = Some(Own {
-            no: scene.ledger.begin(self.number),
+            no: scene.ledger.begin(self.number, self.acks),
             id: message.text("clientId").expect("a new session has an id"),
             alive_at: scene.now(),
             may_end: false,
@@ -266,7 +296,10 @@ impl Client {
             unsure_until: 0,
             proven: (0, 0),
             settled: None,
+            batch: -1,
+            tries: 0,
         });
+        self.agreed(message);
     }
 
     fn connected(&mut self, call: &Call, advice: Option<&Advice>, empty: bool, scene: &mut Scene<'_, '_>) {
@@ -292,8 +325,10 @@ impl Client {
                 // Whose connects are answered at once comes at the pace of the others.
                 let aside = call.way == Way::EventSource && !scene.drained;
                 let timeout = if aside { 0 } else { u64::from(config.timeout_ms) };
+                // An answer from before the server began to end may still come.
+                let sent_before = scene.drained && call.way == Way::EventSource;
                 assert!(advice.is_none_or(|advice| advice.reconnect == "retry"), "{advice:?}");
-                assert!(advice.is_none_or(|advice| advice.timeout == timeout), "{advice:?}");
+                assert!(advice.is_none_or(|advice| advice.timeout == timeout || sent_before), "{advice:?}");
                 if empty && call.way == Way::LongPolling {
                     scene.ledger.caught_up(session.no, call.at);
                 }
@@ -309,7 +344,7 @@ impl Client {
                     scene.ledger.count(Kind::Fallback);
                     self.way = if self.way == Way::Streaming { Way::LongPolling } else { self.way };
                 }
-                if call.way != self.way {
+                if call.way != self.effect() {
                     self.not_before = scene.now();
                 }
             }
@@ -324,7 +359,7 @@ impl Client {
         if connecting {
             return;
         }
-        scene.ledger.end(session.no);
+        scene.ledger.end(session.no, scene.now() + scene.patience());
         self.session = None;
         if let Some(wire) = self.source.take() {
             self.leave_way(wire, scene);
@@ -336,7 +371,8 @@ impl Client {
     }
 
     fn may_end(&self, scene: &Scene<'_, '_>) -> bool {
-        self.session.as_ref().is_none_or(|session| session.may_end) || scene.ground.counters.overflows > 0
+        let restarts = scene.scenario.restart_every_ms > 0;
+        self.session.as_ref().is_none_or(|session| session.may_end) || scene.ground.counters.overflows > 0 || restarts
     }
 
     fn refused(&mut self, call: &Call, asked: &Asked, message: &Incoming, scene: &mut Scene<'_, '_>) {
@@ -355,6 +391,9 @@ impl Client {
     /// The server does not know the session: that must have a reason.
     fn is_unknown(&mut self, call: &Call, scene: &mut Scene<'_, '_>) {
         let Some(session) = self.session.as_ref().filter(|session| Some(session.no) == call.session) else { return };
+        if session.disconnected || self.mood == Mood::Leaving {
+            return;
+        }
         let config = &scene.scenario.broker;
         // Advice may have been lost with a connection.
         let interval = if self.resuming || session.twice { 0 } else { session.interval };

@@ -76,6 +76,7 @@ impl Client {
     /// A batch on a stream of lines.
     fn line(&mut self, wire: WireId, call: &Call, line: &[u8], scene: &mut Scene<'_, '_>) {
         let mut empty = true;
+        let dropped = self.drops(call, line, scene);
         for message in Message::batch(line) {
             let channel = message.text("channel").expect("a message has a channel");
             if channel == "/service/probe" {
@@ -83,6 +84,11 @@ impl Client {
                 let number = data.strip_prefix("{\"probe\":").and_then(|rest| rest.strip_suffix('}'));
                 let number = number.and_then(|number| number.parse().ok()).expect("a numbered probe");
                 self.probed(wire, call, number, scene);
+            } else if message.raw("data").is_some() && self.acks {
+                empty = false;
+                if !dropped {
+                    self.pushed(&message, call.session, (call.path(wire), Kind::Streamed), scene);
+                }
             } else if message.raw("data").is_some() {
                 let open = self.lanes.get(&wire).and_then(|lane| lane.open.as_ref());
                 assert!(open.is_some_and(|open| open.confirmed), "an event before the probe was confirmed");
@@ -93,7 +99,9 @@ impl Client {
                 lane.calls.pop_front();
                 lane.open = Some(Open { replied: true, ..Open::default() });
                 assert_eq!(message.raw("id"), Some(call.asked[0].id.as_str()), "in {}", line.escape_ascii());
-                self.reply(&Replied { call, asked: &call.asked[0], message: &message, empty }, scene);
+                if !dropped {
+                    self.reply(&Replied { call, asked: &call.asked[0], message: &message, empty }, scene);
+                }
             } else {
                 assert_eq!(channel, "/meta/disconnect", "in {}", line.escape_ascii());
             }
@@ -124,8 +132,9 @@ impl Client {
         let session = session.expect("only a session gets events");
         let channel = message.text("channel").expect("a message has a channel");
         let data = message.raw("data").unwrap_or_else(|| panic!("neither an event nor a reply: {message:?}"));
-        scene.ledger.received(session, (&channel, data), path, scene.ground.now);
+        scene.ledger.received(session, (&channel, data), self.path_of(path), scene.ground.now);
         scene.ledger.count(kind);
+        self.note_number(message.ext("replay"), (&channel, data), scene);
         self.came_by(path, session, scene);
     }
 
@@ -222,10 +231,18 @@ impl Client {
 
     /// A batch in a frame.
     fn frame(&mut self, wire: WireId, text: &[u8], scene: &mut Scene<'_, '_>) {
-        for message in Message::batch(text) {
+        let messages = Message::batch(text);
+        let empty = messages.iter().all(|message| message.raw("data").is_none());
+        let connect = self.acks.then(|| self.connect_of(wire, &messages)).flatten();
+        assert!(!self.acks || empty || connect.is_some(), "events without a connect: {}", text.escape_ascii());
+        let dropped = connect.is_some_and(|call| self.drops(&call, text, scene));
+        for message in messages {
             let Some(lane) = self.lanes.get_mut(&wire) else { return };
             let Some(socket) = lane.socket.as_ref() else { return };
             if message.raw("data").is_some() {
+                if dropped {
+                    continue;
+                }
                 let path = socket.path(wire, scene.ground.now);
                 let session = socket.session;
                 self.pushed(&message, session, (path, Kind::Pushed), scene);
@@ -246,14 +263,17 @@ impl Client {
                 lane.calls.remove(at);
             }
             assert_eq!(message.text("channel"), Some(asked.channel.clone()), "in {}", text.escape_ascii());
-            self.reply(&Replied { call: &call, asked: &asked, message: &message, empty: false }, scene);
+            if !(dropped && matches!(asked.what, What::Connect(_))) {
+                let empty = empty && self.acks;
+                self.reply(&Replied { call: &call, asked: &asked, message: &message, empty }, scene);
+            }
         }
     }
 
     /// Bytes have come: so all events have that were published a while ago, if this is where they come.
     pub(super) fn note_progress(&mut self, wire: WireId, scene: &mut Scene<'_, '_>) {
         let patience = scene.patience();
-        if let Some(own) = &self.session
+        if let Some(own) = self.session.as_ref().filter(|_| !self.acks)
             && let Some((settled, since)) = own.settled
             && settled == wire
             && scene.now() >= since + 4 * patience

@@ -132,6 +132,9 @@ impl Client {
         if self.way != Way::EventSource || self.source.is_some() {
             return;
         }
+        if self.acks && !self.rng.chance(100) {
+            return;
+        }
         if scene.now() < self.source_after {
             return self.wake_at(self.source_after, scene);
         }
