@@ -61,13 +61,23 @@ $("name").addEventListener("keydown", (event) => event.key === "Enter" && $("tex
 const shown = new Map();
 let newest;
 
+const OPENED = Date.now();
+/** Stands below what was said before the page was opened, if that was long ago. */
+const divider = make("p", "mark", "Now");
+const LONG_AGO = 60_000;
+
 const hueOf = (text) => [...text].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
 
-const clockTime = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+/** The time of day, and the day if it is another one. */
+function clockTime(date) {
+  const day = date.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
+  return date.toLocaleString([], { ...day, hour: "2-digit", minute: "2-digit" });
+}
 
-function show({ id, name: author, text, own }) {
+function show({ id, name: author, text, at, own }) {
   $("empty").hidden = true;
-  const now = new Date();
+  const now = new Date(at);
+  const old = OPENED - at > LONG_AGO;
   const time = make("time", "", clockTime(now));
   time.dateTime = now.toISOString();
   const fate = make("span", "fate");
@@ -76,12 +86,12 @@ function show({ id, name: author, text, own }) {
   const who = make("div", "who", make("b", "", author), time, fate);
   const element = make("div", own ? "message own" : "message", face, who, make("p", "text", text));
   element.style.setProperty("--hue", hueOf(author));
-  if (!own && newest?.author === author && now - newest.at < 60_000) {
+  if (!own && newest?.author === author && newest.old === old && now - newest.at < 60_000) {
     element.classList.add("more");
   }
-  newest = { author: own ? undefined : author, at: now };
+  newest = { author: own ? undefined : author, at: now, old };
   const log = $("log");
-  stayingAtEnd(() => log.append(element));
+  stayingAtEnd(() => log.append(element, ...(old ? [divider] : [])));
   if (own) {
     log.scrollTop = log.scrollHeight;
   }
@@ -146,7 +156,18 @@ async function send(element, message) {
   }
 }
 
-client.subscribe(CHANNEL, (data) => {
+client.onGap((_, count) => {
+  $("empty").hidden = true;
+  const number = count === 1 ? "1 message is" : `${count} messages are`;
+  const what = count === undefined ? "Some messages may be missing" : `${number} missing`;
+  newest = undefined;
+  stayingAtEnd(() => $("log").append(make("p", "mark gap", what)));
+});
+
+/** What was said before is shown, too; and after a loss or a long sleep, what was said meanwhile. */
+client.subscribe(CHANNEL, hear, { since: "all" });
+
+function hear(data) {
   // Anybody may publish anything here.
   const known = typeof data === "object" && data !== null ? data : { text: data };
   const id = typeof known.id === "string" ? known.id.slice(0, 64) : undefined;
@@ -159,12 +180,13 @@ client.subscribe(CHANNEL, (data) => {
   }
   const author = cut(String(known.name ?? "").trim(), LONGEST.name) || "somebody";
   const text = typeof known.text === "string" ? known.text : JSON.stringify(data);
-  show({ id, name: author, text: cut(text, LONGEST.text) });
-  if (document.hidden) {
+  const at = Number.isFinite(known.at) ? Math.min(known.at, Date.now()) : Date.now();
+  show({ id, name: author, text: cut(text, LONGEST.text), at });
+  if (document.hidden && at > OPENED) {
     unread += 1;
     document.title = `(${unread}) encke`;
   }
-});
+}
 
 let unread = 0;
 document.addEventListener("visibilitychange", () => {
@@ -180,7 +202,7 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = cut($("text").value.trim(), LONGEST.text);
   if (text) {
-    const message = { name, text, id: newId() };
+    const message = { name, text, id: newId(), at: Date.now() };
     send(show({ ...message, own: true }), message);
     $("text").value = "";
   }

@@ -18,11 +18,14 @@
  * | `refused`      | the server said not to come back                   | `connecting`, by connect()             |
  *
  * Whatever happens, subscriptions stay until they are cancelled: a new session gets them before anything is published.
- * What others publish while the server has no session of this client does not reach it.
+ * What others publish while the server has no session of this client is heard later if the channel has a history, for a
+ * new session goes on where the one before it ended; else it does not reach this client. What is lost of a history is
+ * told (`onGap`).
  *
  * Messages travel by one of four transports; the best that works is found by itself, and again after it has failed:
  * "websocket", "streaming" (a response that stays open), "eventsource", "long-polling". The session is the same, and
- * nothing is lost, doubled or out of order when one takes over from another. What a connection breaks with is lost.
+ * nothing is lost, doubled or out of order when one takes over from another. What a connection breaks with is lost, or
+ * with the option `ack` sent again.
  *
  * @typedef {"websocket"|"streaming"|"eventsource"|"long-polling"} Name
  * @typedef {"idle"|"connecting"|"connected"|"reconnecting"|"refused"} State
@@ -54,6 +57,8 @@ const DEFAULTS = {
   upgradeMax: 600_000,
   /** Publishes that may wait to be sent. */
   maxQueue: 1_000,
+  /** Has the server keep events until they are acknowledged, if it can. There is no "eventsource" then. */
+  ack: false,
 };
 
 /** What holds until the server advises something else; times in ms. */
@@ -61,6 +66,9 @@ const ADVICE = { reconnect: "retry", interval: 0, timeout: 60_000, "multiple-cli
 
 /** A request takes no more beyond this; but what was said in one batch() stays together. */
 const FULL = { messages: 100, characters: 32_768 };
+
+/** Words for what is no position in a history. */
+const SINCE = { new: -1, all: -2 };
 
 /**
  * What promises of a client reject with. `code` says what became of the message:
@@ -87,12 +95,15 @@ export class Client {
   #detail = {};
   #onState = new Set();
   #onWire = new Set();
+  #onGap = new Set();
   #advice = ADVICE;
   #lastId = 0;
   /**
    * From connect() to disconnect(): `{ first, stop, wake, clientId, spell, failures, answered, since, sending,
-   * climbing, later }`. `spell` aborts what is under way, and is replaced after each failure; `since` is when it became
-   * connected; `sending` is the promise of the sending under way: there is one request at a time, besides the connect.
+   * climbing, later, replay, batch, asked }`. `spell` aborts what is under way, and is replaced after each
+   * failure; `since` is when it became connected; `sending` is the promise of the sending under way: there is one
+   * request at a time, besides the connect. Of the session: `replay`, whether the server has histories; `batch`, the
+   * number to acknowledge, if that is done; `asked`, the id of the newest connect.
    */
   #life;
   /** The transport of the newest connect that was answered, and so of the events; unproved after a loss. */
@@ -105,7 +116,11 @@ export class Client {
   #forced;
   /** Transport that failed → `{ failures, until, reason }`: not tried before then. */
   #bars = new Map();
-  /** Channel or pattern → `{ listeners, ready, asked, taken }`. */
+  /**
+   * Channel or pattern → `{ listeners, ready, asked, taken, since, position, floor, heard, beside }`. Of its history:
+   * a session begins after `position`, or else with `since`. The listeners have what is up to `heard`, channel → number,
+   * or else up to `floor`. `beside`: numbers stand beside the data, and never within.
+   */
   #channels = new Map();
   /** What waits to be sent: `{ message, record, group, size, again, resolve, reject }`. */
   #outbox = [];
@@ -140,6 +155,9 @@ export class Client {
       }
       if (!transports.includes(name)) {
         return { name, usable: false, why: "left out by the option transports" };
+      }
+      if (this.#options.ack && name === "eventsource") {
+        return { name, usable: false, why: "left out by the option ack, which has events come with connects" };
       }
       const usable = this.#offered?.includes(name) ?? true;
       return { name, usable, why: usable ? this.#bars.get(name)?.reason : "not offered by the server" };
@@ -196,6 +214,17 @@ export class Client {
   }
 
   /**
+   * Calls back when events of a history are lost: they are not kept any more, or were too many.
+   * @param {(channel: string, count: number|undefined) => void} listener gets the channel or pattern, as subscribed to,
+   *   and how many it were, if that is known
+   * @returns {() => void} ends that
+   */
+  onGap(listener) {
+    this.#onGap.add(listener);
+    return () => void this.#onGap.delete(listener);
+  }
+
+  /**
    * Connects, and stays connected until disconnect().
    * @returns {Promise<void>} of the first connection; rejects with `refused` or `ended`. Need not be awaited.
    */
@@ -249,15 +278,22 @@ export class Client {
    * channel. One that throws is reported and harms no other.
    * @param {string} channel
    * @param {(data: any, message: { channel: string, data: any }) => void} listener
+   * @param {{ since?: "new"|"all"|number }} [options] `since`, where the channel has a history and nobody listens to it
+   *   yet: what to begin with. What comes from now on (default), all that is kept, or what came after a `position`
    * @returns {{ ready: Promise<void>, cancel: () => Promise<void> }} `ready`: the server has taken it; rejects with
    *   `refused` (the subscription is gone), or `ended` if cancelled before. A refusal when nobody has asked for `ready`
    *   is reported, as what a listener throws. `cancel` ends it at once; its promise, which never rejects, is that the
    *   server knows, or need not.
    */
-  subscribe(channel, listener) {
+  subscribe(channel, listener, { since } = {}) {
+    const from = SINCE[since ?? "new"] ?? Number(since);
+    if (!Number.isSafeInteger(from)) {
+      throw new TypeError(`since: ${since} is neither "new" nor "all" nor a position`);
+    }
     let record = this.#channels.get(channel);
     if (!record) {
-      record = { listeners: new Set(), ready: deferred(), taken: false };
+      record = { listeners: new Set(), ready: deferred(), taken: false, since: from };
+      Object.assign(record, { floor: from < 0 ? undefined : from, heard: new Map() });
       this.#channels.set(channel, record);
       if (this.#life?.clientId) {
         this.#enqueue(this.#subscribing(channel, record));
@@ -286,6 +322,16 @@ export class Client {
         return record.ready.promise;
       },
     };
+  }
+
+  /**
+   * How far a channel or pattern that is subscribed to has been heard: to be stored, and given as `since` when the page
+   * is loaded again.
+   * @returns {number|undefined} undefined: that is not known (yet)
+   */
+  position(channel) {
+    const { position, since } = this.#channels.get(channel) ?? {};
+    return position ?? (since >= 0 ? since : undefined);
   }
 
   /**
@@ -389,11 +435,15 @@ export class Client {
   async #handshake(life) {
     const post = this.#make("long-polling", life);
     const supportedConnectionTypes = this.transports.filter(({ why }) => !/^(not in|left)/.test(why)).map(nameOf);
-    const handshake = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes };
+    const { ack } = this.#options;
+    const ext = { replay: true, ...(ack && { ack }) };
+    const handshake = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes, ext };
     this.#advice = ADVICE;
     const [reply] = await this.#exchange(life, post, [handshake]);
     this.#judge(life, reply);
     life.clientId = reply.clientId;
+    const batch = ack && reply.ext?.ack === true ? -1 : undefined;
+    Object.assign(life, { replay: reply.ext?.replay === true, batch, asked: undefined });
     this.#offered = reply.supportedConnectionTypes ?? ["long-polling"];
     this.#outbox = withoutMeta(this.#outbox);
     const entries = [...this.#channels].map(([channel, record]) => this.#subscribing(channel, record));
@@ -435,7 +485,8 @@ export class Client {
 
   #make(name, life) {
     const tell = (...wire) => this.#onWire.forEach((listener) => guarded(listener, ...wire));
-    const hear = (event) => this.#life === life && this.#dispatch(event);
+    const unsure = [];
+    const hear = (events, replies) => this.#hear(life, unsure, events, replies);
     return new TRANSPORTS[name](this.#url, this.#options, tell, hear);
   }
 
@@ -491,7 +542,11 @@ export class Client {
   /** One connect. When the connection is in doubt, it asks to be answered at once; else it is held for an event. */
   async #poll(life, transport) {
     const { clientId, name } = transport;
-    const connect = { channel: "/meta/connect", clientId, connectionType: name };
+    const id = (life.asked = `${(this.#lastId += 1)}`);
+    const connect = { channel: "/meta/connect", id, clientId, connectionType: name };
+    if (life.batch !== undefined) {
+      connect.ext = { ack: life.batch };
+    }
     const { requestTimeout, connectMargin } = this.#options;
     let timeout = this.#advice.timeout + connectMargin;
     if (!transport.proved && transport.asks) {
@@ -534,7 +589,7 @@ export class Client {
 
   /** Has a transport take over. Rejects if it does not work; then all is as it was. */
   async #move(life, next) {
-    next.backlog = [];
+    next.backlog = life.batch === undefined ? [] : undefined;
     next.verdict = next.proof.promise.catch(() => {});
     let old;
     try {
@@ -649,10 +704,38 @@ export class Client {
   }
 
   #subscribing(channel, record) {
-    const resolve = () => ((record.taken = true), record.ready.resolve());
+    const replay = this.#life?.replay;
+    const from = record.position ?? record.since;
+    // The numbers may be those of another life of the server: they say nothing of those to come.
+    const forget = (since) => {
+      if (from >= 0 && (record.position ?? record.since) === from) {
+        Object.assign(record, { since, position: undefined, floor: undefined, heard: new Map() });
+      }
+    };
+    const resolve = ({ ext }) => {
+      const gap = ext?.gap ?? (from >= 0 && !replay ? { [channel]: -1 } : undefined);
+      if (gap) {
+        this.#tellGap(gap);
+        forget(from); // Until there is an event, it may be told again.
+      }
+      const now = ext?.replay?.[channel];
+      record.beside ||= Number.isSafeInteger(now);
+      if (from === SINCE.new && now >= 0) {
+        record.floor = now;
+        record.position = Math.max(record.position ?? 0, now);
+      }
+      record.taken = true;
+      record.ready.resolve();
+    };
     const reject = (error) => {
       if (!isFinal(error) || this.#channels.get(channel) !== record) {
         return; // The next session gets it; or it is not wanted any more.
+      }
+      if (from >= 0 && error.reply.error?.startsWith("400::The replayId")) {
+        this.#tellGap({ [channel]: -1 });
+        forget(SINCE.all);
+        this.#enqueue(this.#subscribing(channel, record), "unshift");
+        return;
       }
       if (!record.taken) {
         this.#channels.delete(channel);
@@ -662,11 +745,15 @@ export class Client {
         report(error); // Nobody waits for `ready`.
       }
     };
-    return { message: { channel: "/meta/subscribe", subscription: channel }, record, resolve, reject };
+    const message = { channel: "/meta/subscribe", subscription: channel };
+    if (replay) {
+      message.ext = { replay: { [channel]: from } };
+    }
+    return { message, record, resolve, reject };
   }
 
-  #enqueue(entry) {
-    this.#outbox.push({ size: 0, group: this.#group ?? {}, ...entry });
+  #enqueue(entry, how = "push") {
+    this.#outbox[how]({ size: 0, group: this.#group ?? {}, ...entry });
     queueMicrotask(() => this.#flush());
   }
 
@@ -746,14 +833,54 @@ export class Client {
     return sent.map(({ id }) => replies.get(id));
   }
 
+  /**
+   * Gives events to those who listen. Those that are acknowledged come with the reply to a connect, and only the newest
+   * connect counts: what answers another one has not been acknowledged by then, so that it comes again.
+   */
+  #hear(life, unsure, events, replies) {
+    if (this.#life !== life) {
+      return;
+    }
+    const connect = replies.find(({ channel }) => channel === "/meta/connect");
+    this.#tellGap(connect?.ext?.gap);
+    if (life.batch !== undefined) {
+      events.forEach((event) => unsure.push(event));
+      events = connect ? unsure.splice(0) : [];
+      if (connect && connect.id !== life.asked) {
+        return;
+      }
+    }
+    events.forEach((event) => this.#life === life && this.#dispatch(event));
+    if (life.batch !== undefined && Number.isSafeInteger(connect?.ext?.ack)) {
+      life.batch = connect.ext.ack;
+    }
+  }
+
   #dispatch(message) {
-    for (const pattern of patternsOf(message.channel)) {
-      const listeners = this.#channels.get(pattern)?.listeners ?? new Set();
-      for (const one of [...listeners]) {
-        if (listeners.has(one)) {
-          guarded(one.listener, message.data, message);
+    const { channel, data, ext } = message;
+    for (const pattern of patternsOf(channel)) {
+      const record = this.#channels.get(pattern);
+      const within = pattern === channel && this.#life?.replay && !record?.beside;
+      const id = ext?.replay?.id ?? (within ? data?.event?.replayId : undefined);
+      const numbered = Number.isSafeInteger(id);
+      if (!record || (numbered && id <= (record.heard.get(channel) ?? record.floor))) {
+        continue;
+      }
+      if (numbered) {
+        record.heard.set(channel, id);
+        record.position = Math.max(record.position ?? 0, id);
+      }
+      for (const one of [...record.listeners]) {
+        if (record.listeners.has(one)) {
+          guarded(one.listener, data, message);
         }
       }
+    }
+  }
+
+  #tellGap(gap = {}) {
+    for (const [channel, count] of Object.entries(gap)) {
+      this.#onGap.forEach((listener) => guarded(listener, channel, count < 0 ? undefined : count));
     }
   }
 }
@@ -762,7 +889,7 @@ export class Client {
 //
 // - `open()` resolves when it can be used;
 // - `send(messages, { timeout, signal })` resolves with the replies; rejects with the EnckeErrors `lost` and `refused`;
-// - events go to `hear` as they come, and all that travels is told;
+// - events go to `hear` as they come, with the replies beside them, and all that travels is told;
 // - `prove()` is called once it is known that what the server sends arrives;
 // - `settled()` resolves when the connect under way is with the server, so that another transport's is the newer one;
 // - `drained()` resolves when all has come that the server has sent, after another transport has taken over;
@@ -804,15 +931,17 @@ class Transport {
   /** Gives events to those who listen, or keeps them until it may; returns the replies. */
   take(messages) {
     const isReply = (message) => message.data === undefined || isMeta(message);
-    for (const event of messages.filter((message) => !isReply(message))) {
-      this.backlog ? this.backlog.push(event) : this.hear(event);
-    }
-    return messages.filter(isReply);
+    const replies = messages.filter(isReply);
+    const events = messages.filter((message) => !isReply(message));
+    this.backlog = this.backlog?.concat(events);
+    this.hear(this.backlog ? [] : events, replies);
+    return replies;
   }
 
   release() {
-    this.backlog?.splice(0).forEach(this.hear);
+    const backlog = this.backlog ?? [];
     this.backlog = undefined;
+    this.hear(backlog, []);
   }
 
   /** Rejects when it takes too long until a transport is open. */
