@@ -61,6 +61,15 @@ fn a_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back() {
 }
 
 #[test]
+fn a_page_shows_what_was_said_before_and_while_it_slept() {
+    let kept = r#"{ pattern = "/chat/**", history = true }"#;
+    for transports in ["long-polling", "websocket,streaming,eventsource,long-polling"] {
+        let options = ["--timeout", "1s", "--max-interval", "500ms", "--channel", kept, "--transports", transports];
+        run("lid", &options);
+    }
+}
+
+#[test]
 fn nothing_is_wider_than_the_window() {
     run("layout", PATIENT);
 }
@@ -78,6 +87,12 @@ fn all_techniques_bring_the_same_events() {
 #[test]
 fn pages_of_the_demonstration_may_use_transports_that_are_not_offered() {
     run("techniques", &["--timeout", "5m", "--transports", "long-polling"]);
+}
+
+#[test]
+fn an_event_source_goes_on_by_itself_and_is_told_of_a_gap() {
+    let rule = r#"{ pattern = "/kept/**", history = true }"#;
+    run("events", &["--http-api", "true", "--max-stream-age", "1s", "--channel", rule]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The daemon against real clients: cometd.js and Faye from npm, unmodified, and the encke.js that it serves.
+//! The daemon against real clients: cometd.js, Faye and jsforce from npm, unmodified, and the encke.js that it serves.
 //!
-//! Each test runs one scenario of `tests/interop/` under Node against a daemon of its own. The clients are installed on
-//! first use, in the versions that `package-lock.json` pins. `ENCKE_SKIP_INTEROP=1` leaves all of this out.
+//! Each test runs one scenario of `tests/interop/`, or of `tests/salesforce/`, under Node against a daemon of its own. The
+//! clients are installed on first use, in the versions that `package-lock.json` pins. `ENCKE_SKIP_INTEROP=1` leaves all of this out.
 
 #![cfg(feature = "daemon")]
 
@@ -11,6 +11,10 @@ use common::node::Scenarios;
 
 static SCENARIOS: Scenarios =
     Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"), "ENCKE_SKIP_INTEROP");
+
+/// jsforce brings a hundred packages along, so it has a folder of its own.
+static SALESFORCE: Scenarios =
+    Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/salesforce"), "ENCKE_SKIP_INTEROP");
 
 /// A connect is held for so long that, in a scenario that hears anything, it was the event that ended it.
 const PATIENT: &[&str] = &["--timeout", "5m"];
@@ -233,6 +237,23 @@ fn cometd_on_a_websocket_works_with_all_its_extensions() {
 }
 
 #[test]
+fn cometd_loses_nothing_that_is_acknowledged_though_connections_break() {
+    run("acknowledged", &["cometd", "stays"], PATIENT);
+}
+
+#[test]
+fn cometd_on_a_websocket_loses_nothing_that_is_acknowledged_though_connections_break() {
+    run("acknowledged", &["cometd:websocket", "stays"], PATIENT);
+}
+
+#[test]
+fn cometd_keeps_its_session_when_its_page_is_loaded_again() {
+    for kind in ["cometd", "cometd:websocket"] {
+        run("reload", &[kind], PATIENT);
+    }
+}
+
+#[test]
 fn six_tabs_of_one_browser_share_four_places() {
     run("tabs", &[], &["--timeout", "5m", "--multi-session-interval", "200ms"]);
 }
@@ -377,6 +398,43 @@ fn encke_notices_a_server_that_is_gone_without_a_word() {
 #[test]
 fn encke_does_not_try_what_is_not_there() {
     run("transport", &["lacking"], &["--transports", "streaming,long-polling"]);
+}
+
+/// A rule that has a history.
+const KEPT: &str = r#"{ pattern = "/kept/**", history = true }"#;
+
+#[test]
+fn encke_with_acknowledgement_loses_nothing_when_connections_break() {
+    for transport in ["websocket", "streaming", "long-polling"] {
+        run("nothing-lost", &["acknowledged", transport], &["--timeout", "5m", "--transports", ALL]);
+    }
+    run("nothing-lost", &["moving"], &["--timeout", "5m", "--transports", ALL]);
+}
+
+#[test]
+fn encke_goes_on_in_a_history_after_its_session_has_ended() {
+    let brief = ["--timeout", "1s", "--max-interval", "500ms", "--transports", ALL, "--channel", KEPT];
+    run("nothing-lost", &["expired"], &brief);
+    run("nothing-lost", &["loaded"], &brief);
+}
+
+#[test]
+fn encke_is_told_what_a_restart_has_lost() {
+    run("nothing-lost", &["restarted"], &["--timeout", "5m", "--transports", ALL, "--channel", KEPT]);
+}
+
+#[test]
+fn encke_is_told_what_is_not_kept_any_more() {
+    let few = r#"{ pattern = "/kept/**", history = { count = 3 } }"#;
+    run("nothing-lost", &["gone"], &["--timeout", "1s", "--max-interval", "500ms", "--channel", few]);
+    let salesforce = r#"{ pattern = "/kept/**", history = { count = 3 }, replay-shape = "salesforce" }"#;
+    run("nothing-lost", &["gone"], &["--timeout", "1s", "--max-interval", "500ms", "--channel", salesforce]);
+}
+
+#[test]
+fn jsforce_replays() {
+    let rule = r#"{ pattern = "/event/*", history = { count = 3 }, replay-shape = "salesforce" }"#;
+    SALESFORCE.run("replay", &[], &["--timeout", "5m", "--http-api", "true", "--channel", rule]);
 }
 
 fn run(scenario: &str, words: &[&str], options: &[&str]) {

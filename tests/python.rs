@@ -1,6 +1,7 @@
-//! The daemon against a real client in Python: aiocometd-ng from PyPI, unmodified, by both of its transports.
+//! The daemon against real clients in Python: aiocometd-ng from PyPI, unmodified, by both of its transports, and
+//! aiosfstream-ng, which is made of it for Salesforce's Streaming API.
 //!
-//! Each test runs one scenario of `tests/python/`. The client is installed on first use, into a virtual environment below
+//! Each test runs one scenario of `tests/python/`. The clients are installed on first use, into a virtual environment below
 //! `target`, in the versions and with the hashes of `requirements.txt`. `ENCKE_SKIP_PYTHON=1` leaves all of this out.
 
 #![cfg(feature = "daemon")]
@@ -37,6 +38,12 @@ fn aiocometd_finds_its_way_back_by_long_polling() {
 #[test]
 fn aiocometd_finds_its_way_back_by_websocket() {
     run("restart", &["websocket"], &["--timeout", "5m"]);
+}
+
+#[test]
+fn aiosfstream_replays() {
+    let rule = r#"{ pattern = "/event/*", history = { count = 3 }, replay-shape = "salesforce" }"#;
+    run("replay", &[], &["--http-api", "true", "--channel", rule]);
 }
 
 fn run(scenario: &str, words: &[&str], options: &[&str]) {

@@ -87,7 +87,7 @@ fn the_first_line_says_where_it_listens_with_the_real_port() {
 fn a_bad_option_is_one_line_and_exit_2() {
     for (words, line) in [
         (&["--time-out", "30s"][..], "encke: unknown option --time-out: did you mean --timeout?\n"),
-        (&["--timeout", "30"], "encke: --timeout 30: must be a time such as 500ms, 30s, 5m or 0\n"),
+        (&["--timeout", "30"], "encke: --timeout 30: must be a time such as 500ms, 30s, 5m, 24h or 0\n"),
         (&["--mount", "x"], "encke: --mount x: must be a path such as /cometd, of letters, digits and - _ . ~\n"),
         (&["8080"], "encke: unexpected \"8080\": options are --KEY VALUE; see encke --help\n"),
         (

@@ -7,15 +7,23 @@ import { createServer, connect } from "node:net";
  * - `upgrade`: what becomes of a request for a WebSocket. "pass"; "refuse" with a 400; "hang": no answer; "die": it
  *   opens and is closed at once; "mute": it opens, and nothing goes to the daemon;
  * - `lag`: bytes are late, on each connection and in each direction by another time of up to so many ms;
- * - `buffer`: an answer is kept back until it has so many bytes, or has been handed on by the server to its end.
+ * - `buffer`: an answer is kept back until it has so many bytes, or has been handed on by the server to its end;
+ * - `tear`: says of bytes from the daemon whether they are to break off in their middle, with the connection;
+ * - `down`: nobody gets through.
  *
- * `cut()` resets the WebSockets that are open; with `freeze()` nothing more goes over those, and over streams.
+ * `cut()` resets the WebSockets that are open, `sever()` all that is; with `freeze()` nothing more goes over those, and
+ * over streams.
  */
 export async function relay(url) {
   const target = new URL(url);
-  const proxy = { upgrade: "pass", lag: 0, buffer: 0, upgrades: 0 };
+  const proxy = { upgrade: "pass", down: false, lag: 0, buffer: 0, tear: () => false, upgrades: 0 };
   const open = new Set();
   const server = createServer((near) => {
+    if (proxy.down) {
+      near.on("error", () => {});
+      near.resetAndDestroy();
+      return;
+    }
     const far = connect(Number(target.port), target.hostname);
     const link = { near, far, isSocket: false, isStream: false, frozen: false, first: true };
     open.add(link);
@@ -51,6 +59,11 @@ export async function relay(url) {
       if (link.frozen) {
         return;
       }
+      if (proxy.tear(bytes.toString("latin1"))) {
+        link.frozen = true;
+        near.write(bytes.subarray(0, bytes.length >> 1), () => (near.resetAndDestroy(), far.resetAndDestroy()));
+        return;
+      }
       link.isStream ||= bytes.includes("Transfer-Encoding: chunked");
       link.isSocket ? toNear(bytes) : hold(bytes);
       if (link.fate === "die") {
@@ -60,12 +73,9 @@ export async function relay(url) {
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   proxy.url = `http://127.0.0.1:${server.address().port}${target.pathname}`;
-  proxy.cut = () => {
-    for (const { near, far } of [...open].filter(({ isSocket }) => isSocket)) {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
-    }
-  };
+  const reset = (links) => links.forEach(({ near, far }) => (near.resetAndDestroy(), far.resetAndDestroy()));
+  proxy.cut = () => reset([...open].filter(({ isSocket }) => isSocket));
+  proxy.sever = () => reset([...open]);
   proxy.freeze = () => open.forEach((link) => (link.frozen = link.isSocket || link.isStream));
   proxy.close = () => (server.close(), open.forEach(({ near, far }) => (near.destroy(), far.destroy())));
   return proxy;
