@@ -85,9 +85,26 @@ fn faye_loses_nothing_when_its_event_source_ends_and_opens_again() {
 }
 
 #[test]
+fn cometd_works_with_all_its_extensions_by_websocket() {
+    extended("websocket");
+}
+
+#[test]
+fn cometd_works_with_all_its_extensions_by_long_polling() {
+    extended("long-polling");
+}
+
+#[test]
 fn faye_cannot_start_from_another_site_without_callback_polling() {
     let port = free_port();
     run("unable", &[&port], &["--allowed-origins", &format!("http://127.0.0.1:{port}")]);
+}
+
+/// cometd.js with all its extensions, in a page of another site.
+fn extended(transport: &str) {
+    let port = free_port();
+    let allowed = format!("http://127.0.0.1:{port}");
+    run("extended", &[transport, &port], &["--timeout", "3s", "--allowed-origins", &allowed]);
 }
 
 /// The browser build of a library, with one transport, in a page of that site.
