@@ -42,7 +42,7 @@
 //! - its timer: the same way, without events;
 //! - another request on its connection: the same way, before that request acts;
 //! - a newer connect of its session: with HTTP 500 and no messages, for an answer would make the client send another
-//!   one;
+//!   one; or with an empty batch, if events go another way from then on, for its client has moved on purpose;
 //! - the end of its session: with `reconnect: none`, or after an overflow with the advice to shake hands again;
 //! - the end of its connection: nothing to answer.
 //!
