@@ -529,7 +529,7 @@ const CASES = {
     assert.ok(numbers.every((n, at) => n >= (numbers[at - 1] ?? -1)), `${numbers}`);
     keeper.forget();
     await until("another session", () => server.sent("/meta/handshake").length === 2 && acks().at(-1) > 0);
-    assert.equal(acks()[numbers.length], -1, "each session has its own numbers");
+    assert.ok(acks().slice(numbers.length).includes(-1), "each session has its own numbers");
     await client.disconnect();
   },
 
@@ -856,10 +856,11 @@ const CASES = {
     channels.forEach((channel) => client.subscribe(channel, () => {}));
     keeper.oldest = 5;
     await client.connect();
-    await until("a held connect", () => acks().length === 2);
+    await until("a held connect", () => acks().length >= 2);
     keeper.forget();
-    await until("another connect", () => acks().length === 3);
-    const [handshake, subscribes, connect] = server.requests.slice(-3);
+    await until("another connect", () => acks().length >= 3);
+    const again = server.requests.findLastIndex(([{ channel }]) => channel === "/meta/handshake");
+    const [handshake, subscribes, connect] = server.requests.slice(again);
     assert.equal(handshake[0].channel, "/meta/handshake");
     assert.deepEqual(subscribes.map(({ ext }) => ext.replay), channels.map((channel) => ({ [channel]: 5 })));
     assert.equal(connect[0].channel, "/meta/connect");
