@@ -35,7 +35,6 @@ impl Default for Reader {
 }
 
 /// What [`Reader::next`] found.
-#[expect(clippy::large_enum_variant, reason = "made and taken apart on the stack, once a request")]
 #[derive(Debug)]
 pub enum Next<'b> {
     /// A request as it stands in the bytes.

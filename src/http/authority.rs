@@ -27,11 +27,12 @@ impl<'a> Authority<'a> {
             address.parse::<Ipv6Addr>().ok()?;
             (text.strip_suffix(rest)?, rest)
         } else {
-            let host = text.split(':').next()?;
+            let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
+            let (host, rest) = text.split_at_checked(end)?;
             if !is_reg_name(host.as_bytes()) {
                 return None;
             }
-            (host, text.strip_prefix(host)?)
+            (host, rest)
         };
         let port = match rest.strip_prefix(':') {
             Some(digits) => parse_port(digits)?,

@@ -13,14 +13,12 @@ pub fn find<'b>(head: &Head<'b>, name: &str) -> Option<&'b [u8]> {
 
 /// The value of the first cookie of this name in one `Cookie` field.
 fn find_in<'b>(field: &'b [u8], name: &str) -> Option<&'b [u8]> {
-    for pair in field.split(|&byte| byte == b';') {
-        let mut halves = pair.splitn(2, |&byte| byte == b'=');
-        let (Some(found), Some(value)) = (halves.next(), halves.next()) else { continue };
-        if found.trim_ascii() == name.as_bytes() {
-            return Some(unquoted(value.trim_ascii()));
-        }
-    }
-    None
+    let pairs = field.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let mut values = pairs.filter_map(|pair| {
+        let rest = pair.strip_prefix(name.as_bytes())?;
+        rest.trim_ascii_start().strip_prefix(b"=")
+    });
+    values.next().map(|value| unquoted(value.trim_ascii_start()))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {

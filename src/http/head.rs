@@ -10,6 +10,7 @@ use super::authority::Authority;
 use super::response::{Persistence, Status};
 pub use super::scan::HeadScan;
 use crate::limits::{self, Limits};
+use core::mem::MaybeUninit;
 
 /// Digits of a `Content-Length`, count: whatever has more cannot overflow a u64 unnoticed.
 const LENGTH_DIGITS: usize = 18;
@@ -87,9 +88,9 @@ impl<'b> Head<'b> {
     /// that is invalid, repeated, or on HTTP/1.1 missing, and for every unclear statement about the body's length. 413 for
     /// a length above `limits.body_bytes`, 415 for a coded body, 417 for an unknown expectation, 431 for too many fields.
     pub fn parse(bytes: &'b [u8], limits: &Limits) -> Result<Self, HttpError> {
-        let mut array = [httparse::EMPTY_HEADER; limits::HEADERS];
-        let mut request = httparse::Request::new(&mut array);
-        match request.parse(bytes) {
+        let mut array = [const { MaybeUninit::uninit() }; limits::HEADERS];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut array) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Err(httparse::Error::Version) => return Err(version_error(bytes)),
             Err(httparse::Error::TooManyHeaders) => {
@@ -100,8 +101,8 @@ impl<'b> Head<'b> {
         let (Some(token), Some(raw_target), Some(minor)) = (request.method, request.path, request.version) else {
             return Err(HttpError::bad_request("a malformed request line"));
         };
-        let count = request.headers.len();
-        let fields = Fields { array, count };
+        // Only as many as there are: the whole array would be copied wherever a head goes.
+        let fields = Fields(request.headers.to_vec());
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
         let method = method(token);
         let target = Target::parse(method, raw_target)?;
@@ -142,14 +143,11 @@ impl<'b> Head<'b> {
 
 /// The fields of a head as httparse has split them.
 #[derive(Clone, Debug)]
-struct Fields<'b> {
-    array: [httparse::Header<'b>; limits::HEADERS],
-    count: usize,
-}
+struct Fields<'b>(Vec<httparse::Header<'b>>);
 
 impl<'b> Fields<'b> {
     fn iter(&self) -> impl DoubleEndedIterator<Item = (&'b str, &'b [u8])> + use<'_, 'b> {
-        self.array.get(..self.count).unwrap_or_default().iter().map(|field| (field.name, field.value))
+        self.0.iter().map(|field| (field.name, field.value))
     }
 
     fn values<'n>(&self, name: &'n str) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'_, 'b, 'n> {

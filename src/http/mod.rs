@@ -50,14 +50,22 @@ impl HttpError {
 
 /// Whether the byte may stand in a token: a method, a field name, a parameter (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
+    byte < 128 && TOKEN_BYTES.wrapping_shr(u32::from(byte)) & 1 == 1
+}
+
+/// A bit for each ASCII character that may stand in a token.
+const TOKEN_BYTES: u128 = set(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+const fn set(mut characters: &[u8]) -> u128 {
+    let mut set = 0;
+    while let [first, rest @ ..] = characters {
+        set |= 1_u128.wrapping_shl(*first as u32);
+        characters = rest;
+    }
+    set
 }
 
 /// Whether the byte may stand in a field value: anything but controls, of which only HTAB is allowed (RFC 9110 section 5.5).
 fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
 }

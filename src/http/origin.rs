@@ -65,7 +65,8 @@ struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// `scheme "://" host [ ":" port ]` and nothing else (RFC 6454 section 7.1).
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (scheme, authority) = core::str::from_utf8(bytes).ok()?.split_once("://")?;
+        let (scheme, rest) = core::str::from_utf8(bytes).ok()?.split_once(':')?;
+        let authority = rest.strip_prefix("//")?;
         let is_scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme_byte) {
             return None;

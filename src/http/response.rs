@@ -22,7 +22,7 @@ const UPGRADE_TO: &[u8] = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-Web
 const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer\r\n";
 
 /// A head without origin and cookie is shorter than this; one reservation serves it.
-const USUAL_HEAD_BYTES: usize = 320;
+pub(crate) const USUAL_HEAD_BYTES: usize = 320;
 
 /// The statuses this server answers with (RFC 9110 section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
