@@ -13,8 +13,9 @@ use super::message::{Advice, Field, FieldError, Id, Message, Subscription};
 use super::raw;
 use crate::limits::{self, Limits};
 use core::fmt;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Whose fault, in terms that every transport can translate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +138,7 @@ impl<'a> Reader<'_, 'a> {
     fn message<A: MapAccess<'a>>(&mut self, mut map: A) -> Result<(), A::Error> {
         let mut message = Message::default();
         let mut seen = 0_u32;
-        while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
-            let Some(name) = raw::text(name) else { return Err(A::Error::custom("a name is always a string")) };
+        while let Some((Name(name), value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
             let Some(field) = Field::from_name(&name) else {
                 message.extra.push((name, value));
                 continue;
@@ -152,6 +152,33 @@ impl<'a> Reader<'_, 'a> {
         }
         self.messages.push(message);
         Ok(())
+    }
+}
+
+/// The name of a field, without escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
     }
 }
 
