@@ -4,13 +4,15 @@
 //! its sessions lives.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroU32;
 
 use crate::limits;
 
 use super::token::{self, SECRET_BYTES};
 
 /// A browser, by the value of its cookie.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrowserId {
     /// A value that this server made.
     Issued([u8; SECRET_BYTES]),
@@ -27,6 +29,16 @@ impl BrowserId {
         let formed = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         let fits = (1..=limits::BROWSER_COOKIE_BYTES).contains(&value.len());
         (formed && fits).then(|| Self::Adopted(value.into()))
+    }
+}
+
+impl Hash for BrowserId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Looked up with every held connect: the bytes in one go, without what a derived one adds to them.
+        match self {
+            Self::Issued(secret) => state.write(secret),
+            Self::Adopted(value) => state.write(value.as_bytes()),
+        }
     }
 }
 
@@ -52,10 +64,13 @@ impl Presented {
     }
 }
 
-#[derive(Debug, Default)]
-struct Browser {
-    sessions: u32,
-    holding: u32,
+/// The sessions of one browser. Nearly all have one, whose connect is held without a look at this table.
+#[derive(Debug)]
+enum Browser {
+    /// There has been no other than the one in this slot.
+    Alone(u32),
+    /// There has been more than one.
+    Company { sessions: NonZeroU32, holding: u32 },
 }
 
 /// The browsers that have a session. Never iterated, so its order never shows.
@@ -64,44 +79,69 @@ pub struct Browsers {
     table: HashMap<BrowserId, Browser>,
 }
 
+/// What becomes of a browser with another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// The session is alone.
+    Alone,
+    /// The session in this slot was alone until now: what it holds counts from now on.
+    With(u32),
+    /// There were several before.
+    Company,
+}
+
 impl Browsers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.table.len()
     }
 
-    /// A session of the browser begins.
-    pub fn join(&mut self, browser: &BrowserId) {
-        if let Some(entry) = self.table.get_mut(browser) {
-            entry.sessions += 1;
-        } else {
-            self.table.insert(browser.clone(), Browser { sessions: 1, holding: 0 });
+    /// A session of the browser begins, in this slot.
+    pub fn join(&mut self, browser: &BrowserId, slot: u32) -> Joined {
+        match self.table.get_mut(browser) {
+            None => {
+                self.table.insert(browser.clone(), Browser::Alone(slot));
+                Joined::Alone
+            }
+            Some(Browser::Company { sessions, .. }) => {
+                *sessions = sessions.saturating_add(1);
+                Joined::Company
+            }
+            Some(entry @ Browser::Alone(_)) => {
+                let two = NonZeroU32::MIN.saturating_add(1);
+                match core::mem::replace(entry, Browser::Company { sessions: two, holding: 0 }) {
+                    Browser::Alone(first) => Joined::With(first),
+                    Browser::Company { .. } => Joined::Company,
+                }
+            }
         }
     }
 
     /// A session of the browser ends; it must not hold a connect any more.
     pub fn leave(&mut self, browser: &BrowserId) {
-        let Some(entry) = self.table.get_mut(browser) else { return };
-        entry.sessions = entry.sessions.saturating_sub(1);
-        if entry.sessions == 0 {
+        if let Some(Browser::Company { sessions, .. }) = self.table.get_mut(browser)
+            && let Some(others) = NonZeroU32::new(sessions.get() - 1)
+        {
+            *sessions = others;
+        } else {
             self.table.remove(browser);
         }
     }
 
-    /// A session of the browser wants to hold a connect; whether fewer than `most` do, and if so it is counted.
+    /// A session that is not alone wants to hold a connect; whether fewer than `most` do, and if so it is counted.
     pub fn try_hold(&mut self, browser: &BrowserId, most: u32) -> bool {
-        let Some(entry) = self.table.get_mut(browser) else { return true };
-        if entry.holding >= most {
+        let Some(Browser::Company { holding, .. }) = self.table.get_mut(browser) else { return true };
+        if *holding >= most {
             return false;
         }
-        entry.holding += 1;
+        *holding += 1;
         true
     }
 
-    /// A session of the browser holds its connect no more.
+    /// A session that was counted holds its connect no more.
     pub fn release(&mut self, browser: &BrowserId) {
-        if let Some(entry) = self.table.get_mut(browser) {
-            entry.holding = entry.holding.saturating_sub(1);
+        if let Some(Browser::Company { holding, .. }) = self.table.get_mut(browser) {
+            *holding = holding.saturating_sub(1);
         }
     }
 }
@@ -128,19 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<Browser>(), 8);
+    }
+
+    #[test]
     fn holds_are_counted_per_browser_and_forgotten_with_the_last_session() {
         let mut browsers = Browsers::default();
         let id = BrowserId::Adopted("x".into());
-        browsers.join(&id);
-        browsers.join(&id);
+        assert_eq!(browsers.join(&id, 7), Joined::Alone);
+        assert_eq!(browsers.join(&id, 8), Joined::With(7));
+        assert_eq!(browsers.join(&id, 9), Joined::Company);
         assert!(browsers.try_hold(&id, 1));
         assert!(!browsers.try_hold(&id, 1));
         browsers.release(&id);
         assert!(browsers.try_hold(&id, 1));
         browsers.release(&id);
         browsers.leave(&id);
+        browsers.leave(&id);
         assert_eq!(browsers.count(), 1);
+        assert_eq!(browsers.join(&id, 10), Joined::Company, "who was left has company already");
+        browsers.leave(&id);
         browsers.leave(&id);
         assert_eq!(browsers.count(), 0);
+        assert_eq!(browsers.join(&id, 11), Joined::Alone);
     }
 }

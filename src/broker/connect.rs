@@ -7,10 +7,11 @@ use crate::bayeux::{Error, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAd
 use crate::clock::Now;
 use crate::reply::{Answer, Link, Ticket, Way};
 
+use super::browser::Joined;
 use super::ext::{Ack, Said};
 use super::policy::Verdict;
 use super::replay::Since;
-use super::session::{Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
+use super::session::{Counting, Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
 use super::{Broker, End, Removal, Request, reply_to};
 
 /// What somebody who does not speak Bayeux wants to hear.
@@ -66,19 +67,19 @@ impl Broker {
         let elsewhere = matches!(way, Way::Push | Way::Stream { .. });
         let waits = (elsewhere || session.outbox.is_empty() || !session.urgent) && !session.has_gaps();
         let wants_hold = self.holding && sole && !first && waits && hold_ms > 0;
-        let counted = if wants_hold { self.try_hold(key, request.way) } else { Some(false) };
+        let counting = if wants_hold { self.try_hold(key, request.way) } else { Some(Counting::No) };
         // Faye opens its event stream before its first connect, which still names the transport of its handshake. That one
         // is answered at once, and is no word on where events go.
         if !first || way != Way::Answer {
-            self.divert(key, request.link, way, wants_hold && counted.is_some());
+            self.divert(key, request.link, way, wants_hold && counting.is_some());
         }
-        if let (true, Some(counted), Some(session)) = (wants_hold, counted, self.sessions.get_mut(key)) {
+        if let (true, Some(counting), Some(session)) = (wants_hold, counting, self.sessions.get_mut(key)) {
             session.expires_ms = self.now_ms + hold_ms;
             let advised = message.advice.is_some();
-            let hold = Hold { link: request.link, id: HeldId::keep(message.id), advised, counted };
+            let hold = Hold { link: request.link, id: HeldId::keep(message.id), advised, counting };
             return self.hold(key, hold, way, answer);
         }
-        let crowded = counted.is_none();
+        let crowded = counting.is_none();
         self.counters.crowded += u64::from(crowded);
         self.answering(key, request.link);
         let advice = self.news(key, way, crowded, message.advice.is_some());
@@ -202,11 +203,32 @@ impl Broker {
     }
 
     /// Whether the session may hold a connect, and if so, whether it counts as one of its browser's.
-    fn try_hold(&mut self, key: SessionKey, way: Way) -> Option<bool> {
-        let browser = self.sessions.get(key).and_then(|session| session.browser.as_ref());
-        match (self.config.max_sessions_per_browser, browser) {
-            (Some(most), Some(browser)) if way != Way::Push => self.browsers.try_hold(browser, most).then_some(true),
-            _ => Some(false),
+    fn try_hold(&mut self, key: SessionKey, way: Way) -> Option<Counting> {
+        let Some(session) = self.sessions.get(key) else { return Some(Counting::No) };
+        match (self.config.max_sessions_per_browser, &session.browser) {
+            (Some(1..), Some(_)) if way != Way::Push && !session.has_company => Some(Counting::Alone),
+            (Some(most), Some(browser)) if way != Way::Push => {
+                self.browsers.try_hold(browser, most).then_some(Counting::Counted)
+            }
+            _ => Some(Counting::No),
+        }
+    }
+
+    /// The browser of a new session has another one: connects of both count from now on, the one that may be held too.
+    pub(super) fn join_browser(&mut self, key: SessionKey) {
+        let Some(browser) = self.sessions.get(key).and_then(|session| session.browser.as_ref()) else { return };
+        let joined = self.browsers.join(browser, key.slot());
+        if let (Joined::With(_) | Joined::Company, Some(session)) = (joined, self.sessions.get_mut(key)) {
+            session.has_company = true;
+        }
+        let Joined::With(slot) = joined else { return };
+        let Some(first) = self.sessions.key_at(slot).and_then(|first| self.sessions.get_mut(first)) else { return };
+        first.has_company = true;
+        if let (Reach::Held(hold @ Hold { counting: Counting::Alone, .. }), Some(browser)) =
+            (&mut first.reach, &first.browser)
+        {
+            hold.counting = Counting::Counted;
+            self.browsers.try_hold(browser, u32::MAX);
         }
     }
 
@@ -215,7 +237,7 @@ impl Broker {
         let session = self.sessions.get_mut(key)?;
         let hold = session.take_hold(session.held_by()?)?;
         self.parked -= 1;
-        if let (Some(browser), true) = (&session.browser, hold.counted) {
+        if let (Some(browser), Counting::Counted) = (&session.browser, hold.counting) {
             self.browsers.release(browser);
         }
         Some(hold)

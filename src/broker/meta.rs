@@ -35,14 +35,12 @@ impl Broker {
                 Some(BrowserId::Issued(secret))
             }
         };
-        if let Some(browser) = &browser {
-            self.browsers.join(browser);
-        }
         let secret = self.entropy.secret();
         let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
         session.expires_ms += u64::from(self.config.max_interval_ms);
         let ext = self.agree(message, &mut session);
         let key = self.sessions.insert(session);
+        self.join_browser(key);
         self.schedule(key);
         self.counters.sessions_added += 1;
         log::debug!("session {key:?} added");

@@ -107,7 +107,18 @@ pub struct Hold {
     /// Whether the client sent advice, and so gets ours.
     pub advised: bool,
     /// Whether it counts as one of its browser's.
-    pub counted: bool,
+    pub counting: Counting,
+}
+
+/// Whether a held connect counts as one of its browser's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// It does not, whatever comes.
+    No,
+    /// It will when its browser has another session.
+    Alone,
+    /// It does.
+    Counted,
 }
 
 /// The id of a held connect, as JSON. Short ones stand inline, since a heap block for each waiting client adds up.
@@ -248,6 +259,8 @@ pub struct Session {
     pub told: Option<Told>,
     /// The browser that made it.
     pub browser: Option<BrowserId>,
+    /// Whether its browser has had another session beside it.
+    pub has_company: bool,
     /// What it is subscribed to.
     pub subscriptions: Subscriptions,
     /// What waits for it.
@@ -284,6 +297,7 @@ impl Session {
             buffered: false,
             told: None,
             browser: None,
+            has_company: false,
             subscriptions: Subscriptions::None,
             outbox: Outbox::default(),
             urgent: false,

@@ -7,6 +7,19 @@ use core::fmt::Write;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// Marks a byte that is no letter of the alphabet.
+const NONE: u8 = 0x80;
+/// The five bits of each letter.
+const FIVES: [u8; 256] = {
+    let mut fives = [NONE; 256];
+    let mut five = 0_u8;
+    while five < 32 {
+        fives[ALPHABET[five as usize] as usize] = five;
+        five += 1;
+    }
+    fives
+};
+
 /// Random bytes in a secret.
 pub const SECRET_BYTES: usize = 16;
 
@@ -86,25 +99,22 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    let mut out = bytes.iter_mut();
-    let mut bits: u32 = 0;
-    let mut held = 0;
-    for letter in text.bytes() {
-        let five = match letter {
-            b'a'..=b'z' => letter - b'a',
-            b'2'..=b'7' => letter - b'2' + 26,
-            _ => return None,
-        };
-        bits = bits << 5 | u32::from(five);
-        held += 5;
-        if held >= 8 {
-            held -= 8;
-            *out.next()? = u8::try_from(bits >> held).ok()?;
-            bits &= (1 << held) - 1;
+    let (mut wrong, mut left_over) = (0, 0);
+    // Eight letters are five bytes.
+    for (letters, out) in text.as_bytes().chunks(8).zip(bytes.chunks_mut(5)) {
+        let mut bits: u64 = 0;
+        for letter in letters {
+            let five = FIVES[usize::from(*letter)];
+            wrong |= five & NONE;
+            bits = bits << 5 | u64::from(five);
         }
+        let group = (bits << (64 - 5 * letters.len())).to_be_bytes();
+        let (whole, rest) = group.split_at(out.len());
+        out.copy_from_slice(whole);
+        left_over |= rest[0];
     }
     // One text for one value: bits left over must be zero.
-    (bits == 0).then_some(bytes)
+    (wrong == 0 && left_over == 0).then_some(bytes)
 }
 
 #[cfg(test)]
