@@ -428,11 +428,17 @@ impl Engine {
 
     /// Answers held connects that have something to say, as many as fit into a turn.
     pub fn flush(&mut self, now: Now) {
+        self.flush_some(self.limits.deliveries_per_turn, now);
+    }
+
+    /// Answers so many of them at most; how many. A loop that writes what it has after every few finds it still in the
+    /// processor's nearest cache, and needs memory for those few only.
+    pub fn flush_some(&mut self, most: usize, now: Now) -> usize {
         self.tell_time(now);
         self.settle();
-        for _ in 0..self.limits.deliveries_per_turn {
+        for made in 0..most {
             self.answer.clear();
-            let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { break };
+            let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { return made };
             let Some(key) = conn_key(link) else { continue };
             self.pack(key);
             let env = env(&self.date, &self.site, self.now, self.course);
@@ -443,6 +449,7 @@ impl Engine {
             }
             self.touch(key);
         }
+        most
     }
 
     /// The next connection to look at in this turn.

@@ -111,6 +111,7 @@ impl Conn {
         let bytes = opening.len() + batch.len(&to.wire);
         let head = ResponseHead { set_cookie: cookie, ..batch_head(to, Length::Known(bytes), persistence, env) };
         self.begin_output(env);
+        self.output.reserve(response::USUAL_HEAD_BYTES + bytes);
         let out = self.output.buffer();
         head.write(out);
         out.extend_from_slice(&opening);

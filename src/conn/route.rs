@@ -238,12 +238,11 @@ impl Site {
             Verdict::Granted(grant) => (grant, grant != Grant::SameOrigin),
             Verdict::Refused => return Route::Refuse(refused_origin(head, self.origins.any_listed())),
         };
-        let transports = self.offered(head, peer, transports);
         let secure = forwarded.https.unwrap_or(false);
         let to = ReplyTo { wire: Wire::Json, grant, secure, chunks: head.version == Version::Http11 };
         let route = match plain {
             Some(plain) => self.route_plain(head, peer, plain, to),
-            None => route_endpoint(head, to, cross, transports),
+            None => route_endpoint(head, to, cross, || self.offered(head, peer, transports)),
         };
         route.unwrap_or_else(|refusal| Route::Refuse(Refusal { grant, ..refusal }))
     }
@@ -312,13 +311,17 @@ impl Site {
 }
 
 /// A request to the endpoint.
-fn route_endpoint(head: &Head<'_>, to: ReplyTo, cross: bool, transports: &[&str]) -> Result<Route, Refusal> {
-    let offered = |name| transports.contains(&name);
+fn route_endpoint<'a>(
+    head: &Head<'_>,
+    to: ReplyTo,
+    cross: bool,
+    offered: impl Fn() -> &'a [&'a str],
+) -> Result<Route, Refusal> {
     match head.method {
         Method::Options => Ok(Route::Preflight(to.grant)),
         Method::Post => body_form(head, cross).map(|form| Route::Bayeux(to, form)),
         Method::Get if handshake::is_meant(head) => {
-            if !offered("websocket") {
+            if !offered().contains(&"websocket") {
                 return Err(not_offered("websocket"));
             }
             let terms = Terms { protocols: &["bayeux", "cometd"], deflate: true };
@@ -329,7 +332,7 @@ fn route_endpoint(head: &Head<'_>, to: ReplyTo, cross: bool, transports: &[&str]
             })?;
             Ok(Route::Upgrade(accepted))
         }
-        Method::Get => route_get(head, to, transports),
+        Method::Get => route_get(head, to, offered()),
         Method::Head | Method::Other => Err(not_allowed()),
     }
 }

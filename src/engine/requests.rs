@@ -200,7 +200,8 @@ impl Engine {
 
     /// One batch of messages.
     fn batch(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, texts: &Texts<'_>) {
-        let mut messages = Vec::new();
+        // Most requests have one.
+        let mut messages = Vec::with_capacity(1);
         for text in texts.iter() {
             let decoded = guarded_decode(|| bayeux::decode_into(&mut messages, text, &self.limits));
             if let Err(refusal) = decoded {
@@ -220,7 +221,10 @@ impl Engine {
         let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
         let named = messages.iter().find(is_connect).and_then(|message| message.connection_type.as_deref());
         let peer = self.conns.get(key).and_then(Conn::peer);
-        let offered = |name: &str| self.site.offered(head, peer, self.broker.transports()).contains(&name);
+        let offered = |name: &str| {
+            let to_all = self.broker.transports();
+            to_all.contains(&name) || self.site.offered(head, peer, to_all).contains(&name)
+        };
         let hold_ms = u32::try_from(self.limits.stream_ms).unwrap_or(u32::MAX);
         let stream = Way::Stream { hold_ms, confirm_ms: self.limits.confirm_ms };
         match (&to.wire, named) {

@@ -53,6 +53,8 @@ const DRAIN_ACCEPTS: usize = 64;
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
 const SLICES: usize = 64;
+/// Answers that are made before they are written.
+const DELIVERIES_AT_ONCE: usize = 32;
 
 /// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,10 +251,7 @@ impl Server {
         }
         self.accept(now);
         self.engine.handle_timeout(now);
-        self.engine.flush(now);
-        while let Some(key) = self.engine.next_dirty() {
-            self.drive(key, now);
-        }
+        self.deliver(now);
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && self.again.is_empty();
         if let Life::Draining { until_ms } = self.life
@@ -270,6 +269,22 @@ impl Server {
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
         Some(Asked::End)
+    }
+
+    /// Everything that goes out, as much of it as fits into a turn.
+    fn deliver(&mut self, now: Now) {
+        let mut left = self.engine.limits().deliveries_per_turn;
+        loop {
+            let most = left.min(DELIVERIES_AT_ONCE);
+            let made = self.engine.flush_some(most, now);
+            while let Some(key) = self.engine.next_dirty() {
+                self.drive(key, now);
+            }
+            left -= made;
+            if made < most || left == 0 {
+                return;
+            }
+        }
     }
 
     /// Begins to end, if there is time for that and it has not begun: nothing is accepted any more, and clients are
