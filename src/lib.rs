@@ -50,9 +50,10 @@
 //!
 //! # Threading
 //!
-//! One thread runs the loop and owns everything; events are shared by `Rc`, there are no locks. A server therefore
-//! stays on the thread that built it. Other threads have [`Handle`](server::Handle)s to a bounded mailbox. A turn of
-//! the loop: read, act, fire timers, flush once, write, sleep until the next deadline. Nothing due: it sleeps.
+//! One thread runs the loop and owns everything; events are shared by `Rc`, and the only lock is that of a bounded
+//! mailbox, to which other threads have [`Handle`](server::Handle)s. A server therefore stays on the thread that built
+//! it. A turn of the loop: read, act, fire timers, flush once, write, sleep until the next deadline. Nothing due: it
+//! sleeps.
 //!
 //! # Guarantees
 //!

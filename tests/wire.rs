@@ -8,9 +8,9 @@
 mod common;
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use common::peer::{PATIENT, Peer, Response, connect, connected, eventually, glance, post, post_with};
@@ -365,6 +365,32 @@ fn refused_origins_are_warned_of_once_with_the_line_that_would_allow_them() {
     let allowing = Daemon::start(&["--allowed-origins", "https://app.example"]);
     let mut peer = Peer::new(allowing.addr());
     assert_eq!(peer.exchange(post_with("Origin: https://app.example\r\n", "[]")).body, "[]");
+}
+
+#[test]
+#[cfg(feature = "demo")]
+fn the_module_is_compressed_for_those_who_take_it_and_whole_for_all() {
+    let daemon = Daemon::start(&[]);
+    let ask = |fields: &str| {
+        let mut peer = Peer::new(daemon.addr());
+        peer.send(format!("GET /encke.js HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{fields}\r\n"));
+        let mut bytes = Vec::new();
+        peer.stream.read_to_end(&mut bytes).unwrap();
+        let body = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let body = bytes.split_off(body);
+        (String::from_utf8(bytes).unwrap(), body)
+    };
+    let source = include_bytes!("../src/pages/encke.js");
+    let (head, body) = ask("");
+    assert!(!head.contains("Content-Encoding") && body == source, "{head}");
+    let (head, packed) = ask("Accept-Encoding: gzip\r\n");
+    assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+    let mut gzip = Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = gzip.stdin.take().unwrap();
+    let writer = thread::spawn(move || input.write_all(&packed));
+    let output = gzip.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success() && output.stdout == source, "{:?}", output.status);
 }
 
 // --- The five troubles.

@@ -9,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Digits of a `u64`: a number with more, the first of them not zero, is beyond it.
+const MOST_DIGITS: usize = 20;
+
 /// One entry of an object: its name without escapes, and its value as text.
 pub type Entry<'a> = (Cow<'a, str>, &'a RawValue);
 
@@ -46,21 +49,53 @@ pub fn entries(value: &RawValue) -> Option<Vec<Entry<'_>>> {
 }
 
 /// A JSON number that is whole and not negative, also if it is written as `1.0` or `1e3`; `None` for anything else.
-/// Above `u64::MAX` it is `u64::MAX`. A fraction too small for a double counts as 0.
+/// Above `u64::MAX` it is `u64::MAX`.
 #[must_use]
 pub fn whole_number(value: &RawValue) -> Option<u64> {
-    let digits = value.get();
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Nothing but digits can only be too large.
-        return Some(digits.parse().unwrap_or(u64::MAX));
+    whole(value.get()).filter(|whole| whole.size == 0 || !whole.negative).map(|whole| whole.size)
+}
+
+/// A whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Whether a minus stands before it.
+    pub negative: bool,
+    /// How large it is without its sign; `u64::MAX` above that.
+    pub size: u64,
+}
+
+/// A number as JSON writes it, if it is whole: `-5`, `1.0`, `1e3`. Digit by digit: a double would not tell all fractions
+/// from whole numbers, and what reads doubles is large.
+#[must_use]
+pub fn whole(text: &str) -> Option<Whole> {
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned));
+    if let Ok(size) = unsigned.parse() {
+        return Some(Whole { negative, size });
     }
-    if !digits.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = || before.bytes().chain(after.bytes());
+    if before.is_empty() || !digits().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let number: f64 = digits.parse().ok()?;
-    let whole = number >= 0.0 && (number.is_infinite() || number.fract() == 0.0);
-    // The cast saturates.
-    whole.then_some(number as u64)
+    // So many digits stand before the point when the exponent has moved it.
+    let point = i64::try_from(before.len()).ok()?.saturating_add(exponent_of(exponent)?).max(0);
+    let point = usize::try_from(point).unwrap_or(usize::MAX);
+    if digits().skip(point).any(|digit| digit != b'0') {
+        return None;
+    }
+    let zeros = point.saturating_sub(before.len()).saturating_sub(after.len()).min(MOST_DIGITS);
+    let all = digits().take(point).chain(core::iter::repeat_n(b'0', zeros));
+    let push = |size: u64, digit: u8| size.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0')));
+    Some(Whole { negative, size: all.fold(0, push) })
+}
+
+/// The value of an exponent; beyond all bounds it is as far as it goes.
+fn exponent_of(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let size = digits.parse().unwrap_or(i64::MAX);
+    plain.then_some(if text.starts_with('-') { size.saturating_neg() } else { size })
 }
 
 /// Whether the value is `null`.
@@ -107,6 +142,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()
@@ -157,7 +193,22 @@ mod tests {
             ("18446744073709551615", Some(u64::MAX)),
             ("18446744073709551616", Some(u64::MAX)),
             ("1e400", Some(u64::MAX)),
+            ("1e99999999999999999999999", Some(u64::MAX)),
+            ("0e99999999999999999999999", Some(0)),
+            ("0e-99999999999999999999999", Some(0)),
+            ("1e-99999999999999999999999", None),
+            ("1000e-3", Some(1)),
+            ("1000e-4", None),
+            ("120.00e-1", Some(12)),
+            ("0.001e3", Some(1)),
+            ("0.001e+4", Some(10)),
+            ("0.0011e3", None),
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("18446744073709551615.0", Some(u64::MAX)),
+            ("1844674407370955161.5e1", Some(u64::MAX)),
+            ("1844674407370955161.4e1", Some(u64::MAX - 1)),
             ("-1", None),
+            ("-1e-400", None),
             ("-1e400", None),
             ("0.5", None),
             ("\"1\"", None),
@@ -168,6 +219,24 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(whole_number(raw(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_numbers_are_not_whole() {
+        for text in ["", "-", "e1", ".5", "1e", "1e-", "1e+-1", "1e1.0", "1.0.0", "--1", "1 ", "inf", "nan", "1,0"] {
+            assert_eq!(whole(text), None, "{text}");
+        }
+        assert_eq!(whole("-5.0"), Some(Whole { negative: true, size: 5 }));
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_whole_wherever_its_point_stands(number: u64, zeros in 0_usize..30, shift in 1_usize..22) {
+            let digits = format!("{number:021}{}", "0".repeat(zeros));
+            let (before, after) = digits.split_at(shift);
+            let text = format!("{before}.{after}e{}", i128::from(21_u8).saturating_sub(shift as i128));
+            prop_assert_eq!(whole(&text), Some(Whole { negative: false, size: number }), "{}", text);
         }
     }
 }

@@ -69,15 +69,9 @@ impl TimeSync {
 pub fn integer(value: &RawValue) -> Option<i64> {
     let text = raw::text(value);
     let digits = text.as_deref().unwrap_or(value.get());
-    match digits.parse() {
-        Ok(number) => Some(number),
-        // Some write 1e3 or 5.0.
-        Err(_) => digits
-            .parse::<f64>()
-            .ok()
-            .filter(|number| number.fract() == 0.0 && number.abs() < 9e15)
-            .map(|number| number as i64),
-    }
+    let raw::Whole { negative, size } = raw::whole(digits)?;
+    let size = i128::from(size);
+    i64::try_from(if negative { -size } else { size }).ok()
 }
 
 impl<'a> Said<'a> {
@@ -209,6 +203,10 @@ mod tests {
             (r#""123""#, "123", Some(123)),
             ("1882193920000001", "1882193920000001", Some(1_882_193_920_000_001)),
             ("1e3", "1e3", Some(1_000)),
+            (r#""-5.0""#, "-5.0", Some(-5)),
+            ("-9223372036854775808", "-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", "9223372036854775808", None),
+            ("-1e300", "-1e300", None),
             ("1.5", "1.5", None),
             (r#""x""#, "x", None),
             ("null", "null", None),

@@ -6,7 +6,7 @@ use crate::bayeux::encode;
 use crate::framing::{Batch, Opening, Wire};
 use crate::http::origin::Grant;
 use crate::http::response::{self, Caching, Content, Cors, Length, Persistence, ResponseHead, SetCookie, Status};
-use crate::pages::Page;
+use crate::pages::{File, Page};
 use crate::reply::{Answer, Ticket};
 
 use super::route::{PageForm, Refusal, ReplyTo};
@@ -198,22 +198,23 @@ impl Conn {
     }
 
     /// Answers with a file of the server's own.
-    pub fn answer_page(&mut self, page: &Page, form: PageForm, persistence: Persistence, env: Env<'_>) {
-        let content = Content { policy: page.policy, ..Content::sized(page.media_type, page.body.len()) };
-        let (status, body) = match form {
-            PageForm::Whole => (Status::Ok, &*page.body),
-            PageForm::Head => (Status::Ok, &[][..]),
-            PageForm::Known => (Status::NotModified, &[][..]),
+    pub fn answer_page(&mut self, page: Page<'_>, form: PageForm, persistence: Persistence, env: Env<'_>) {
+        let (status, (bytes, coding)) = match form {
+            PageForm::Whole(wanted) | PageForm::Head(wanted) => (Status::Ok, page.bytes(wanted)),
+            PageForm::Known => (Status::NotModified, Default::default()),
         };
+        let body = if matches!(form, PageForm::Whole(_)) { &*bytes } else { &[] };
+        let File { media_type, policy, shared, .. } = *page.file;
+        let content = Content { policy, coding, ..Content::sized(media_type, bytes.len()) };
         let head = ResponseHead {
             status,
             persistence: env.settle(persistence),
             date: env.date,
             content: Some(content),
-            cors: if page.shared { Cors::Any } else { Cors::None },
+            cors: if shared { Cors::Any } else { Cors::None },
             set_cookie: None,
             allow: None,
-            caching: Caching::Revalidate(page.tag),
+            caching: Caching::Revalidate(page.tag()),
         };
         self.write_whole(&head, body, env);
     }
@@ -246,7 +247,7 @@ impl Conn {
 /// The head of a response that carries batches.
 pub(super) fn batch_head<'a>(to: &ReplyTo, length: Length, persistence: Persistence, env: Env<'a>) -> ResponseHead<'a> {
     let wire = &to.wire;
-    let content = Content { media_type: wire.media_type(), length, disposition: wire.disposition(), policy: None };
+    let content = Content { length, disposition: wire.disposition(), ..Content::sized(wire.media_type(), 0) };
     ResponseHead {
         status: Status::Ok,
         persistence,

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::framing::{self, Wire};
 use crate::http::HttpError;
+use crate::http::coding::Coding;
 use crate::http::form::{self, MediaType};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::{Head, Method, Version};
@@ -95,10 +96,10 @@ pub enum Route {
 /// How much of a page is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageForm {
-    /// All of it.
-    Whole,
-    /// Its head.
-    Head,
+    /// All of it, rather in this coding.
+    Whole(Coding),
+    /// The head of that.
+    Head(Coding),
     /// Nothing: the client has it already.
     Known,
 }
@@ -295,11 +296,12 @@ impl Site {
         if !reads {
             return Route::Refuse(read_only());
         }
-        let known = head.values("if-none-match").any(|field| page.tag.is_among(field));
+        let tag = page.tag();
+        let known = head.values("if-none-match").any(|field| tag.is_among(field));
         Route::Page(match head.method {
             _ if known => PageForm::Known,
-            Method::Head => PageForm::Head,
-            _ => PageForm::Whole,
+            Method::Head => PageForm::Head(Coding::wanted(head)),
+            _ => PageForm::Whole(Coding::wanted(head)),
         })
     }
 

@@ -10,6 +10,7 @@
 //!
 //! One head is written per delivery, so nothing here formats: constant pieces are appended one after another.
 
+use super::coding::Coding;
 use super::date::HttpDate;
 use super::origin::AllowedOrigin;
 
@@ -145,24 +146,28 @@ pub struct Content {
     pub disposition: Option<&'static str>,
     /// The value of `Content-Security-Policy`, if the response is a page.
     pub policy: Option<&'static str>,
+    /// How its bytes stand for what it is.
+    pub coding: Coding,
 }
 
 impl Content {
     /// A body of this type and of so many bytes.
     pub const fn sized(media_type: &'static str, bytes: usize) -> Self {
-        Self { media_type, length: Length::Known(bytes), disposition: None, policy: None }
+        Self { media_type, length: Length::Known(bytes), disposition: None, policy: None, coding: Coding::Identity }
     }
 }
 
-/// A strong validator for the bytes of a page (RFC 9110 section 8.8.3): a quoted hash of them.
+/// A validator for a version of a page (RFC 9110 section 8.8.3): a quoted hash. It is the same in each coding, and therefore
+/// a weak one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ETag([u8; 18]);
 
 impl ETag {
-    /// The validator of these bytes: FNV-1a, 64 bits. It tells versions of one page apart and protects nothing.
-    pub fn of(bytes: &[u8]) -> Self {
+    /// The validator of what these bytes stand for: FNV-1a, 64 bits. It tells versions of one page apart and protects
+    /// nothing.
+    pub fn of<'a>(bytes: impl Iterator<Item = &'a u8>) -> Self {
         let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, step);
         let mut text = [b'"'; 18];
         let hex = hash.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
         for (place, digit) in text.iter_mut().skip(1).zip(hex) {
@@ -183,7 +188,7 @@ impl ETag {
 pub enum Caching {
     /// To keep nothing.
     NoStore,
-    /// To ask each time whether it has changed.
+    /// To ask each time whether it has changed; and that it depends on the codings that the request names.
     Revalidate(ETag),
     /// Nothing.
     Unsaid,
@@ -194,7 +199,7 @@ impl Caching {
         match self {
             Self::NoStore => out.extend_from_slice(b"Cache-Control: no-store\r\n"),
             Self::Revalidate(tag) => {
-                out.extend_from_slice(b"Cache-Control: no-cache\r\nETag: ");
+                out.extend_from_slice(b"Cache-Control: no-cache\r\nVary: Accept-Encoding\r\nETag: W/");
                 out.extend_from_slice(&tag.0);
                 out.extend_from_slice(b"\r\n");
             }
@@ -353,6 +358,9 @@ fn write_content(out: &mut Vec<u8>, content: &Content) {
         out.extend_from_slice(policy.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    if content.coding == Coding::Gzip {
+        out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+    }
     match content.length {
         Length::Known(bytes) => {
             out.extend_from_slice(b"Content-Length: ");
@@ -462,7 +470,7 @@ mod tests {
             let head = ResponseHead { status: Status::NoContent, content, ..plain(&date) };
             assert_eq!(text(&head), "HTTP/1.1 204 No Content\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\n\r\n");
         }
-        let stream = |length| Content { media_type: "text/event-stream", length, disposition: None, policy: None };
+        let stream = |length| Content { length, ..Content::sized("text/event-stream", 0) };
         let chunked = text(&ResponseHead { content: Some(stream(Length::Chunked)), ..plain(&date) });
         assert!(
             chunked.ends_with("nosniff\r\nTransfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n\r\n"),

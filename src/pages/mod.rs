@@ -1,60 +1,96 @@
 //! The few files that the server has of its own: a page that shows it at work, and the client module for browsers.
 //!
-//! Owns the table of their paths; nothing else is ever served from it, and no path reaches a file system. With the cargo
-//! feature `demo` off the table is empty.
+//! Owns the table of their paths; nothing else is ever served from it, and no path reaches a file system. They are in the
+//! binary as `build.rs` has packed them, and most clients take them like that; for the others they are unpacked when they
+//! are asked for, and not kept. With the cargo feature `demo` off the table is empty.
 
 use std::borrow::Cow;
 
+use crate::http::coding::Coding;
 use crate::http::response::ETag;
 
-/// What the page may do: load from here, connect to here, and nothing else.
-const POLICY: &str =
-    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-/// Stands in the page for the path of the endpoint.
 #[cfg(feature = "demo")]
+mod packed;
+
+#[cfg(feature = "demo")]
+use packed::{FILES, unpacked};
+
+/// None are built in.
+#[cfg(not(feature = "demo"))]
+const FILES: &[File] = &[];
+#[cfg(not(feature = "demo"))]
+fn unpacked(_: &[u8]) -> Vec<u8> {
+    Vec::new()
+}
+
+/// Stands in a page for the path of the endpoint.
 const MOUNT: &str = "{{mount}}";
+/// Bytes at the end of a packed file that tell one from another: CRC-32 and length of what is in it (RFC 1952 section 2.3.1).
+const TRAILER: usize = 8;
 
 /// One file.
 #[derive(Debug)]
-pub struct Page {
+pub struct File {
     /// Its path.
-    pub path: &'static str,
+    path: &'static str,
     /// Its `Content-Type`.
     pub media_type: &'static str,
-    /// Its bytes.
-    pub body: Cow<'static, [u8]>,
-    /// Names this version of it.
-    pub tag: ETag,
     /// Whether pages of any site may load it.
     pub shared: bool,
     /// Its `Content-Security-Policy`.
     pub policy: Option<&'static str>,
     /// Whether it is served with `demo` off, too.
     always: bool,
+    /// Whether the path of the endpoint is to be filled in.
+    mounted: bool,
+    /// Its bytes, as one member of gzip.
+    packed: &'static [u8],
 }
 
-#[cfg(feature = "demo")]
-impl Page {
-    /// One that is part of the demonstration.
-    #[inline(never)]
-    fn new(path: &'static str, media_type: &'static str, body: Cow<'static, [u8]>) -> Self {
-        let tag = ETag::of(&body);
-        Self { path, media_type, body, tag, shared: false, policy: None, always: false }
+/// One file, as it is for an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The file.
+    pub file: &'static File,
+    mount: &'a str,
+}
+
+impl Page<'_> {
+    /// Names this version of it.
+    pub fn tag(&self) -> ETag {
+        let (_, trailer) = self.file.packed.split_at(self.file.packed.len().saturating_sub(TRAILER));
+        let mount = if self.file.mounted { self.mount } else { "" };
+        ETag::of(trailer.iter().chain(mount.as_bytes()))
+    }
+
+    /// What to send, and how it is coded: as wanted, unless it has to be filled in.
+    pub fn bytes(&self, wanted: Coding) -> (Cow<'static, [u8]>, Coding) {
+        match wanted {
+            Coding::Gzip if !self.file.mounted => (Cow::Borrowed(self.file.packed), Coding::Gzip),
+            _ => (Cow::Owned(self.plain()), Coding::Identity),
+        }
+    }
+
+    fn plain(&self) -> Vec<u8> {
+        let bytes = unpacked(self.file.packed);
+        if !self.file.mounted {
+            return bytes;
+        }
+        String::from_utf8_lossy(&bytes).replace(MOUNT, self.mount).into_bytes()
     }
 }
 
 /// The table.
 #[derive(Debug)]
 pub struct Pages {
-    table: Vec<Page>,
+    mount: String,
     demo: bool,
 }
 
 impl Pages {
     /// The files as they are for an endpoint at this path. Where the endpoint takes every path, there are none.
     pub fn new(mount: &str, demo: bool) -> Self {
-        let table = if mount == "/" { Vec::new() } else { table(mount) };
-        Self { table, demo }
+        Self { mount: mount.to_owned(), demo }
     }
 
     /// Turns the demonstration on or off.
@@ -64,53 +100,36 @@ impl Pages {
 
     /// Whether the demonstration is on.
     pub fn shows(&self) -> bool {
-        self.demo && !self.table.is_empty()
+        self.demo && !self.files().is_empty()
     }
 
     /// The file at a path.
-    pub fn find(&self, path: &str) -> Option<&Page> {
-        self.table.iter().find(|page| page.path == path && (self.demo || page.always))
+    pub fn find(&self, path: &str) -> Option<Page<'_>> {
+        let file = self.files().iter().find(|file| file.path == path && (self.demo || file.always))?;
+        Some(Page { file, mount: &self.mount })
     }
-}
 
-#[cfg(not(feature = "demo"))]
-fn table(_mount: &str) -> Vec<Page> {
-    let _ = POLICY;
-    Vec::new()
-}
-
-#[cfg(feature = "demo")]
-fn table(mount: &str) -> Vec<Page> {
-    const SCRIPT: &str = "text/javascript;charset=UTF-8";
-    let file = |path, media_type, text: &'static str| Page::new(path, media_type, Cow::Borrowed(text.as_bytes()));
-    let html = |path, text: &str| {
-        let body = Cow::Owned(text.replace(MOUNT, mount).into_bytes());
-        Page { policy: Some(POLICY), ..Page::new(path, "text/html;charset=UTF-8", body) }
-    };
-    vec![
-        html("/", include_str!("index.html")),
-        file("/demo.css", "text/css;charset=UTF-8", include_str!("demo.css")),
-        file("/demo.js", SCRIPT, include_str!("demo.js")),
-        html("/techniques", include_str!("techniques.html")),
-        file("/techniques.css", "text/css;charset=UTF-8", include_str!("techniques.css")),
-        file("/techniques.js", SCRIPT, include_str!("techniques.js")),
-        Page { shared: true, always: true, ..file("/encke.js", SCRIPT, include_str!("encke.js")) },
-    ]
+    fn files(&self) -> &'static [File] {
+        if self.mount == "/" { &[] } else { FILES }
+    }
 }
 
 #[cfg(all(test, feature = "demo"))]
 mod tests {
     use super::*;
 
+    fn plain(pages: &Pages, path: &str) -> String {
+        let (bytes, coding) = pages.find(path).unwrap().bytes(Coding::Identity);
+        assert_eq!(coding, Coding::Identity);
+        String::from_utf8(bytes.into_owned()).unwrap()
+    }
+
     #[test]
     fn the_pages_know_the_mount_and_the_module_is_there_without_it() {
         let mut pages = Pages::new("/bayeux", true);
         for path in ["/", "/techniques"] {
-            let html = String::from_utf8(pages.find(path).unwrap().body.to_vec()).unwrap();
-            assert!(html.contains("/bayeux") && !html.contains(MOUNT), "{html}");
-        }
-        for path in ["/demo.css", "/demo.js", "/techniques.css", "/techniques.js", "/encke.js"] {
-            assert!(!pages.find(path).unwrap().body.is_empty(), "{path}");
+            let html = plain(&pages, path);
+            assert!(html.contains("/bayeux") && html.ends_with("</html>\n") && !html.contains(MOUNT), "{html}");
         }
         for path in ["", "/index.html", "/../Cargo.toml", "/encke.js/", "/ENCKE.JS", "/techniques/"] {
             assert!(pages.find(path).is_none(), "{path}");
@@ -119,5 +138,37 @@ mod tests {
         assert!(pages.find("/").is_none() && pages.find("/demo.js").is_none());
         assert!(pages.find("/encke.js").is_some());
         assert!(Pages::new("/", true).find("/encke.js").is_none(), "the endpoint has every path");
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        let pages = Pages::new("/cometd", true);
+        for (path, text) in [
+            ("/", include_str!("index.html")),
+            ("/demo.css", include_str!("demo.css")),
+            ("/demo.js", include_str!("demo.js")),
+            ("/techniques", include_str!("techniques.html")),
+            ("/techniques.css", include_str!("techniques.css")),
+            ("/techniques.js", include_str!("techniques.js")),
+            ("/encke.js", include_str!("encke.js")),
+        ] {
+            assert_eq!(plain(&pages, path), text.replace(MOUNT, "/cometd"), "{path}");
+            let (bytes, coding) = pages.find(path).unwrap().bytes(Coding::Gzip);
+            let mounted = text.contains(MOUNT);
+            assert_eq!(coding, if mounted { Coding::Identity } else { Coding::Gzip }, "{path}");
+            assert!(mounted || bytes.len() < text.len() / 2, "{path}: {} of {}", bytes.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn a_tag_tells_files_and_mounts_apart() {
+        let tags = |mount: &str, paths: &[&str]| -> Vec<ETag> {
+            let pages = Pages::new(mount, true);
+            paths.iter().map(|path| pages.find(path).unwrap().tag()).collect()
+        };
+        let (html, parts) = (["/", "/techniques"], ["/demo.css", "/demo.js", "/techniques.js", "/encke.js"]);
+        let all = [tags("/a", &html), tags("/b", &html), tags("/a", &parts)].concat();
+        assert!(all.iter().enumerate().all(|(at, tag)| !all[..at].contains(tag)), "{all:?}");
+        assert_eq!(tags("/a", &parts), tags("/b", &parts));
     }
 }

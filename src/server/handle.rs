@@ -1,9 +1,10 @@
 //! How other threads speak to the loop.
 //!
-//! Owns the mailbox: bounded, so that a publisher that is faster than the loop is told so and fills no memory.
+//! Owns the mailbox: bounded, so that a publisher that is faster than the loop is told so and fills no memory. It has
+//! memory for what is in it only; the bounded channel of the standard library has all of it from the start.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
@@ -52,13 +53,43 @@ impl core::error::Error for HandleError {}
 /// A server, seen from another thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    mail: SyncSender<Mail>,
+    mailbox: Arc<Mailbox>,
     waker: Arc<Waker>,
 }
 
-pub(super) fn mailbox(waker: Waker, commands: usize) -> (Handle, Receiver<Mail>) {
-    let (mail, receiver) = sync_channel(commands);
-    (Handle { mail, waker: Arc::new(waker) }, receiver)
+#[derive(Debug)]
+struct Mailbox {
+    /// `None` when nobody reads it any more.
+    mail: Mutex<Option<VecDeque<Mail>>>,
+    most: usize,
+}
+
+impl Mailbox {
+    /// Nothing is done under the lock that could panic half-way.
+    fn open(&self) -> MutexGuard<'_, Option<VecDeque<Mail>>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The mailbox as the loop has it; when this is gone, nothing is taken any more.
+pub(super) struct Inbox(Arc<Mailbox>);
+
+impl Inbox {
+    /// What has come first.
+    pub(super) fn next(&self) -> Option<Mail> {
+        self.0.open().as_mut()?.pop_front()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        *self.0.open() = None;
+    }
+}
+
+pub(super) fn mailbox(waker: Waker, most: usize) -> (Handle, Inbox) {
+    let mailbox = Arc::new(Mailbox { mail: Mutex::new(Some(VecDeque::new())), most });
+    (Handle { mailbox: Arc::clone(&mailbox), waker: Arc::new(waker) }, Inbox(mailbox))
 }
 
 impl Handle {
@@ -119,10 +150,11 @@ impl Handle {
     }
 
     fn send(&self, mail: Mail) -> Result<(), HandleError> {
-        self.mail.try_send(mail).map_err(|error| match error {
-            TrySendError::Full(_) => HandleError::Full,
-            TrySendError::Disconnected(_) => HandleError::Closed,
-        })?;
+        match self.mailbox.open().as_mut() {
+            None => return Err(HandleError::Closed),
+            Some(waiting) if waiting.len() >= self.mailbox.most => return Err(HandleError::Full),
+            Some(waiting) => waiting.push_back(mail),
+        }
         self.waker.wake().map_err(|_| HandleError::Closed)
     }
 }

@@ -13,7 +13,6 @@ mod stream;
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -31,7 +30,7 @@ pub use listen::Listen;
 
 use builder::{invalid, publishing};
 use clock::Clock;
-use handle::Mail;
+use handle::{Inbox, Mail};
 use listen::Listener;
 use stream::Stream;
 
@@ -128,7 +127,7 @@ pub struct Server {
     clock: Clock,
     mount: String,
     handle: Handle,
-    mail: Receiver<Mail>,
+    mail: Inbox,
     #[cfg(feature = "daemon")]
     signals: Option<signals::Signals>,
 }
@@ -373,16 +372,16 @@ impl Server {
 
     fn read_mail(&mut self, now: Now) {
         for _ in 0..self.engine.limits().mailbox_commands {
-            match self.mail.try_recv() {
-                Ok(Mail::Command(command)) => {
+            match self.mail.next() {
+                Some(Mail::Command(command)) => {
                     // What could not be published is counted and told by the engine.
                     self.engine.command(&command, now);
                 }
                 // Only who sends signals is in a hurry when he asks again.
-                Ok(Mail::Shutdown) if self.life == Life::Serving => self.shutdown(now),
-                Ok(Mail::Shutdown) => {}
-                Ok(Mail::Stop) => return self.life = Life::Over,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+                Some(Mail::Shutdown) if self.life == Life::Serving => self.shutdown(now),
+                Some(Mail::Shutdown) => {}
+                Some(Mail::Stop) => return self.life = Life::Over,
+                None => return,
             }
         }
         // The rest in the next turn, so that busy publishers cannot keep clients waiting.

@@ -36,16 +36,50 @@ fn a_file_that_the_browser_has_is_not_sent_again() {
     let mut b = demo(true);
     for path in ["/", "/encke.js"] {
         let tag = get(&mut b, path, "").field("ETag").unwrap().to_owned();
+        let opaque = tag.strip_prefix("W/").expect("it is the same in each coding");
         for (field, status) in [
             (format!("If-None-Match: {tag}\r\n"), 304),
-            (format!("If-None-Match: \"x\", W/{tag}\r\n"), 304),
+            (format!("If-None-Match: {tag}\r\nAccept-Encoding: gzip\r\n"), 304),
+            (format!("If-None-Match: \"x\", {opaque}\r\n"), 304),
             ("If-None-Match: *\r\n".to_owned(), 304),
             ("If-None-Match: \"x\"\r\n".to_owned(), 200),
         ] {
             let response = get(&mut b, path, &field);
             assert_eq!((response.status, response.body.is_empty()), (status, status == 304), "{field}");
             assert_eq!(response.field("ETag"), Some(tag.as_str()));
+            assert!(response.head.contains("\r\nVary: Accept-Encoding\r\n"), "{}", response.head);
+            assert_eq!(response.field("Content-Encoding"), None);
         }
+    }
+}
+
+#[test]
+fn who_accepts_gzip_gets_files_as_they_are_kept() {
+    let mut b = demo(true);
+    let mut ask = |method: &str, path: &str, accept: &str| {
+        let conn = b.open();
+        let fields = format!("Host: h.example\r\nAccept-Encoding: {accept}\r\n");
+        b.give(conn, format!("{method} {path} HTTP/1.1\r\n{fields}\r\n").as_bytes());
+        let bytes = b.bytes(conn);
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        (head, bytes[end..].to_vec())
+    };
+    for (path, accept, packed) in [
+        ("/encke.js", "gzip, deflate, br", true),
+        ("/encke.js", "br", false),
+        ("/encke.js", "gzip;q=0", false),
+        ("/demo.css", "gzip", true),
+        // The path of the endpoint is filled in.
+        ("/", "gzip", false),
+        ("/techniques", "gzip, identity;q=0", false),
+    ] {
+        let (head, body) = ask("GET", path, accept);
+        assert_eq!(head.contains("\r\nContent-Encoding: gzip\r\n"), packed, "{path} {accept}: {head}");
+        assert_eq!(body.starts_with(&[0x1f, 0x8b]), packed, "{path} {accept}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
+        assert_eq!(ask("HEAD", path, accept), (head, Vec::new()), "{path} {accept}");
     }
 }
 
