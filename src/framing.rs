@@ -157,6 +157,9 @@ pub struct Opening {
     pub cursor: Option<u64>,
 }
 
+/// The longest header of a frame of the server's, and the brackets around an event.
+const FRAME_ROOM: usize = 10 + 2;
+
 /// Events, then replies.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -180,9 +183,16 @@ impl Batch<'_> {
     pub fn write(&self, wire: &Wire, out: &mut Pending) {
         if let Wire::Frames { .. } = wire {
             // Nothing stands in front of them that has made room.
-            out.reserve(self.len(wire));
+            out.reserve(self.room_for_frames());
         }
         self.emit(wire, out);
+    }
+
+    /// At least the bytes of all frames, and hardly more.
+    fn room_for_frames(&self) -> usize {
+        let events: usize = self.events.iter().map(|event| event.json().len() + FRAME_ROOM).sum();
+        let replies: usize = self.replies.ready().map(|reply| reply.len() + 1).sum();
+        events + if replies > 0 { replies + FRAME_ROOM } else { 0 }
     }
 
     fn emit(&self, wire: &Wire, sink: &mut impl Sink) {

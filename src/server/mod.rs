@@ -51,9 +51,9 @@ const DRAIN_ACCEPTS: usize = 64;
 /// Events taken from the kernel at once, count.
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
-const SLICES: usize = 64;
-/// Answers that are made before they are written.
-const DELIVERIES_AT_ONCE: usize = 32;
+const SLICES: usize = 16;
+/// Answers that are made before they are written: no more than a common allocator keeps blocks of one size at hand.
+const DELIVERIES_AT_ONCE: usize = 7;
 
 /// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
