@@ -56,6 +56,10 @@ pub(crate) struct Common {
     pub(crate) pid: Option<u32>,
     /// Where the figures go as JSON.
     pub(crate) json: Option<PathBuf>,
+    /// Where they go as a page.
+    pub(crate) report: Option<PathBuf>,
+    /// Whether progress is left out.
+    pub(crate) quiet: bool,
     /// Where connections come from.
     pub(crate) sources: Vec<IpAddr>,
     /// Seconds that the whole may take.
@@ -111,6 +115,8 @@ const COMMON: &[Opt] = &[
     Opt("channel", "/CH", "the channel that all subscribe to [/load]"),
     Opt("pid", "PID", "the server's process: adds its memory and CPU (Linux, same machine)"),
     Opt("json", "FILE", "write the figures there too"),
+    Opt("report", "FILE.html", "write them there as a page with curves"),
+    Opt("quiet", "", "show no progress"),
     Opt("source-addrs", "A,B", "connect from these addresses in turn, for more than one range of ports"),
     Opt("ramp", "C", "clients on their way to being parked at once [256]"),
     Opt("timeout", "S", "seconds that the whole run may take [300]"),
@@ -291,6 +297,8 @@ fn common(values: &Values) -> Result<Common, String> {
         channel,
         pid: values.small("pid", 1, i32::MAX as u64)?,
         json: values.text("json").map(PathBuf::from),
+        report: values.text("report").map(PathBuf::from),
+        quiet: values.text("quiet").is_some(),
         sources,
         timeout_s: values.number("timeout", 1, SECONDS_MAX)?.unwrap_or(300),
         ramp: values.small("ramp", 1, CLIENTS_MAX)?.unwrap_or(256),

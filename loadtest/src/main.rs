@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod swarm;
 mod tally;
+mod watch;
 mod websocket;
 
 use args::Command;

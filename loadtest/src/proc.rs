@@ -56,6 +56,16 @@ pub(crate) fn sample(pid: &str) -> Result<Usage, String> {
     })
 }
 
+/// The seconds of CPU and the resident memory in KiB of the process `pid`, from one small file: cheap enough for many
+/// times a second whatever the process's size, but the memory lags by some pages.
+pub(crate) fn glance(pid: u32) -> Option<(f64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (user, system) = cpu_ticks(&stat)?;
+    let ticks = auxiliary(17).unwrap_or(100) as f64;
+    let page_kib = auxiliary(6).unwrap_or(4096) / 1024;
+    Some(((user + system) as f64 / ticks, resident_pages(&stat)? * page_kib))
+}
+
 /// Reads what the kernel holds for TCP; `None` where it does not say.
 pub(crate) fn sockets() -> Option<Sockets> {
     let text = fs::read_to_string("/proc/net/sockstat").ok()?;
@@ -68,6 +78,11 @@ fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     // The name, in brackets, may hold spaces and brackets itself: count from its end.
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// The resident pages, from `/proc/PID/stat`.
+fn resident_pages(stat: &str) -> Option<u64> {
+    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(21)?.parse().ok()
 }
 
 /// The number after `name` at the start of a line.
@@ -132,7 +147,7 @@ mod tests {
     #[test]
     fn the_name_of_a_process_does_not_confuse_the_count() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 250 130 0 0 20 0 1 0 5 6 7";
-        assert_eq!(cpu_ticks(stat), Some((250, 130)));
+        assert_eq!((cpu_ticks(stat), resident_pages(stat)), (Some((250, 130)), Some(7)));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
     }
 
@@ -151,6 +166,8 @@ mod tests {
     fn this_process_can_be_read() {
         let usage = sample(SELF).unwrap();
         assert!(usage.rss_kib > 0 && usage.user_s >= 0.0);
+        let (cpu_s, rss_kib) = glance(std::process::id()).unwrap();
+        assert!(rss_kib > 0 && cpu_s >= usage.cpu_s());
         assert!(sockets().is_some());
         assert!(auxiliary(6).is_some_and(|size| size.is_power_of_two()));
         assert!(auxiliary(17).is_some_and(|ticks| ticks > 0));

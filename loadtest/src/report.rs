@@ -3,21 +3,28 @@
 
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::to_raw_value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 /// All figures of a run. A name ends in its unit; what was not measured is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Report {
+    /// What it is called where several stand side by side.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
     /// The version of the generator.
-    pub(crate) version: &'static str,
+    pub(crate) version: Cow<'static, str>,
     /// `fanout` or `idle`.
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: Cow<'static, str>,
     /// The endpoint.
     pub(crate) url: String,
     /// The connection type of the clients.
-    pub(crate) transport: &'static str,
+    pub(crate) transport: Cow<'static, str>,
     /// How many clients.
     pub(crate) clients: u64,
     /// What came of compression, where it was offered.
@@ -52,14 +59,67 @@ pub(crate) struct Report {
     /// Connections that had to be opened again.
     pub(crate) reopened_connections: u64,
     /// Failures of clients by kind.
-    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<Cow<'static, str>, u64>,
     /// The first of them in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_fault: Option<String>,
+    /// When the run began, in UTC (RFC 3339).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) began: String,
+    /// The words of the command line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) command: Vec<String>,
+    /// Where the generator ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
+    /// Latency by percentile, close enough to draw a curve.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) latency_curve: Vec<(f64, f64)>,
+    /// The run from moment to moment.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) series: Vec<Sample>,
+}
+
+/// Where a run took place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Machine {
+    /// The operating system and its version.
+    pub(crate) system: String,
+    /// The processor's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) processor: String,
+    /// Its cores, as far as this program may use them.
+    pub(crate) cores: u64,
+    /// Memory in all.
+    pub(crate) memory_kib: u64,
+}
+
+/// A moment of a run. The counts are those from its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sample {
+    /// Seconds since the start.
+    pub(crate) at_s: f64,
+    /// What was being done.
+    pub(crate) phase: Cow<'static, str>,
+    /// Clients whose first connect was answered.
+    pub(crate) parked: u64,
+    /// Messages sent.
+    pub(crate) published: u64,
+    /// Deliveries, each counted once.
+    pub(crate) delivered: u64,
+    /// Resident memory of the server, as the kernel's quick count has it: some pages behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_kib: Option<u64>,
+    /// CPU that the server has used since it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s: Option<f64>,
 }
 
 /// What came of compression.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Deflate {
     /// Clients with which the server agreed on it.
     pub(crate) clients: u64,
@@ -68,7 +128,8 @@ pub(crate) struct Deflate {
 }
 
 /// How the clients were parked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Parking {
     /// From the first handshake until the last client polled.
     pub(crate) seconds: f64,
@@ -79,7 +140,8 @@ pub(crate) struct Parking {
 }
 
 /// What was published and delivered.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Delivery {
     /// Messages asked for.
     pub(crate) messages: u64,
@@ -112,7 +174,8 @@ pub(crate) struct Delivery {
 }
 
 /// From the intended time of sending to the delivery, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Latency {
     /// Half are faster.
     pub(crate) p50: f64,
@@ -135,8 +198,25 @@ impl Latency {
     }
 }
 
+/// Points of a latency curve for each tenfold of 1/(1-quantile).
+const CURVE_POINTS_PER_DECADE: u32 = 10;
+
+/// The latencies of a histogram of nanoseconds by quantile, in microseconds: from the fastest (0) to the slowest (1), as
+/// dense on a scale of 1/(1-quantile) everywhere. Some 60 for a million.
+pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    let all = histogram.len() as f64;
+    let one_of = |step: u32| 10f64.powf(f64::from(step) / f64::from(CURVE_POINTS_PER_DECADE));
+    let quantiles = (0..).map(one_of).take_while(|one_of| *one_of < all).map(|one_of| 1.0 - 1.0 / one_of);
+    let at = |quantile| (quantile, histogram.value_at_quantile(quantile) as f64 / 1000.0);
+    quantiles.chain([1.0]).map(at).collect()
+}
+
 /// The time in which nothing was published.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Watch {
     /// How long it was.
     pub(crate) seconds: f64,
@@ -145,7 +225,8 @@ pub(crate) struct Watch {
 }
 
 /// What the server's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Server {
     /// Its number.
     pub(crate) pid: u32,
@@ -190,7 +271,8 @@ impl Server {
 }
 
 /// What the kernel holds for TCP.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Kernel {
     /// Open sockets before the first handshake.
     pub(crate) sockets_before: u64,
@@ -216,7 +298,8 @@ impl Kernel {
 }
 
 /// What the generator itself used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Generator {
     /// CPU while publishing or watching.
     pub(crate) cpu_s: f64,
@@ -229,6 +312,11 @@ impl Generator {
     pub(crate) fn of(start: Usage, end: Usage) -> Self {
         Self { cpu_s: ticked(end.cpu_s() - start.cpu_s()), rss_kib: end.rss_kib }
     }
+}
+
+/// A long list takes one line of the JSON, which has a line for every figure otherwise.
+fn on_one_line<T: Serialize, S: Serializer>(list: &Vec<T>, out: S) -> Result<S::Ok, S::Error> {
+    to_raw_value(list).map_err(S::Error::custom)?.serialize(out)
 }
 
 /// A difference of ticks without the dust of its subtraction.
@@ -281,8 +369,17 @@ impl Report {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
+    /// One that was written as JSON before; the error is a line that says what is wrong with it.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        let report: Self = serde_json::from_str(text).map_err(|error| format!("not a report: {error}"))?;
+        if report.scenario.is_empty() {
+            return Err("not a report: it names no \"scenario\"".into());
+        }
+        Ok(report)
+    }
+
     fn shown_transport(&self) -> String {
-        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.to_owned() };
+        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone().into_owned() };
         format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
     }
 
@@ -402,7 +499,7 @@ mod tests {
     fn exact() -> Report {
         let delivery =
             Delivery { messages: 5, published: 5, acknowledged: 5, expected: 50, delivered: 50, ..Delivery::default() };
-        Report { scenario: "fanout", clients: 10, delivery: Some(delivery), ..Report::default() }
+        Report { scenario: "fanout".into(), clients: 10, delivery: Some(delivery), ..Report::default() }
     }
 
     #[test]
@@ -420,7 +517,7 @@ mod tests {
             |report| report.delivery.as_mut().unwrap().strangers = 1,
             |report| report.delivery.as_mut().unwrap().messages = 6,
             |report| report.delivery.as_mut().unwrap().acknowledged = 4,
-            |report| report.faults = BTreeMap::from([("closed", 1)]),
+            |report| report.faults = BTreeMap::from([("closed".into(), 1)]),
             |report| report.complaints.push("too late".into()),
         ];
         for change in changes {

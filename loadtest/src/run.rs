@@ -6,8 +6,9 @@ use crate::args::{Common, Fanout, Idle};
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Plan, Publisher};
-use crate::report::{Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
+use crate::report::{self, Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
 use crate::swarm::{self, Setting, Swarm};
+use crate::watch::{self, Goal, Seen};
 use mio::Events;
 use std::net::ToSocketAddrs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,6 +28,9 @@ struct Stage<'a> {
     events: Events,
     /// When the whole must have ended.
     deadline: u64,
+    watch: watch::Watch,
+    /// What is being done, and what ends it.
+    phase: (&'static str, Goal),
 }
 
 /// Publishes to many; the error is a line for the user.
@@ -43,14 +47,16 @@ pub(crate) fn fanout(args: &Fanout) -> Result<Report, String> {
     let interval_ns = (args.rate > 0.0).then(|| NS_PER_S as f64 / args.rate);
     let plan = Plan { messages: args.messages, interval_ns, size: args.size, run: stage.swarm.run_mark() };
     stage.swarm.set_publisher(clients, Publisher::new(plan, started));
+    stage.phase = ("publishing", Goal::Delivered(u64::from(args.messages) * clients as u64));
     report.complaints.extend(stage.publish(clients as u64, args.drain_s)?);
     // What the server still does for the last event, taking the polls that follow, belongs to it.
     stage.settle()?;
     let own = proc::sample(proc::SELF).unwrap_or_default();
 
-    report.scenario = "fanout";
+    report.scenario = "fanout".into();
     report.delivery = Some(stage.delivery(args, started));
     report.latency_us = Latency::of(stage.swarm.latency_ns());
+    report.latency_curve = report::latency_curve(stage.swarm.latency_ns());
     stage.measure(&mut report, [before, parked, start.0]);
     report.generator = Some(Generator::of(start.1, own));
     if let Some(refusal) = stage.swarm.publisher().and_then(Publisher::first_refusal) {
@@ -66,13 +72,14 @@ pub(crate) fn idle(args: &Idle) -> Result<Report, String> {
     let start = (stage.sample()?, proc::sample(proc::SELF).unwrap_or_default());
     let (started, polls) = (stage.swarm.now(), stage.swarm.counts().empty_polls);
     let until = started + args.seconds * NS_PER_S;
+    stage.phase = ("watching", Goal::Time(started, until));
     while stage.swarm.now() < until {
         stage.check_time("watching")?;
         stage.turn(until)?;
     }
     let own = proc::sample(proc::SELF).unwrap_or_default();
 
-    report.scenario = "idle";
+    report.scenario = "idle".into();
     let polls_ended = stage.swarm.counts().empty_polls - polls;
     report.idle = Some(Watch { seconds: seconds(stage.swarm.now() - started), polls_ended });
     stage.measure(&mut report, [before, parked, start.0]);
@@ -104,7 +111,9 @@ impl<'a> Stage<'a> {
         };
         let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark() };
         let swarm = Swarm::new(setting).map_err(|error| format!("cannot make a poll: {error}"))?;
-        Ok(Self { common, swarm, events: swarm::events(), deadline: common.timeout_s * NS_PER_S })
+        let watch = watch::Watch::new(common.pid, common.quiet);
+        let phase = ("parking", Goal::Parked);
+        Ok(Self { common, swarm, events: swarm::events(), deadline: common.timeout_s * NS_PER_S, watch, phase })
     }
 
     /// What the server used up to now; nothing without `--pid`.
@@ -122,7 +131,24 @@ impl<'a> Stage<'a> {
     }
 
     fn turn(&mut self, until: u64) -> Result<(), String> {
-        self.swarm.turn(&mut self.events, until.min(self.deadline)).map_err(|error| format!("the poll failed: {error}"))
+        let now = self.swarm.now();
+        self.watch.look(now, self.seen());
+        let until = until.min(self.deadline).min(self.watch.due());
+        self.swarm.turn(&mut self.events, until).map_err(|error| format!("the poll failed: {error}"))
+    }
+
+    fn seen(&self) -> Seen {
+        let (counts, clients) = (self.swarm.counts(), u64::from(self.common.clients));
+        let (phase, goal) = self.phase;
+        Seen {
+            phase,
+            goal,
+            clients,
+            parked: clients.min(self.swarm.joined() as u64),
+            published: self.swarm.publisher().map_or(0, |publisher| u64::from(publisher.published())),
+            delivered: counts.delivered,
+            faults: counts.faults.values().sum(),
+        }
     }
 
     fn check_time(&self, doing: &str) -> Result<(), String> {
@@ -144,9 +170,9 @@ impl<'a> Stage<'a> {
         let took = seconds(self.swarm.now() - started);
         let settled = self.settle()?;
         let report = Report {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transport.name(),
+            transport: self.common.transport.name().into(),
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
@@ -176,6 +202,7 @@ impl<'a> Stage<'a> {
         let until = self.swarm.now() + SETTLE_NS_MAX;
         let mut cpu = used(self);
         let mut since = self.swarm.now();
+        self.phase = ("settling", Goal::Unknown);
         while self.swarm.now() < until.min(self.deadline) {
             let quiet_at = self.swarm.last_activity().max(since) + QUIET_NS;
             if self.swarm.now() < quiet_at {
@@ -252,13 +279,15 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn finish(self, mut report: Report) -> Report {
+    fn finish(mut self, mut report: Report) -> Report {
+        let now = self.swarm.now();
+        report.series = self.watch.finish(now, self.seen());
         let counts = self.swarm.counts();
         report.empty_polls = counts.empty_polls;
         report.deflate =
             self.common.deflate.then_some(Deflate { clients: counts.deflating, messages: counts.deflated });
         report.reopened_connections = self.swarm.reopened();
-        report.faults.clone_from(&counts.faults);
+        report.faults = counts.faults.iter().map(|(kind, count)| ((*kind).into(), *count)).collect();
         report.first_fault.clone_from(&counts.first_fault);
         report.judge()
     }
