@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Serve as the least a server can do.
     Floor(Floor),
+    /// Show reports that were written before.
+    Report(Reports),
+    /// See whether this machine can hold so many clients.
+    Doctor(u64),
     /// Print this.
     Print(String),
 }
@@ -101,6 +105,17 @@ pub(crate) struct Floor {
     pub(crate) drop_every: Option<u64>,
 }
 
+/// The options of `report`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reports {
+    /// The files as JSON, with what each one is to be called.
+    pub(crate) files: Vec<(Option<String>, PathBuf)>,
+    /// Where the page goes.
+    pub(crate) html: Option<PathBuf>,
+    /// Where the table goes.
+    pub(crate) markdown: Option<PathBuf>,
+}
+
 /// One option: name, what its value stands for, if it has one, and help; hidden without help.
 struct Opt(&'static str, &'static str, &'static str);
 
@@ -151,7 +166,20 @@ const FLOOR: Spec = Spec(
     "Serves what fanout asks for with bytes made beforehand: the least that a server on one thread can spend on it.",
     &[&[Opt("listen", "ADDR", "where to listen [127.0.0.1:0]"), Opt("drop-every", "K", "")]],
 );
-const COMMANDS: [&Spec; 3] = [&FANOUT, &IDLE, &FLOOR];
+const REPORT: Spec = Spec(
+    "report",
+    "Shows runs written by --json side by side: report [NAME=]FILE.json ... Without an option, as a table on the screen.",
+    &[&[
+        Opt("html", "FILE", "write a page with curves there"),
+        Opt("markdown", "FILE", "write a table for a README there"),
+    ]],
+);
+const DOCTOR: Spec = Spec(
+    "doctor",
+    "Checks whether this machine can hold N clients, at both ends, and says how to mend what is short.",
+    &[&[Opt("clients", "N", "how many [10000]")]],
+);
+const COMMANDS: [&Spec; 5] = [&FANOUT, &IDLE, &FLOOR, &REPORT, &DOCTOR];
 
 impl Spec {
     fn options(&self) -> impl Iterator<Item = &Opt> {
@@ -217,6 +245,8 @@ where
     match spec.0 {
         "fanout" => fanout(&values).map(Command::Fanout),
         "idle" => idle(&values).map(Command::Idle),
+        "report" => reports(&values).map(Command::Report),
+        "doctor" => values.number("clients", 1, CLIENTS_MAX).map(|clients| Command::Doctor(clients.unwrap_or(10_000))),
         _ => floor(&values).map(Command::Floor),
     }
 }
@@ -233,15 +263,22 @@ fn unknown(option: &Arg<'_>) -> String {
 struct Values {
     command: &'static str,
     given: BTreeMap<&'static str, String>,
+    /// The words that are no options, where the command takes some.
+    words: Vec<String>,
 }
 
 impl Values {
     /// `None` if help is asked for.
     fn read(spec: &'static Spec, parser: &mut Parser) -> Result<Option<Self>, String> {
         let mut given = BTreeMap::new();
+        let mut words = Vec::new();
         while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
             if matches!(arg, Arg::Long("help") | Arg::Short('h')) {
                 return Ok(None);
+            }
+            if let (Arg::Value(word), "report") = (&arg, spec.0) {
+                words.push(word.to_str().ok_or("the name of a file is not UTF-8")?.to_owned());
+                continue;
             }
             let known = spec.options().find(|Opt(name, ..)| arg == Arg::Long(name));
             let Some(Opt(name, value, _)) = known else {
@@ -255,7 +292,7 @@ impl Values {
             let value = value.into_string().map_err(|_| format!("the value of --{name} is not UTF-8"))?;
             given.insert(*name, value);
         }
-        Ok(Some(Self { command: spec.0, given }))
+        Ok(Some(Self { command: spec.0, given, words }))
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -347,6 +384,20 @@ fn floor(values: &Values) -> Result<Floor, String> {
     })
 }
 
+fn reports(values: &Values) -> Result<Reports, String> {
+    if values.words.is_empty() {
+        return Err("report needs a file written by --json; see report --help".into());
+    }
+    let file = |word: &String| match word.split_once('=') {
+        None => Ok((None, PathBuf::from(word))),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((Some(name.into()), PathBuf::from(file))),
+        Some(_) => Err(format!("report takes FILE or NAME=FILE, not {word:?}")),
+    };
+    let files = values.words.iter().map(file).collect::<Result<_, _>>()?;
+    let path = |option| values.text(option).map(PathBuf::from);
+    Ok(Reports { files, html: path("html"), markdown: path("markdown") })
+}
+
 fn parse_url(url: &str) -> Result<(String, u16, Target), String> {
     let wrong = |why: &str| format!("--url takes http://HOST[:PORT]/PATH, not {url:?}: {why}");
     let rest = url.strip_prefix("http://").ok_or_else(|| wrong("only http is supported"))?;
@@ -433,10 +484,24 @@ mod tests {
     }
 
     #[test]
+    fn reports_and_the_doctor() {
+        let Ok(Command::Report(args)) = words("report a.json new=b.json --markdown x.md") else { panic!("no report") };
+        assert_eq!(args.files, [(None, "a.json".into()), (Some("new".into()), "b.json".into())]);
+        assert_eq!((args.html, args.markdown), (None, Some("x.md".into())));
+        assert_eq!(words("doctor"), Ok(Command::Doctor(10_000)));
+        assert_eq!(words("doctor --clients 7"), Ok(Command::Doctor(7)));
+        let Ok(Command::Idle(idle)) = words("idle --url http://h/ --clients 3 --seconds 2 --pid 1 --report x --quiet")
+        else {
+            panic!("no idle")
+        };
+        assert_eq!((idle.common.report, idle.common.quiet), (Some("x".into()), true));
+    }
+
+    #[test]
     fn errors_say_what_is_accepted() {
         let base = "fanout --url http://h/ --clients 1";
         let cases = [
-            ("", "there are fanout, idle, floor"),
+            ("", "there are fanout, idle, floor, report, doctor"),
             ("storm", "unknown command \"storm\"; there are fanout, idle, floor"),
             ("--what", "unknown option --what; before a command there are --help, --version"),
             ("floor --url x", "unknown option --url; floor accepts --listen, --help"),
@@ -450,6 +515,11 @@ mod tests {
             ("fanout --url http://h/ --clients", "--clients needs a value"),
             ("idle --url http://h/ --clients 1 --pid 1", "idle needs --seconds"),
             ("idle --url http://h/ --clients 1 --seconds 1", "idle needs --pid"),
+            ("report", "report needs a file"),
+            ("report =x", "report takes FILE or NAME=FILE, not \"=x\""),
+            ("report x --json y", "unknown option --json; report accepts --html, --markdown, --help"),
+            ("doctor 5", "unexpected word \"5\""),
+            ("doctor --clients 0", "--clients takes a whole number from 1"),
             ("floor --listen here", "--listen takes an address with a port"),
         ];
         for (line, expected) in cases {

@@ -6,9 +6,14 @@
 mod args;
 mod bayeux;
 mod client;
+mod compare;
+mod doctor;
+mod figures;
 mod floor;
 mod http;
 mod link;
+mod machine;
+mod page;
 mod proc;
 mod publisher;
 mod report;
@@ -18,12 +23,14 @@ mod tally;
 mod watch;
 mod websocket;
 
-use args::Command;
+use args::{Command, Common};
+use encke::http::date::iso8601;
 use report::Report;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Something was not as expected.
 const FAILED: u8 = 1;
@@ -50,28 +57,56 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Fanout(args) => scenario(args.common.json.as_ref(), || run::fanout(&args)),
-        Command::Idle(args) => scenario(args.common.json.as_ref(), || run::idle(&args)),
+        Command::Fanout(args) => scenario(&args.common, || run::fanout(&args)),
+        Command::Idle(args) => scenario(&args.common, || run::idle(&args)),
         Command::Floor(args) => {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
+        }
+        Command::Report(args) => compare::execute(&args).map(|()| true),
+        Command::Doctor(clients) => {
+            let (text, well) = doctor::examine(clients);
+            print(&text).map(|()| well)
         }
         Command::Print(text) => print(&text).map(|()| true),
     }
 }
 
-fn scenario(json: Option<&PathBuf>, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
-    let cannot = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
+fn scenario(common: &Common, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
     // Opened first: better to know now than after the run.
-    let file = json
-        .map(|path| File::create(path).map(|file| (path, file)).map_err(|error| cannot(path, error)))
-        .transpose()?;
-    let report = run()?;
+    let json = common.json.as_deref().map(Output::open).transpose()?;
+    let page = common.report.as_deref().map(Output::open).transpose()?;
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut report = run()?;
+    report.began = iso8601(began.as_millis() as u64);
+    report.command = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    report.machine = Some(machine::this());
     print(&report.to_string())?;
-    if let Some((path, mut file)) = file {
-        let text = report.to_json().map_err(|error| cannot(path, error.into()))?;
-        file.write_all(text.as_bytes()).map_err(|error| cannot(path, error))?;
+    if let Some(json) = json {
+        let text = report.to_json().map_err(|error| cannot_write(json.path, &error.into()))?;
+        json.write(&text)?;
     }
+    page.map_or(Ok(()), |page| page.write(&page::render(std::slice::from_ref(&report))))?;
     Ok(report.ok)
+}
+
+/// A file that figures go to.
+struct Output<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Output<'a> {
+    fn open(path: &'a Path) -> Result<Self, String> {
+        File::create(path).map(|file| Self { path, file }).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn write(mut self, text: &str) -> Result<(), String> {
+        self.file.write_all(text.as_bytes()).map_err(|error| cannot_write(self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
 }
 
 /// To standard output; a reader that has gone is an error, not a panic.
