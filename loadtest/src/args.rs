@@ -1,6 +1,7 @@
 //! Owns the command line: which commands and options there are, what they accept, and the help that says so.
 
 use crate::bayeux::Transport;
+use crate::doctor::Need;
 use crate::http::Target;
 use lexopt::{Arg, Parser};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     /// Show reports that were written before.
     Report(Reports),
     /// See whether this machine can hold so many clients.
-    Doctor(u64),
+    Doctor(Need),
     /// Print this.
     Print(String),
 }
@@ -177,7 +178,10 @@ const REPORT: Spec = Spec(
 const DOCTOR: Spec = Spec(
     "doctor",
     "Checks whether this machine can hold N clients, at both ends, and says how to mend what is short.",
-    &[&[Opt("clients", "N", "how many [10000]")]],
+    &[&[
+        Opt("clients", "N", "how many [10000]"),
+        Opt("source-addrs", "A,B", "the addresses that they will connect from, if there are several"),
+    ]],
 );
 const COMMANDS: [&Spec; 5] = [&FANOUT, &IDLE, &FLOOR, &REPORT, &DOCTOR];
 
@@ -246,7 +250,7 @@ where
         "fanout" => fanout(&values).map(Command::Fanout),
         "idle" => idle(&values).map(Command::Idle),
         "report" => reports(&values).map(Command::Report),
-        "doctor" => values.number("clients", 1, CLIENTS_MAX).map(|clients| Command::Doctor(clients.unwrap_or(10_000))),
+        "doctor" => doctor(&values).map(Command::Doctor),
         _ => floor(&values).map(Command::Floor),
     }
 }
@@ -384,6 +388,12 @@ fn floor(values: &Values) -> Result<Floor, String> {
     })
 }
 
+fn doctor(values: &Values) -> Result<Need, String> {
+    let sources = values.text("source-addrs").map_or_else(|| Ok(Vec::new()), parse_sources)?;
+    let clients = values.number("clients", 1, CLIENTS_MAX)?.unwrap_or(10_000);
+    Ok(Need { clients, sources: sources.len().max(1) as u64 })
+}
+
 fn reports(values: &Values) -> Result<Reports, String> {
     if values.words.is_empty() {
         return Err("report needs a file written by --json; see report --help".into());
@@ -488,8 +498,9 @@ mod tests {
         let Ok(Command::Report(args)) = words("report a.json new=b.json --markdown x.md") else { panic!("no report") };
         assert_eq!(args.files, [(None, "a.json".into()), (Some("new".into()), "b.json".into())]);
         assert_eq!((args.html, args.markdown), (None, Some("x.md".into())));
-        assert_eq!(words("doctor"), Ok(Command::Doctor(10_000)));
-        assert_eq!(words("doctor --clients 7"), Ok(Command::Doctor(7)));
+        assert_eq!(words("doctor"), Ok(Command::Doctor(Need { clients: 10_000, sources: 1 })));
+        let need = Need { clients: 7, sources: 2 };
+        assert_eq!(words("doctor --clients 7 --source-addrs ::1,::2"), Ok(Command::Doctor(need)));
         let Ok(Command::Idle(idle)) = words("idle --url http://h/ --clients 3 --seconds 2 --pid 1 --report x --quiet")
         else {
             panic!("no idle")

@@ -64,7 +64,7 @@ pub(crate) fn markdown(runs: &[Report]) -> String {
     lines[0].extend(columns.iter().map(|figure| figure.name.to_owned()));
     lines[0].push("as expected".into());
     for run in runs {
-        let mut line = vec![figures::title(run), figures::count(run.clients), run.transport.clone().into_owned()];
+        let mut line = vec![figures::title(run), figures::count(run.clients), run.transport.clone()];
         line.extend(columns.iter().map(|figure| (figure.of)(run, runs).unwrap_or_else(|| "–".into())));
         line.push(if run.ok { "yes".into() } else { format!("NO: {}", run.complaints.join("; ")) });
         lines.push(line);

@@ -22,7 +22,7 @@ pub(crate) const HEADLINES: &[Figure] = &[
     Figure { name: "× floor", of: |run, all| floor_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
     Figure { name: "CPU while idle", of: |run, _| Some(format!("{:.2} % of a core", idle_cpu(run)? * 100.0)) },
     Figure { name: "memory/client", of: |run, _| Some(bytes(run.server?.rss_bytes_per_client)) },
-    Figure { name: "lost", of: |run, _| Some(count(run.delivery?.lost)) },
+    Figure { name: "lost", of: |run, _| flawed(run, |delivery| delivery.lost) },
 ];
 
 /// What was counted. The first three are to agree; what follows is to be nothing.
@@ -41,8 +41,8 @@ pub(crate) const COUNTS: &[Figure] = &[
 
 /// How it was set up, and all that is left.
 pub(crate) const DETAILS: &[Figure] = &[
-    Figure { name: "scenario", of: |run, _| Some(run.scenario.clone().into_owned()) },
-    Figure { name: "transport", of: |run, _| Some(run.transport.clone().into_owned()) },
+    Figure { name: "scenario", of: |run, _| Some(run.scenario.clone()) },
+    Figure { name: "transport", of: |run, _| Some(run.transport.clone()) },
     Figure { name: "endpoint", of: |run, _| Some(run.url.clone()) },
     Figure { name: "clients", of: |run, _| Some(count(run.clients)) },
     Figure { name: "messages asked for", of: |run, _| Some(count(run.delivery?.messages)) },
@@ -65,7 +65,7 @@ pub(crate) const DETAILS: &[Figure] = &[
     },
     Figure { name: "generator CPU", of: |run, _| Some(seconds(run.generator?.cpu_s)) },
     Figure { name: "generator memory", of: |run, _| Some(kib(run.generator?.rss_kib)) },
-    Figure { name: "generator version", of: |run, _| Some(run.version.clone().into_owned()) },
+    Figure { name: "generator version", of: |run, _| Some(run.version.clone()) },
     Figure { name: "began (UTC)", of: |run, _| Some(run.began.clone()) },
     Figure { name: "system", of: |run, _| Some(run.machine.as_ref()?.system.clone()) },
     Figure { name: "processor", of: |run, _| Some(run.machine.as_ref()?.processor.clone()) },

@@ -63,8 +63,8 @@ fn execute(command: Command) -> Result<bool, String> {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
         }
         Command::Report(args) => compare::execute(&args).map(|()| true),
-        Command::Doctor(clients) => {
-            let (text, well) = doctor::examine(clients);
+        Command::Doctor(need) => {
+            let (text, well) = doctor::examine(need);
             print(&text).map(|()| well)
         }
         Command::Print(text) => print(&text).map(|()| true),

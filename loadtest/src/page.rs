@@ -116,11 +116,13 @@ fn cards(runs: &[Report]) -> String {
     if let [run] = runs {
         html.push_str("<dl class=\"cards\">\n");
         for (name, value) in figures(run) {
-            let (number, unit) = value.split_once(' ').unwrap_or((&value, ""));
+            let (sign, rest) = value.strip_prefix(ALARM).map_or(("", value.as_str()), |rest| (ALARM, rest));
+            let (number, unit) = rest.split_once(' ').unwrap_or((rest, ""));
             let _ = writeln!(
                 html,
-                "<div class=\"card\"><dt>{}</dt><dd><b>{}</b> {}</dd><dd class=\"note\">{}</dd></div>",
+                "<div class=\"card\"><dt>{}</dt><dd{}><b>{sign}{}</b> {}</dd><dd class=\"note\">{}</dd></div>",
                 Esc(name),
+                alarm(&value),
                 Esc(number),
                 Esc(unit),
                 Esc(&note(run, name))
@@ -140,11 +142,16 @@ fn cards(runs: &[Report]) -> String {
             verdict(run)
         );
         for (name, value) in figures(run) {
-            let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", Esc(name), Esc(&value));
+            let _ = write!(html, "<div><dt>{}</dt><dd{}>{}</dd></div>", Esc(name), alarm(&value), Esc(&value));
         }
         html.push_str("</dl></article>\n");
     }
     html + "</div>\n"
+}
+
+/// The class of a value that should not be.
+fn alarm(value: &str) -> &'static str {
+    if value.starts_with(ALARM) { " class=\"alarm\"" } else { "" }
 }
 
 /// What stands under a figure, to show what it is made of.
@@ -198,8 +205,7 @@ fn table(runs: &[Report], figures: &[Figure]) -> String {
         let _ = write!(html, "<tr><th scope=\"row\">{}</th>", Esc(figure.name));
         for value in values {
             let value = value.unwrap_or_else(|| "–".into());
-            let class = if value.starts_with(ALARM) { " class=\"alarm\"" } else { "" };
-            let _ = write!(html, "<td{class}>{}</td>", Esc(&value));
+            let _ = write!(html, "<td{}>{}</td>", alarm(&value), Esc(&value));
         }
         html.push_str("</tr>\n");
     }
@@ -213,8 +219,12 @@ fn commands(runs: &[Report]) -> String {
         if runs.len() > 1 {
             let _ = write!(html, "<h3 class=\"run {}\">{}</h3>", chart::class(index), Esc(&figures::title(run)));
         }
-        let words: Vec<String> = run.command.iter().map(|word| quoted(word)).collect();
-        let _ = writeln!(html, "<pre><code>encke-loadtest {}</code></pre>", Esc(&words.join(" ")));
+        html.push_str("<pre><code>encke-loadtest");
+        for word in &run.command {
+            // In a box of its own it is not broken at its hyphens.
+            let _ = write!(html, " <span>{}</span>", Esc(&quoted(word)));
+        }
+        html.push_str("</code></pre>\n");
     }
     if html.is_empty() { "<p>The command was not recorded.</p>\n".into() } else { html }
 }
@@ -223,4 +233,121 @@ fn commands(runs: &[Report]) -> String {
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+[]".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Delivery, Latency, Machine, Sample, Server, Watch};
+
+    /// A run in which every figure is there, and every text is `text`.
+    fn run(name: &str, text: &str) -> Report {
+        let sample = |at: u64| Sample {
+            at_s: at as f64 / 40.0,
+            phase: text.into(),
+            parked: 10,
+            published: at,
+            delivered: at * 10,
+            rss_kib: Some(3000 + at),
+            cpu_s: Some(at as f64 / 100.0),
+        };
+        let server = Server { cpu_user_s: 1.0, cpu_system_s: 3.0, cpu_us_per_delivery: Some(8.4), ..Server::default() };
+        let machine = Machine { system: text.into(), processor: text.into(), cores: 2, memory_kib: 1 << 20 };
+        Report {
+            name: name.into(),
+            version: text.into(),
+            scenario: text.into(),
+            transport: text.into(),
+            url: text.into(),
+            clients: 10,
+            complaints: vec![text.into()],
+            delivery: Some(Delivery { lost: 3, expected: 4000, delivered: 3997, ..Delivery::default() }),
+            latency_us: Some(Latency { p50: 100.0, p90: 200.0, p99: 300.0, p99_9: 400.0, max: 20_000.0 }),
+            latency_curve: vec![(0.0, 50.0), (0.5, 100.0), (0.9, 200.0), (1.0, 20_000.0)],
+            idle: Some(Watch { seconds: 8.0, polls_ended: 0 }),
+            server: Some(server),
+            first_fault: Some(text.into()),
+            began: "2026-11-21T06:40:12.000Z".into(),
+            command: vec![text.into()],
+            machine: Some(machine),
+            series: (0..400).map(sample).collect(),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn the_page_has_every_run_in_every_panel() {
+        let names: Vec<String> = (0..11).map(|index| format!("run-{index}-")).collect();
+        let runs: Vec<Report> = names.iter().map(|name| run(name, "text")).collect();
+        let page = render(&runs);
+        let panels: Vec<&str> = page.split("<figure").skip(1).collect();
+        assert_eq!(panels.len(), 7, "latency, throughput, memory, CPU, and the bars of three");
+        for name in &names {
+            assert!(panels.iter().all(|panel| panel.contains(name.as_str())), "{name}");
+            assert!(page.contains(&format!("<h2>{name}</h2>")), "{name}");
+        }
+        // Colours begin again after the last, dashed.
+        assert!(page.contains("class=\"line c2 dashed\"") && !page.contains("line c8"));
+        assert!(render(&runs[..1]).contains("of 4,000 expected"));
+    }
+
+    #[test]
+    fn no_text_becomes_markup() {
+        let text = "</script><script>alert(1)</script>\"' onload=x &amp;\u{0}\n";
+        for runs in [vec![run(text, text)], vec![run(text, text), run("other", text)]] {
+            let page = render(&runs);
+            assert_eq!(page.matches("<script").count(), 1);
+            assert!(!page.contains("alert(1)</script>") && !page.contains('\u{0}'));
+            assert!(
+                page.contains("&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39; onload=x &amp;amp;")
+            );
+            // No attribute is left early: each ends where a space, a slash or the tag's end follows.
+            let script = page.find("<script").unwrap();
+            for tag in page[page.find("<body").unwrap()..script].split('<').skip(1) {
+                let tag = &tag[..tag.find('>').expect("a tag has an end")];
+                assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+                assert!(!tag.contains("onload=x &amp;amp;") || tag.contains("data-hover"), "{tag}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_anywhere() {
+        let page = render(&[run("a", "b"), run("c", "d")]);
+        for reference in ["src=", "@import", "url(", "http:", "https:", "//cdn"] {
+            let found = page.replace("http://www.w3.org/2000/svg", "").matches(reference).count();
+            assert_eq!(found, 0, "{reference}");
+        }
+        assert_eq!(page.matches("href=").count(), page.matches("href=\"data:,\"").count());
+    }
+
+    #[test]
+    fn drawings_are_named_and_have_tables() {
+        let page = render(&[run("a", "b"), run("c", "d")]);
+        let drawings = page.matches("<svg").count();
+        assert_eq!((page.matches("<title id=").count(), page.matches("<desc id=").count()), (drawings, drawings));
+        let mut ids: Vec<&str> = page.split(" id=\"").skip(1).map(|rest| &rest[..rest.find('"').unwrap()]).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "no two of one id");
+        assert_eq!(page.matches("As a table").count(), page.matches("<figure").count());
+    }
+
+    #[test]
+    fn figures_beyond_reason_draw_something_finite() {
+        let mut mad = run("mad", "x");
+        mad.latency_curve = vec![(0.5, 1e308), (7.0, 1.0), (-1.0, 5.0), (1.0, 1e308)];
+        for (index, sample) in mad.series.iter_mut().enumerate() {
+            (sample.at_s, sample.rss_kib) = (if index == 5 { -3.0 } else { sample.at_s * 1e300 }, Some(u64::MAX));
+        }
+        let page = render(&[mad, Report::default()]);
+        assert!(!page.contains("NaN") && !page.contains("inf\"") && page.len() < 400_000, "{}", page.len());
+    }
+
+    #[test]
+    fn a_shell_takes_the_words_back() {
+        let words = ["--url", "http://h/x?a=1&b", "it's", ""].map(quoted);
+        assert_eq!(words, ["--url", "'http://h/x?a=1&b'", r"'it'\''s'", "''"]);
+    }
 }

@@ -6,25 +6,24 @@ use hdrhistogram::Histogram;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::to_raw_value;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 /// All figures of a run. A name ends in its unit; what was not measured is absent.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Report {
     /// What it is called where several stand side by side.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) name: String,
     /// The version of the generator.
-    pub(crate) version: Cow<'static, str>,
-    /// `fanout` or `idle`.
-    pub(crate) scenario: Cow<'static, str>,
+    pub(crate) version: String,
+    /// The name of the command.
+    pub(crate) scenario: String,
     /// The endpoint.
     pub(crate) url: String,
     /// The connection type of the clients.
-    pub(crate) transport: Cow<'static, str>,
+    pub(crate) transport: String,
     /// How many clients.
     pub(crate) clients: u64,
     /// What came of compression, where it was offered.
@@ -59,7 +58,7 @@ pub(crate) struct Report {
     /// Connections that had to be opened again.
     pub(crate) reopened_connections: u64,
     /// Failures of clients by kind.
-    pub(crate) faults: BTreeMap<Cow<'static, str>, u64>,
+    pub(crate) faults: BTreeMap<String, u64>,
     /// The first of them in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_fault: Option<String>,
@@ -81,7 +80,7 @@ pub(crate) struct Report {
 }
 
 /// Where a run took place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Machine {
     /// The operating system and its version.
@@ -96,13 +95,13 @@ pub(crate) struct Machine {
 }
 
 /// A moment of a run. The counts are those from its start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Sample {
     /// Seconds since the start.
     pub(crate) at_s: f64,
     /// What was being done.
-    pub(crate) phase: Cow<'static, str>,
+    pub(crate) phase: String,
     /// Clients whose first connect was answered.
     pub(crate) parked: u64,
     /// Messages sent.
@@ -118,7 +117,7 @@ pub(crate) struct Sample {
 }
 
 /// What came of compression.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Deflate {
     /// Clients with which the server agreed on it.
@@ -128,7 +127,7 @@ pub(crate) struct Deflate {
 }
 
 /// How the clients were parked.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Parking {
     /// From the first handshake until the last client polled.
@@ -140,7 +139,7 @@ pub(crate) struct Parking {
 }
 
 /// What was published and delivered.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Delivery {
     /// Messages asked for.
@@ -174,7 +173,7 @@ pub(crate) struct Delivery {
 }
 
 /// From the intended time of sending to the delivery, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Latency {
     /// Half are faster.
@@ -215,7 +214,7 @@ pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 /// The time in which nothing was published.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Watch {
     /// How long it was.
@@ -225,7 +224,7 @@ pub(crate) struct Watch {
 }
 
 /// What the server's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Server {
     /// Its number.
@@ -271,7 +270,7 @@ impl Server {
 }
 
 /// What the kernel holds for TCP.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Kernel {
     /// Open sockets before the first handshake.
@@ -298,7 +297,7 @@ impl Kernel {
 }
 
 /// What the generator itself used.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Generator {
     /// CPU while publishing or watching.
@@ -379,7 +378,7 @@ impl Report {
     }
 
     fn shown_transport(&self) -> String {
-        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone().into_owned() };
+        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone() };
         format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
     }
 
@@ -544,5 +543,38 @@ mod tests {
         assert_eq!(json["delivery"]["delivered"], 50);
         assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));
         assert!(json.get("idle").is_none());
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let mut report = exact().judge();
+        report.complaints = vec!["\"quoted\"".into()];
+        report.faults = BTreeMap::from([("closed".into(), 2)]);
+        report.command = vec!["fanout".into(), "--clients".into()];
+        report.latency_curve = vec![(0.5, 12.25), (1.0, 99.0)];
+        let sample = Sample { at_s: 0.025, phase: "parking".into(), rss_kib: Some(7), ..Sample::default() };
+        report.series = vec![sample.clone(), Sample { at_s: 0.05, ..Sample::default() }];
+        let json = report.to_json().unwrap();
+        let again = Report::from_json(&json).unwrap();
+        assert_eq!(again.to_json().unwrap(), json);
+        assert_eq!((again.series[0].clone(), again.delivery.unwrap().delivered), (sample, 50));
+        // One line for each long list, whatever its length.
+        assert!(json.lines().any(|line| line.starts_with("  \"series\": [{")), "{json}");
+        // Reports of other versions have fields more and less.
+        let other = Report::from_json(r#"{"scenario":"storm","waves":3,"delivery":{"lost":1,"rooms":2}}"#).unwrap();
+        assert_eq!((other.scenario.as_str(), other.delivery.unwrap().lost, other.clients), ("storm", 1, 0));
+    }
+
+    #[test]
+    fn a_curve_is_as_dense_everywhere() {
+        let mut histogram = Histogram::new(3).unwrap();
+        (1..=1_000_000).for_each(|us| histogram.record(us * 1000).unwrap());
+        let curve = latency_curve(&histogram);
+        assert_eq!((curve.len(), curve[0].0), (61, 0.0));
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        let (quantile, us) = curve[20];
+        assert!((quantile - 0.99).abs() < 1e-9 && (us - 990_000.0).abs() < 1000.0, "{quantile} {us}");
+        assert_eq!(curve[60], (1.0, histogram.max() as f64 / 1000.0));
+        assert!(latency_curve(&Histogram::new(3).unwrap()).is_empty());
     }
 }

@@ -320,7 +320,7 @@ mod tests {
         let steps: Vec<f64> = samples.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
         let even = &steps[..steps.len() - 2];
         assert!(even.iter().all(|step| (step - even[0]).abs() < 1e-6));
-        assert_eq!((samples[0].at_s, samples[0].phase.as_ref()), (0.0, "watching"));
+        assert_eq!((samples[0].at_s, samples[0].phase.as_str()), (0.0, "watching"));
         assert!(samples.windows(2).all(|pair| pair[0].delivered <= pair[1].delivered || pair[1].phase.is_empty()));
     }
 

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 pub(super) const COLOURS: usize = 8;
 /// What a letter of a label takes, in units of the drawing; labels that would touch are left out by it.
 const LETTER: f64 = 6.6;
+/// The same of a name, which is bold.
+const NAME_LETTER: f64 = 7.7;
 /// Letters of a name next to a line; longer ones are cut.
 const NAME_LETTERS: usize = 20;
 /// Between the names of two lines.
@@ -125,7 +127,7 @@ impl Lines {
     pub(super) fn draw(&self) -> String {
         let named = self.lines.len() > 1;
         let letters = self.lines.iter().map(|line| short(&line.name).chars().count()).max().unwrap_or(0);
-        let margin = if named { letters as f64 * LETTER + 22.0 } else { 22.0 };
+        let margin = if named { letters as f64 * NAME_LETTER + 18.0 } else { 22.0 };
         let (width, height) = if self.whole_row { (1072.0, 380.0) } else { (524.0, 300.0) };
         let ticks = self.y.ticks.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
         let left = ticks as f64 * LETTER + 14.0;

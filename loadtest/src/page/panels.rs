@@ -20,10 +20,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Those panels for which any run has figures. Two stand in a row; if that left one over, the throughput has its own.
 pub(super) fn all(runs: &[Report]) -> String {
-    let halves =
-        [memory(runs), cpu_over_time(runs), cpu_bars(runs), memory_bars(runs), idle_bars(runs)].into_iter().flatten();
-    let halves: Vec<String> = halves.collect();
-    let whole_row = halves.len() % 2 == 0;
+    let halves = [memory(runs), cpu_over_time(runs), cpu_bars(runs), memory_bars(runs), idle_bars(runs)];
+    let halves: Vec<String> = halves.into_iter().flatten().collect();
+    let whole_row = halves.len().is_multiple_of(2);
     [latency(runs), throughput(runs, whole_row)].into_iter().flatten().chain(halves).collect()
 }
 
@@ -107,7 +106,9 @@ fn percentile(quantile: f64) -> String {
     }
     // 0.99 lies a hair above 2 on this scale.
     let places = (-(1.0 - quantile).log10() - 1e-6).ceil().max(1.0) as usize - 1;
-    format!("{:.places$} %", quantile * 100.0)
+    let text = format!("{:.places$}", quantile * 100.0);
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
 }
 
 fn latency(runs: &[Report]) -> Option<String> {
@@ -227,9 +228,12 @@ fn deliveries(run: &Report) -> Vec<(f64, f64)> {
     moments[start..=end].iter().map(|sample| (sample.at_s - since, sample.delivered as f64)).collect()
 }
 
+/// What a run did over time: the number of its colour, its name, and a value for each time.
+type Course = (usize, String, Vec<(f64, f64)>);
+
 /// Lines over time, one a run. `says` is what a value is called.
-fn over_time(points: Vec<(usize, String, Vec<(f64, f64)>)>, says: fn(f64) -> String) -> Option<(Vec<Line>, Axis)> {
-    let line = |(colour, name, points): (usize, String, Vec<(f64, f64)>)| {
+fn over_time(points: Vec<Course>, says: fn(f64) -> String) -> Option<(Vec<Line>, Axis)> {
+    let line = |(colour, name, points): Course| {
         let point = |(x, y)| Point { x, y, says: [format!("at {}", figures::seconds(x)), says(y)] };
         Line { name, colour, points: points.into_iter().map(point).collect() }
     };
@@ -242,7 +246,7 @@ fn over_time(points: Vec<(usize, String, Vec<(f64, f64)>)>, says: fn(f64) -> Str
     Some((lines, x))
 }
 
-fn per_run(runs: &[Report], of: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<(usize, String, Vec<(f64, f64)>)> {
+fn per_run(runs: &[Report], of: impl Fn(&Report) -> Vec<(f64, f64)>) -> Vec<Course> {
     runs.iter().enumerate().map(|(index, run)| (index, figures::title(run), of(run))).collect()
 }
 
@@ -306,7 +310,7 @@ fn phases(run: &Report, until: f64) -> Vec<(f64, f64, String)> {
     let mut spans: Vec<(f64, String)> = Vec::new();
     for sample in moments(run) {
         if spans.last().is_none_or(|(_, phase)| *phase != sample.phase) {
-            spans.push((sample.at_s, sample.phase.clone().into_owned()));
+            spans.push((sample.at_s, sample.phase.clone()));
         }
     }
     let ends: Vec<f64> = spans.iter().skip(1).map(|(from, _)| *from).chain([until]).collect();
@@ -336,7 +340,7 @@ fn cpu_over_time(runs: &[Report]) -> Option<String> {
     Some(panel.around(&drawing.draw(), &legend(runs)))
 }
 
-/// A panel of bars, one for each run that has one.
+/// A panel of bars, one for each run that has one. A single bar of one piece is no more than its figure: none then.
 fn bars(
     runs: &[Report],
     id: &'static str,
@@ -345,7 +349,7 @@ fn bars(
 ) -> Option<String> {
     let bar = |(colour, run): (usize, &Report)| Some(Bar { colour, name: figures::title(run), ..of(run)? });
     let bars: Vec<Bar> = runs.iter().enumerate().filter_map(bar).collect();
-    if bars.is_empty() {
+    if bars.is_empty() || (bars.len() == 1 && bars[0].parts.len() == 1) {
         return None;
     }
     let rows: Vec<Vec<String>> = bars.iter().map(|bar| vec![bar.name.clone(), bar.says.clone()]).collect();
