@@ -151,7 +151,7 @@ fn shown(checks: &[Check], need: Need) -> String {
             Grade::Short => "SHORT",
             Grade::Unknown => "unknown",
         };
-        let _ = writeln!(text, "  {grade:<8}{what:<18}{found}; {need}");
+        let _ = writeln!(text, "  {grade:<8}{what:<18}{found}; needed: {need}");
         for (when, command) in ["now:", "for good:"].into_iter().zip(fix).filter(|_| grade == "SHORT") {
             if let Some(command) = command {
                 let _ = writeln!(text, "          {when:<10}{command}");
@@ -437,7 +437,7 @@ mod tests {
         assert!(short(&readings, Need { sources: 2, ..NEED }).is_empty());
         readings.conntrack = None;
         let text = shown(&checks(&readings, NEED), NEED);
-        assert!(text.contains("ok      conntrack         not loaded"), "{text}");
+        assert!(text.contains("ok      conntrack         not loaded; needed"), "{text}");
     }
 
     #[test]

@@ -370,7 +370,8 @@ fn cpu_bars(runs: &[Report]) -> Option<String> {
         let own = if all > 0.0 { server.cpu_user_s / all } else { 0.0 };
         let ratio = figures::floor_ratio(run, runs).map_or_else(String::new, |ratio| format!(" · {ratio:.2} × floor"));
         let says = format!("{}{ratio}", figures::micros(each));
-        bar(vec![each * own, each * (1.0 - own)], says, figures::floor_us(run, runs))
+        let floor = figures::floor_us(run, runs).filter(|_| !figures::is_floor(run));
+        bar(vec![each * own, each * (1.0 - own)], says, floor)
     })
 }
 
