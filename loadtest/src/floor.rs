@@ -402,7 +402,8 @@ fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bayeux::{self, Event};
+    use crate::bayeux;
+    use crate::event::{Batch, Event};
 
     #[test]
     fn requests_are_found_when_whole() {
@@ -422,14 +423,16 @@ mod tests {
             out
         };
         let transport = Transport::WebSocket;
-        assert_eq!(kind(&written(&|out| bayeux::write_handshake(out, transport))), Kind::Handshake);
-        assert_eq!(kind(&written(&|out| bayeux::write_subscribe(out, r#""c""#, "/load"))), Kind::Subscribe);
-        assert_eq!(kind(&written(&|out| bayeux::write_connect(out, r#""c""#, transport, false))), Kind::Connect);
-        let publish =
-            written(&|out| bayeux::write_publish(out, r#""c""#, "/a/b", Event { run: 1, seq: 2, sent: 3 }, 0));
+        assert_eq!(kind(&written(&|out| bayeux::write_handshake(out, transport, false))), Kind::Handshake);
+        let subscribe = written(&|out| bayeux::write_subscribes(out, r#""c""#, ["/load"].into_iter()));
+        assert_eq!(kind(&subscribe), Kind::Subscribe);
+        assert_eq!(kind(&written(&|out| bayeux::write_connect(out, r#""c""#, transport, false, None))), Kind::Connect);
+        let first = Event { run: 1, flow: 0, seq: 2, sent_us: 3 };
+        let batch = Batch { first, count: 1, size: 0 };
+        let publish = written(&|out| bayeux::write_publish(out, r#""c""#, "/a/b", batch));
         assert_eq!(kind(&publish), Kind::Publish);
         let (channel, event) = event(&publish).unwrap();
         assert_eq!(channel, r#""channel":"/a/b""#);
-        assert_eq!(event, r#"{"channel":"/a/b","data":{"run":1,"seq":2,"sent":3}}"#);
+        assert_eq!(event, r#"{"channel":"/a/b","data":{"e":[1,0,2,3]}}"#);
     }
 }

@@ -1,15 +1,17 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
-//! This file owns the commands and the exit code; `run` owns what a scenario does, `swarm` the loop, `client` the
-//! protocol, `websocket` its frames.
+//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the clients
+//! of each protocol, `floor` the least that a server can do.
 
 mod args;
 mod bayeux;
 mod client;
+mod event;
 mod floor;
 mod http;
 mod link;
 mod proc;
+mod protocol;
 mod publisher;
 mod report;
 mod run;
@@ -49,16 +51,16 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Fanout(args) => scenario(args.common.json.as_ref(), || run::fanout(&args)),
-        Command::Idle(args) => scenario(args.common.json.as_ref(), || run::idle(&args)),
+        Command::Run(args) => reported(args.common.json.as_ref(), || run::run(&args)),
         Command::Floor(args) => {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
         }
+        Command::Merge(_) => Err("merge is not there yet".into()),
         Command::Print(text) => print(&text).map(|()| true),
     }
 }
 
-fn scenario(json: Option<&PathBuf>, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
+fn reported(json: Option<&PathBuf>, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
     let cannot = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
     // Opened first: better to know now than after the run.
     let file = json

@@ -3,21 +3,21 @@
 
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 /// All figures of a run. A name ends in its unit; what was not measured is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// The version of the generator.
-    pub(crate) version: &'static str,
-    /// `fanout` or `idle`.
-    pub(crate) scenario: &'static str,
+    pub(crate) version: String,
+    /// The name of the command.
+    pub(crate) scenario: String,
     /// The endpoint.
     pub(crate) url: String,
     /// The connection type of the clients.
-    pub(crate) transport: &'static str,
+    pub(crate) transport: String,
     /// How many clients.
     pub(crate) clients: u64,
     /// What came of compression, where it was offered.
@@ -52,14 +52,14 @@ pub(crate) struct Report {
     /// Connections that had to be opened again.
     pub(crate) reopened_connections: u64,
     /// Failures of clients by kind.
-    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<String, u64>,
     /// The first of them in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_fault: Option<String>,
 }
 
 /// What came of compression.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Deflate {
     /// Clients with which the server agreed on it.
     pub(crate) clients: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Deflate {
 }
 
 /// How the clients were parked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Parking {
     /// From the first handshake until the last client polled.
     pub(crate) seconds: f64,
@@ -79,12 +79,14 @@ pub(crate) struct Parking {
 }
 
 /// What was published and delivered.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Delivery {
     /// Messages asked for.
     pub(crate) messages: u64,
     /// Messages a second asked for; 0 is one after the other.
     pub(crate) rate: f64,
+    /// Messages in one request.
+    pub(crate) burst: u32,
     /// Bytes of each one's data.
     pub(crate) size_bytes: u64,
     /// Messages that were sent.
@@ -93,7 +95,7 @@ pub(crate) struct Delivery {
     pub(crate) acknowledged: u64,
     /// Messages that the server refused.
     pub(crate) refused: u64,
-    /// Messages sent times clients.
+    /// Messages sent, each times those who subscribed to its channel.
     pub(crate) expected: u64,
     /// Of those, how many came.
     pub(crate) delivered: u64,
@@ -112,7 +114,7 @@ pub(crate) struct Delivery {
 }
 
 /// From the intended time of sending to the delivery, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Latency {
     /// Half are faster.
     pub(crate) p50: f64,
@@ -136,7 +138,7 @@ impl Latency {
 }
 
 /// The time in which nothing was published.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Watch {
     /// How long it was.
     pub(crate) seconds: f64,
@@ -145,7 +147,7 @@ pub(crate) struct Watch {
 }
 
 /// What the server's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Server {
     /// Its number.
     pub(crate) pid: u32,
@@ -190,7 +192,7 @@ impl Server {
 }
 
 /// What the kernel holds for TCP.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Kernel {
     /// Open sockets before the first handshake.
     pub(crate) sockets_before: u64,
@@ -216,7 +218,7 @@ impl Kernel {
 }
 
 /// What the generator itself used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Generator {
     /// CPU while publishing or watching.
     pub(crate) cpu_s: f64,
@@ -282,7 +284,7 @@ impl Report {
     }
 
     fn shown_transport(&self) -> String {
-        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.to_owned() };
+        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone() };
         format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
     }
 
@@ -402,7 +404,7 @@ mod tests {
     fn exact() -> Report {
         let delivery =
             Delivery { messages: 5, published: 5, acknowledged: 5, expected: 50, delivered: 50, ..Delivery::default() };
-        Report { scenario: "fanout", clients: 10, delivery: Some(delivery), ..Report::default() }
+        Report { scenario: "fanout".into(), clients: 10, delivery: Some(delivery), ..Report::default() }
     }
 
     #[test]
@@ -420,7 +422,7 @@ mod tests {
             |report| report.delivery.as_mut().unwrap().strangers = 1,
             |report| report.delivery.as_mut().unwrap().messages = 6,
             |report| report.delivery.as_mut().unwrap().acknowledged = 4,
-            |report| report.faults = BTreeMap::from([("closed", 1)]),
+            |report| report.faults = BTreeMap::from([("closed".into(), 1)]),
             |report| report.complaints.push("too late".into()),
         ];
         for change in changes {

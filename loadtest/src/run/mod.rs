@@ -1,14 +1,16 @@
-//! Owns the course of a scenario: park the clients, wait until it is quiet, publish or watch, and collect the figures.
-//!
-//! Further scenarios (rooms, storm, slow, mixed) become siblings of [`fanout`] and [`idle`] on the same [`Stage`].
+//! Owns the course of a run: park the clients, wait until it is quiet, publish or watch, and collect the figures. All
+//! scenarios are the same course; what tells them apart is in `plan`.
 
-use crate::args::{Common, Fanout, Idle};
+mod plan;
+
+use crate::args::{Common, Publishing, Run, Scenario};
 use crate::client::Script;
 use crate::proc::{self, Usage};
-use crate::publisher::{Due, Plan, Publisher};
+use crate::publisher::{Due, Pace};
 use crate::report::{Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
-use crate::swarm::{self, Setting, Swarm};
+use crate::swarm::{self, Group, Setting, Swarm};
 use mio::Events;
+use plan::Plan;
 use std::net::ToSocketAddrs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,72 +25,41 @@ const QUIET_CPU_S: f64 = 0.011;
 /// A run under way.
 struct Stage<'a> {
     common: &'a Common,
+    plan: Plan,
     swarm: Swarm,
     events: Events,
+    /// When it began.
+    began: u64,
     /// When the whole must have ended.
     deadline: u64,
 }
 
-/// Publishes to many; the error is a line for the user.
-pub(crate) fn fanout(args: &Fanout) -> Result<Report, String> {
-    let mut stage = Stage::new(&args.common)?;
+/// Runs a scenario; the error is a line for the user.
+pub(crate) fn run(run: &Run) -> Result<Report, String> {
+    let mut stage = Stage::new(run)?;
     let (mut report, [before, parked]) = stage.park()?;
-    let clients = stage.swarm.len();
-    stage.swarm.join_publishing();
-    stage.until_joined(clients + 1)?;
-    report.parking.settled &= stage.settle()?;
-
-    let start = (stage.sample()?, proc::sample(proc::SELF).unwrap_or_default());
-    let started = stage.swarm.now();
-    let interval_ns = (args.rate > 0.0).then(|| NS_PER_S as f64 / args.rate);
-    let plan = Plan { messages: args.messages, interval_ns, size: args.size, run: stage.swarm.run_mark() };
-    stage.swarm.set_publisher(clients, Publisher::new(plan, started));
-    report.complaints.extend(stage.publish(clients as u64, args.drain_s)?);
-    // What the server still does for the last event, taking the polls that follow, belongs to it.
-    stage.settle()?;
-    let own = proc::sample(proc::SELF).unwrap_or_default();
-
-    report.scenario = "fanout";
-    report.delivery = Some(stage.delivery(args, started));
-    report.latency_us = Latency::of(stage.swarm.latency_ns());
-    stage.measure(&mut report, [before, parked, start.0]);
-    report.generator = Some(Generator::of(start.1, own));
-    if let Some(refusal) = stage.swarm.publisher().and_then(Publisher::first_refusal) {
-        report.complaints.push(format!("a publish was refused: {refusal}"));
+    report.scenario = run.scenario.name().into();
+    if !matches!(run.scenario, Scenario::Idle { .. }) {
+        stage.join_publisher()?;
+        report.parking.settled &= stage.settle()?;
     }
-    Ok(stage.finish(report))
-}
-
-/// Holds many; the error is a line for the user.
-pub(crate) fn idle(args: &Idle) -> Result<Report, String> {
-    let mut stage = Stage::new(&args.common)?;
-    let (mut report, [before, parked]) = stage.park()?;
     let start = (stage.sample()?, proc::sample(proc::SELF).unwrap_or_default());
-    let (started, polls) = (stage.swarm.now(), stage.swarm.counts().empty_polls);
-    let until = started + args.seconds * NS_PER_S;
-    while stage.swarm.now() < until {
-        stage.check_time("watching")?;
-        stage.turn(until)?;
+    match run.scenario {
+        Scenario::Idle { seconds } => stage.watch(seconds, &mut report)?,
+        _ => stage.deliver(&run.publishing, &mut report)?,
     }
     let own = proc::sample(proc::SELF).unwrap_or_default();
-
-    report.scenario = "idle";
-    let polls_ended = stage.swarm.counts().empty_polls - polls;
-    report.idle = Some(Watch { seconds: seconds(stage.swarm.now() - started), polls_ended });
     stage.measure(&mut report, [before, parked, start.0]);
     report.generator = Some(Generator::of(start.1, own));
-    if stage.swarm.counts().strangers > 0 {
-        report
-            .complaints
-            .push(format!("{} events came although nothing was published", stage.swarm.counts().strangers));
-    }
     Ok(stage.finish(report))
 }
 
 impl<'a> Stage<'a> {
-    fn new(common: &'a Common) -> Result<Self, String> {
-        // The clients and the two connections of the publisher.
-        proc::make_room(u64::from(common.clients) + 2, &common.sources)?;
+    fn new(run: &'a Run) -> Result<Self, String> {
+        let common = &run.common;
+        let plan = Plan::of(run);
+        // The clients, with a second connection while they come, and those of the publisher.
+        proc::make_room(u64::from(common.clients) + u64::from(common.ramp.min(common.clients)) + 8, &common.sources)?;
         let mut addresses = (common.host.as_str(), common.port)
             .to_socket_addrs()
             .map_err(|error| format!("cannot resolve {}: {error}", common.host))?;
@@ -97,14 +68,17 @@ impl<'a> Stage<'a> {
         let server =
             addresses.find(fits).ok_or_else(|| format!("no address of {} that suits --source-addrs", common.host))?;
         let script = Script {
+            protocol: common.protocol,
             target: common.target.clone(),
-            channel: common.channel.clone(),
-            transport: common.transport,
+            channels: plan.channels.clone(),
             deflate: common.deflate,
+            ack: common.ack,
         };
         let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark() };
-        let swarm = Swarm::new(setting).map_err(|error| format!("cannot make a poll: {error}"))?;
-        Ok(Self { common, swarm, events: swarm::events(), deadline: common.timeout_s * NS_PER_S })
+        let swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
+        let began = swarm.now();
+        let deadline = began + common.timeout_s * NS_PER_S;
+        Ok(Self { common, plan, swarm, events: swarm::events(), began, deadline })
     }
 
     /// What the server used up to now; nothing without `--pid`.
@@ -134,19 +108,19 @@ impl<'a> Stage<'a> {
     fn park(&mut self) -> Result<(Report, [Usage; 2]), String> {
         let clients = self.common.clients as usize;
         let (before, sockets) = (self.sample()?, proc::sockets());
-        let started = self.swarm.now();
-        while self.swarm.joined() < clients {
-            while self.swarm.len() < clients.min(self.swarm.joined() + self.common.ramp as usize) {
-                self.swarm.join();
+        while self.swarm.parked() < clients {
+            while self.swarm.len() < clients.min(self.swarm.parked() + self.common.ramp as usize) {
+                let (role, group) = self.plan.client(self.swarm.len());
+                self.swarm.join(role, group);
             }
             self.advance()?;
         }
-        let took = seconds(self.swarm.now() - started);
+        let took = seconds(self.swarm.now() - self.began);
         let settled = self.settle()?;
         let report = Report {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transport.name(),
+            transport: self.common.transport.name().into(),
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
@@ -155,8 +129,11 @@ impl<'a> Stage<'a> {
         Ok((report, [before, self.sample()?]))
     }
 
-    fn until_joined(&mut self, count: usize) -> Result<(), String> {
-        while self.swarm.joined() < count {
+    fn join_publisher(&mut self) -> Result<(), String> {
+        let parked = self.swarm.parked();
+        self.swarm.join(self.plan.publisher(), Group::Good);
+        self.swarm.publish_with_last();
+        while self.swarm.parked() <= parked {
             self.advance()?;
         }
         Ok(())
@@ -164,7 +141,7 @@ impl<'a> Stage<'a> {
 
     /// A turn in which no client may fail.
     fn advance(&mut self) -> Result<(), String> {
-        self.check_time(&format!("parking, {} of {} done", self.swarm.joined(), self.common.clients))?;
+        self.check_time(&format!("parking, {} of {} done", self.swarm.parked(), self.common.clients))?;
         self.turn(self.deadline)?;
         self.swarm.counts().first_fault.as_ref().map_or(Ok(()), |fault| Err(fault.clone()))
     }
@@ -191,30 +168,64 @@ impl<'a> Stage<'a> {
         Ok(false)
     }
 
+    /// Watches without publishing.
+    fn watch(&mut self, seconds: u64, report: &mut Report) -> Result<(), String> {
+        let (started, polls) = (self.swarm.now(), self.swarm.counts().empty_polls);
+        let until = started + seconds * NS_PER_S;
+        while self.swarm.now() < until {
+            self.check_time("watching")?;
+            self.turn(until)?;
+        }
+        let polls_ended = self.swarm.counts().empty_polls - polls;
+        report.idle = Some(Watch { seconds: self::seconds(self.swarm.now() - started), polls_ended });
+        let strangers = self.swarm.counts().strangers;
+        if strangers > 0 {
+            report.complaints.push(format!("{strangers} events came although nothing was published"));
+        }
+        Ok(())
+    }
+
+    /// Publishes and counts.
+    fn deliver(&mut self, publishing: &Publishing, report: &mut Report) -> Result<(), String> {
+        let started = self.swarm.now();
+        report.complaints.extend(self.publish(publishing, started)?);
+        // What the server still does for the last event, taking the polls that follow, belongs to it.
+        self.settle()?;
+        report.delivery = Some(self.delivery(publishing, started));
+        report.latency_us = Latency::of(&self.swarm.ledger().share(Group::Good).latency_ns);
+        if let Some(reason) = self.swarm.verdict().reason {
+            report.complaints.push(format!("a publish was refused: {reason}"));
+        }
+        Ok(())
+    }
+
     /// Publishes all messages and waits for their deliveries. Gives a complaint if time ran out.
-    fn publish(&mut self, clients: u64, drain_s: u64) -> Result<Option<String>, String> {
+    fn publish(&mut self, publishing: &Publishing, started: u64) -> Result<Option<String>, String> {
+        let Publishing { messages, rate, burst, size, drain_s } = *publishing;
+        let interval_ns = (rate > 0.0).then(|| NS_PER_S as f64 / rate * f64::from(burst));
+        let pace = Pace { batches: messages / burst, interval_ns, start_ns: started };
+        let mut sent = 0;
         let mut progress = (0, 0, 0);
-        let mut progressed = self.swarm.now();
+        let mut progressed = started;
         loop {
             let now = self.swarm.now();
-            let (published, acknowledged) =
-                self.swarm.publisher().map_or((0, 0), |publisher| (publisher.published(), publisher.acknowledged()));
-            let delivered = self.swarm.counts().delivered;
-            if progress != (published, acknowledged, delivered) {
-                progress = (published, acknowledged, delivered);
+            let verdict = self.swarm.verdict();
+            let share = self.swarm.ledger().share(Group::Good);
+            let all_delivered = share.delivered == share.expected;
+            if progress != (sent, verdict.accepted + verdict.refused, share.delivered) {
+                progress = (sent, verdict.accepted + verdict.refused, share.delivered);
                 progressed = now;
             }
-            let all_delivered = delivered == u64::from(published) * clients;
             let drained = progressed + drain_s * NS_PER_S;
-            let until = match self.swarm.due(now, all_delivered) {
+            let until = match pace.due(now, sent, all_delivered && self.swarm.all_answered()) {
                 Due::Now(intended) => {
-                    self.swarm.publish(intended);
+                    let (source, flow) = self.plan.aim(sent);
+                    self.swarm.publish(source, flow, (burst, size), intended);
+                    sent += 1;
                     continue;
                 }
                 Due::At(at) => at,
-                Due::Done if all_delivered && self.swarm.publisher().is_none_or(|publisher| !publisher.awaits()) => {
-                    return Ok(None);
-                }
+                Due::Done if all_delivered && self.swarm.all_answered() => return Ok(None),
                 Due::Blocked | Due::Done if now >= drained => {
                     return Ok(Some(format!("nothing was delivered for {drain_s} s")));
                 }
@@ -227,28 +238,26 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn delivery(&self, args: &Fanout, started: u64) -> Delivery {
-        let counts = self.swarm.counts();
-        let of =
-            |figure: fn(&Publisher) -> u32| self.swarm.publisher().map_or(0, |publisher| u64::from(figure(publisher)));
-        let published = of(Publisher::published);
-        let expected = published * u64::from(args.common.clients);
+    fn delivery(&self, publishing: &Publishing, started: u64) -> Delivery {
+        let (counts, ledger, verdict) = (self.swarm.counts(), self.swarm.ledger(), self.swarm.verdict());
+        let share = ledger.share(Group::Good);
         let seconds = seconds(self.swarm.last_delivery().saturating_sub(started));
         Delivery {
-            messages: u64::from(args.messages),
-            rate: args.rate,
-            size_bytes: args.size as u64,
-            published,
-            acknowledged: of(Publisher::acknowledged),
-            refused: of(Publisher::refused),
-            expected,
-            delivered: counts.delivered,
-            lost: expected - counts.delivered,
-            duplicated: counts.duplicated,
-            out_of_order: counts.out_of_order,
+            messages: u64::from(publishing.messages),
+            rate: publishing.rate,
+            burst: publishing.burst,
+            size_bytes: publishing.size as u64,
+            published: ledger.messages(),
+            acknowledged: verdict.accepted,
+            refused: verdict.refused,
+            expected: share.expected,
+            delivered: share.delivered,
+            lost: share.expected.saturating_sub(share.delivered),
+            duplicated: share.duplicated,
+            out_of_order: share.out_of_order,
             strangers: counts.strangers,
             seconds,
-            deliveries_per_second: if seconds > 0.0 { counts.delivered as f64 / seconds } else { 0.0 },
+            deliveries_per_second: if seconds > 0.0 { share.delivered as f64 / seconds } else { 0.0 },
         }
     }
 
@@ -258,7 +267,7 @@ impl<'a> Stage<'a> {
         report.deflate =
             self.common.deflate.then_some(Deflate { clients: counts.deflating, messages: counts.deflated });
         report.reopened_connections = self.swarm.reopened();
-        report.faults.clone_from(&counts.faults);
+        report.faults = counts.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
         report.first_fault.clone_from(&counts.first_fault);
         report.judge()
     }
