@@ -1,13 +1,16 @@
 //! Owns the course of a run: park the clients, wait until it is quiet, publish or watch, and collect the figures. All
 //! scenarios are the same course; what tells them apart is in `plan`.
 
+mod against;
 mod plan;
 
 use crate::args::{Common, Publishing, Run, Scenario};
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace};
-use crate::report::{Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Watch};
+use crate::report::{
+    Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Slow, Storm, Watch, buckets,
+};
 use crate::swarm::{self, Group, Setting, Swarm};
 use mio::Events;
 use plan::Plan;
@@ -22,6 +25,24 @@ const SETTLE_NS_MAX: u64 = 5 * NS_PER_S;
 /// CPU of the server in a quiet time that is still quiet: a tick and a bit.
 const QUIET_CPU_S: f64 = 0.011;
 
+/// How long nothing may come for what is missing after a storm to be lost.
+const CALM_NS: u64 = NS_PER_S;
+
+/// Since when nothing has changed.
+#[derive(Debug, Default)]
+struct Progress {
+    seen: (u32, u64, u64),
+    since: u64,
+}
+
+impl Progress {
+    fn note(&mut self, seen: (u32, u64, u64), now: u64) {
+        if self.since == 0 || self.seen != seen {
+            (self.seen, self.since) = (seen, now);
+        }
+    }
+}
+
 /// A run under way.
 struct Stage<'a> {
     common: &'a Common,
@@ -32,10 +53,19 @@ struct Stage<'a> {
     began: u64,
     /// When the whole must have ended.
     deadline: u64,
+    /// When the storm broke loose, and what became of it.
+    storm: Option<(u64, Storm)>,
 }
 
-/// Runs a scenario; the error is a line for the user.
+/// Runs a scenario, and the same against a floor; the error is a line for the user.
 pub(crate) fn run(run: &Run) -> Result<Report, String> {
+    let mut report = once(run)?;
+    against::hold(run, &mut report)?;
+    Ok(report)
+}
+
+/// Runs a scenario against the server that is there.
+fn once(run: &Run) -> Result<Report, String> {
     let mut stage = Stage::new(run)?;
     let (mut report, [before, parked]) = stage.park()?;
     report.scenario = run.scenario.name().into();
@@ -46,7 +76,7 @@ pub(crate) fn run(run: &Run) -> Result<Report, String> {
     let start = (stage.sample()?, proc::sample(proc::SELF).unwrap_or_default());
     match run.scenario {
         Scenario::Idle { seconds } => stage.watch(seconds, &mut report)?,
-        _ => stage.deliver(&run.publishing, &mut report)?,
+        _ => stage.deliver(run, &mut report)?,
     }
     let own = proc::sample(proc::SELF).unwrap_or_default();
     stage.measure(&mut report, [before, parked, start.0]);
@@ -74,11 +104,15 @@ impl<'a> Stage<'a> {
             deflate: common.deflate,
             ack: common.ack,
         };
-        let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark() };
+        let slow_bytes_per_s = match run.scenario {
+            Scenario::Slow { bytes_per_s, .. } => bytes_per_s,
+            _ => 0,
+        };
+        let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark(), slow_bytes_per_s };
         let swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
-        Ok(Self { common, plan, swarm, events: swarm::events(), began, deadline })
+        Ok(Self { common, plan, swarm, events: swarm::events(), began, deadline, storm: None })
     }
 
     /// What the server used up to now; nothing without `--pid`.
@@ -186,13 +220,21 @@ impl<'a> Stage<'a> {
     }
 
     /// Publishes and counts.
-    fn deliver(&mut self, publishing: &Publishing, report: &mut Report) -> Result<(), String> {
+    fn deliver(&mut self, run: &Run, report: &mut Report) -> Result<(), String> {
         let started = self.swarm.now();
-        report.complaints.extend(self.publish(publishing, started)?);
+        if let Scenario::Slow { .. } = run.scenario {
+            self.swarm.slow_down();
+        }
+        report.complaints.extend(self.publish(run, started)?);
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
-        report.delivery = Some(self.delivery(publishing, started));
-        report.latency_us = Latency::of(&self.swarm.ledger().share(Group::Good).latency_ns);
+        report.delivery = Some(self.delivery(&run.publishing, started));
+        let latency_ns = &self.swarm.ledger().share(Group::Good).latency_ns;
+        (report.latency_us, report.latency_buckets) = (Latency::of(latency_ns), buckets(latency_ns));
+        report.storm = self.storm.map(|(_, storm)| storm);
+        if let Scenario::Slow { bytes_per_s, .. } = run.scenario {
+            report.slow = Some(self.slow(bytes_per_s));
+        }
         if let Some(reason) = self.swarm.verdict().reason {
             report.complaints.push(format!("a publish was refused: {reason}"));
         }
@@ -200,24 +242,22 @@ impl<'a> Stage<'a> {
     }
 
     /// Publishes all messages and waits for their deliveries. Gives a complaint if time ran out.
-    fn publish(&mut self, publishing: &Publishing, started: u64) -> Result<Option<String>, String> {
-        let Publishing { messages, rate, burst, size, drain_s } = *publishing;
+    fn publish(&mut self, run: &Run, started: u64) -> Result<Option<String>, String> {
+        let Publishing { messages, rate, burst, size, drain_s } = run.publishing;
         let interval_ns = (rate > 0.0).then(|| NS_PER_S as f64 / rate * f64::from(burst));
         let pace = Pace { batches: messages / burst, interval_ns, start_ns: started };
         let mut sent = 0;
-        let mut progress = (0, 0, 0);
-        let mut progressed = started;
+        let mut progress = Progress::default();
         loop {
             let now = self.swarm.now();
-            let verdict = self.swarm.verdict();
-            let share = self.swarm.ledger().share(Group::Good);
-            let all_delivered = share.delivered == share.expected;
-            if progress != (sent, verdict.accepted + verdict.refused, share.delivered) {
-                progress = (sent, verdict.accepted + verdict.refused, share.delivered);
-                progressed = now;
+            let missing = self.missing();
+            let all_done = missing == 0 && self.swarm.all_answered();
+            progress.note((sent, missing, self.swarm.last_delivery()), now);
+            if run.scenario == Scenario::Storm {
+                self.rage(sent == pace.batches / 2, now);
             }
-            let drained = progressed + drain_s * NS_PER_S;
-            let until = match pace.due(now, sent, all_delivered && self.swarm.all_answered()) {
+            let drained = progress.since + drain_s * NS_PER_S;
+            let until = match pace.due(now, sent, all_done) {
                 Due::Now(intended) => {
                     let (source, flow) = self.plan.aim(sent);
                     self.swarm.publish(source, flow, (burst, size), intended);
@@ -225,16 +265,65 @@ impl<'a> Stage<'a> {
                     continue;
                 }
                 Due::At(at) => at,
-                Due::Done if all_delivered && self.swarm.all_answered() => return Ok(None),
+                Due::Done if all_done => return Ok(None),
+                Due::Done if self.weathered(missing) => progress.since + CALM_NS,
                 Due::Blocked | Due::Done if now >= drained => {
                     return Ok(Some(format!("nothing was delivered for {drain_s} s")));
                 }
                 Due::Blocked | Due::Done => drained,
             };
+            if now >= until {
+                return Ok(None);
+            }
             if let Err(late) = self.check_time("publishing") {
                 return Ok(Some(late));
             }
             self.turn(until)?;
+        }
+    }
+
+    /// Deliveries that have not come to those who do as they should.
+    fn missing(&self) -> u64 {
+        let share = self.swarm.ledger().share(Group::Good);
+        share.expected.saturating_sub(share.delivered)
+    }
+
+    /// Lets the storm loose when it is time, and watches who is back.
+    fn rage(&mut self, half_way: bool, now: u64) {
+        match &mut self.storm {
+            None if half_way => {
+                let dropped = self.swarm.drop_all() as u64;
+                self.storm = Some((now, Storm { dropped, ..Storm::default() }));
+            }
+            Some((since, storm)) if storm.returned < storm.dropped => {
+                // The publisher's session was never away.
+                storm.returned = (self.swarm.parked() as u64).saturating_sub(1);
+                storm.seconds = seconds(now - *since);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the storm is over, and what is missing was lost on the connections that broke.
+    fn weathered(&mut self, missing: u64) -> bool {
+        let Some((_, storm)) = &mut self.storm else { return false };
+        storm.excused = self.swarm.excused();
+        storm.sessions_anew = self.swarm.counts().anew;
+        storm.returned == storm.dropped && storm.excused == missing && self.swarm.all_answered()
+    }
+
+    fn slow(&self, bytes_per_second: u64) -> Slow {
+        let (share, counts) = (self.swarm.ledger().share(Group::Slow), self.swarm.counts());
+        Slow {
+            clients: self.swarm.slow() as u64,
+            bytes_per_second,
+            disconnected: counts.cut,
+            sessions_anew: counts.anew,
+            expected: share.expected,
+            delivered: share.delivered,
+            duplicated: share.duplicated,
+            told: share.dropped,
+            latency_us: Latency::of(&share.latency_ns),
         }
     }
 
@@ -252,7 +341,7 @@ impl<'a> Stage<'a> {
             refused: verdict.refused,
             expected: share.expected,
             delivered: share.delivered,
-            lost: share.expected.saturating_sub(share.delivered),
+            lost: self.missing().saturating_sub(self.storm.map_or(0, |(_, storm)| storm.excused)),
             duplicated: share.duplicated,
             out_of_order: share.out_of_order,
             strangers: counts.strangers,
@@ -273,6 +362,7 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Nanoseconds as seconds.
 fn seconds(ns: u64) -> f64 {
     ns as f64 / NS_PER_S as f64
 }

@@ -107,6 +107,17 @@ impl Ledger {
         self.flows.iter().map(|flow| flow.published).collect()
     }
 
+    /// How many messages a flow has.
+    pub(super) fn published_in(&self, flow: u32) -> u32 {
+        self.flows.get(flow as usize).map_or(0, |flow| flow.published)
+    }
+
+    /// The flows of these channels.
+    pub(super) fn flows_of(&self, channels: &[u32]) -> impl Iterator<Item = u32> {
+        let of = |flow: &Flow| channels.binary_search(&flow.channel).is_ok();
+        (0..).zip(&self.flows).filter(move |(_, flow)| of(flow)).map(|(at, _)| at)
+    }
+
     /// Messages of all flows.
     pub(crate) fn messages(&self) -> u64 {
         self.flows.iter().map(|flow| u64::from(flow.published)).sum()

@@ -6,6 +6,7 @@
 
 mod ledger;
 mod press;
+mod trouble;
 
 pub(crate) use ledger::{Counts, Group, Ledger};
 
@@ -28,6 +29,10 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 const NS_PER_MS: u64 = 1_000_000;
+/// What the system keeps for a slow client, so that the server feels it soon.
+const SLOW_RECEIVE_BYTES: usize = 4096;
+/// How often a slow client reads.
+const SLOW_READS_PER_S: u64 = 10;
 
 /// A client with its connections and its count.
 #[derive(Debug)]
@@ -38,8 +43,33 @@ struct Member {
     group: Group,
     /// Whether it has been parked since it began or came back.
     parked: bool,
-    /// Whether it counts among those who joined; a failed one does so no more.
+    /// Whether it has failed.
     lost: bool,
+    /// Whether a slow read of it is due.
+    reading: bool,
+    /// What was published while it was away.
+    absence: Vec<Absence>,
+    /// Whether the server has forgotten its session.
+    anew: bool,
+}
+
+/// What was published to a client while its connections were gone.
+#[derive(Clone, Copy, Debug)]
+struct Absence {
+    flow: u32,
+    /// The first number that had not come when they went.
+    from: u32,
+    /// The first number that went out when it was back.
+    to: u32,
+}
+
+/// What is to be done at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The member resumes.
+    Resume(usize),
+    /// The slow member reads.
+    Read(usize),
 }
 
 /// What all connections of a run share.
@@ -53,12 +83,14 @@ pub(crate) struct Setting {
     pub(crate) sources: Vec<IpAddr>,
     /// The mark of this run.
     pub(crate) run: u32,
+    /// Bytes that a slow client reads in a second; 0 is none.
+    pub(crate) slow_bytes_per_s: u64,
 }
 
 impl Setting {
     fn route(&self, index: usize) -> Route {
         let source = (!self.sources.is_empty()).then(|| self.sources[index % self.sources.len()]);
-        Route { server: self.server, source }
+        Route { server: self.server, source, receive_bytes: None }
     }
 }
 
@@ -83,8 +115,10 @@ pub(crate) struct Swarm {
     press: Press,
     /// Who publishes; a place in `members`.
     session: Option<usize>,
-    /// When paused clients go on.
-    timers: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When paused clients go on, and slow ones read.
+    timers: BinaryHeap<Reverse<(u64, Timer)>>,
+    /// Whether the slow ones are slow by now.
+    slowed: bool,
     output: Output,
     buffer: Box<[u8]>,
     ledger: Ledger,
@@ -112,6 +146,7 @@ impl Swarm {
             press: Press::default(),
             session: None,
             timers: BinaryHeap::new(),
+            slowed: false,
             output: Output::default(),
             buffer: vec![0; READ_BYTES].into(),
             ledger,
@@ -194,7 +229,8 @@ impl Swarm {
         self.ledger.subscribe(group, &role.channels);
         let client = self.setting.script.protocol.client(role);
         let (links, tally) = <([Link; 2], Tally)>::default();
-        self.members.push(Member { client, links, tally, group, parked: false, lost: false });
+        let (parked, lost, reading, absence, anew) = (false, false, false, Vec::new(), false);
+        self.members.push(Member { client, links, tally, group, parked, lost, reading, absence, anew });
         self.members[index].client.begin(&self.setting.script, &mut self.output);
         self.send(index);
         self.output.clear();
@@ -249,53 +285,61 @@ impl Swarm {
                 }
             }
         }
-        self.wake_paused();
+        self.wake();
         Ok(())
     }
 
-    fn wake_paused(&mut self) {
+    fn wake(&mut self) {
         let now = self.now();
-        while let Some(&Reverse((due, index))) = self.timers.peek() {
+        while let Some(&Reverse((due, timer))) = self.timers.peek() {
             if due > now {
                 break;
             }
             self.timers.pop();
-            self.members[index].client.resume(&self.setting.script, &mut self.output);
-            self.send(index);
-            self.output.clear();
+            match timer {
+                Timer::Resume(index) => {
+                    self.members[index].client.resume(&self.setting.script, &mut self.output);
+                    self.send(index);
+                    self.output.clear();
+                }
+                Timer::Read(index) => self.read_slowly(index),
+            }
         }
     }
 
     /// Serves readiness of a client's connection.
     fn serve(&mut self, index: usize, lane: Lane, event: &Readiness) {
-        let route = self.setting.route(index);
+        let route = self.route(index);
         if let Err(fault) = self.members[index].links[lane as usize].ready(event, route) {
             return self.fail(index, &fault);
         }
-        if !(event.is_readable() || event.is_read_closed() || event.is_error()) {
+        let ended = event.is_read_closed() || event.is_error();
+        if !(event.is_readable() || ended) {
             return;
         }
+        if self.slowed && lane == Lane::Main && self.members[index].group == Group::Slow {
+            return self.wait_slowly(index, ended);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
+        self.read(index, lane, &mut buffer, event.is_read_closed());
+        self.buffer = buffer;
+    }
+
+    /// Reads until there is nothing more, or the end.
+    fn read(&mut self, index: usize, lane: Lane, buffer: &mut [u8], read_closed: bool) {
         loop {
-            let count = match self.members[index].links[lane as usize].read(&mut buffer) {
+            let count = match self.members[index].links[lane as usize].read(buffer) {
                 Ok(Got::Bytes(count)) => count,
                 Ok(Got::Nothing) => break,
-                Ok(Got::End) => {
-                    self.ended(index, lane);
-                    break;
-                }
-                Err(fault) => {
-                    self.fail(index, &fault);
-                    break;
-                }
+                Ok(Got::End) => return self.ended(index, lane),
+                Err(fault) => return self.fail(index, &fault),
             };
             self.received(index, lane, &buffer[..count]);
             // A short read has emptied the socket, unless the end stands behind it.
-            if count < buffer.len() && !event.is_read_closed() {
+            if count < buffer.len() && !read_closed {
                 break;
             }
         }
-        self.buffer = buffer;
     }
 
     /// The server closed a client's connection.
@@ -316,9 +360,13 @@ impl Swarm {
         self.last_activity_ns = now;
         let member = &mut self.members[index];
         let step = member.client.receive(lane, bytes, &self.setting.script, &mut self.output);
+        member.anew |= self.output.anew > 0;
         if !member.parked && member.client.is_parked() {
             member.parked = true;
             self.parked += 1;
+            for absence in &mut member.absence {
+                absence.to = absence.to.min(self.ledger.published_in(absence.flow));
+            }
         }
         self.count(index, now);
         if let Some(lane) = self.output.close {
@@ -327,7 +375,7 @@ impl Swarm {
         match step {
             Ok(step) => {
                 if let Step::Pause(ms) = step {
-                    self.timers.push(Reverse((now + ms * NS_PER_MS, index)));
+                    self.timers.push(Reverse((now + ms * NS_PER_MS, Timer::Resume(index))));
                 }
                 self.send(index);
             }
@@ -362,7 +410,7 @@ impl Swarm {
 
     /// Sends the requests in the output for a client.
     fn send(&mut self, index: usize) {
-        let route = self.setting.route(index);
+        let route = self.route(index);
         let now = self.now();
         let mut sent = Ok(());
         for (lane, bytes) in [(Lane::Main, &self.output.request), (Lane::Side, &self.output.side)] {
@@ -378,12 +426,22 @@ impl Swarm {
         }
     }
 
-    /// Ends a client.
+    fn route(&self, index: usize) -> Route {
+        let slow = self.members[index].group == Group::Slow;
+        Route { receive_bytes: slow.then_some(SLOW_RECEIVE_BYTES), ..self.setting.route(index) }
+    }
+
+    /// Ends a client. To one that is slow the server may do so.
     fn fail(&mut self, index: usize, fault: &Fault) {
-        let Member { client, links, lost, .. } = &mut self.members[index];
+        let Member { client, links, lost, group, .. } = &mut self.members[index];
         client.fail();
         links.iter_mut().for_each(Link::close);
-        if !std::mem::replace(lost, true) {
+        if std::mem::replace(lost, true) {
+            return;
+        }
+        if self.slowed && *group == Group::Slow {
+            self.counts.cut += 1;
+        } else {
             self.count_fault(fault, &format!("client {}", index + 1));
         }
     }
