@@ -20,6 +20,7 @@ pub(crate) const HEADLINES: &[Figure] = &[
     Figure { name: "latency max", of: |run, _| Some(micros(run.latency_us?.max)) },
     Figure { name: "CPU/delivery", of: |run, _| cpu_per_delivery(run).map(micros) },
     Figure { name: "× floor", of: |run, all| floor_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
+    Figure { name: "p99.9 × floor", of: |run, all| floor_latency_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
     Figure { name: "CPU while idle", of: |run, _| Some(format!("{:.2} % of a core", idle_cpu(run)? * 100.0)) },
     Figure { name: "memory/client", of: |run, _| Some(bytes(run.server?.rss_bytes_per_client)) },
     Figure { name: "lost", of: |run, _| flawed(run, |delivery| delivery.lost) },
@@ -47,11 +48,20 @@ pub(crate) const DETAILS: &[Figure] = &[
     Figure { name: "clients", of: |run, _| Some(count(run.clients)) },
     Figure { name: "messages asked for", of: |run, _| Some(count(run.delivery?.messages)) },
     Figure { name: "pace", of: |run, _| Some(pace(&run.delivery?)) },
+    Figure { name: "messages in a request", of: |run, _| Some(count(u64::from(run.delivery?.burst))) },
     Figure { name: "data of a message", of: |run, _| Some(bytes(run.delivery?.size_bytes as f64)) },
     Figure { name: "publishing took", of: |run, _| Some(seconds(run.delivery?.seconds)) },
     Figure { name: "watched for", of: |run, _| Some(seconds(run.idle?.seconds)) },
     Figure { name: "parking took", of: |run, _| Some(seconds(run.parking.seconds)) },
     Figure { name: "clients parked/s", of: |run, _| Some(count(run.parking.clients_per_second as u64)) },
+    Figure { name: "server CPU to join", of: |run, _| Some(micros(run.server?.cpu_us_per_join)) },
+    Figure { name: "the floor’s to join", of: |run, _| Some(micros(run.floor?.cost.cpu_us_per_join?)) },
+    Figure { name: "the floor’s memory/client", of: |run, _| Some(bytes(run.floor?.cost.rss_bytes_per_client?)) },
+    Figure { name: "connections dropped", of: |run, _| Some(count(run.storm?.dropped)) },
+    Figure { name: "clients back", of: |run, _| Some(count(run.storm?.returned)) },
+    Figure { name: "all back after", of: |run, _| Some(seconds(run.storm?.seconds)) },
+    Figure { name: "slow clients", of: |run, _| Some(count(run.slow?.clients)) },
+    Figure { name: "slow clients disconnected", of: |run, _| Some(count(run.slow?.disconnected)) },
     Figure { name: "latency p90", of: |run, _| Some(micros(run.latency_us?.p90)) },
     Figure { name: "server memory at start", of: |run, _| Some(kib(run.server?.rss_before_kib)) },
     Figure { name: "server memory, all parked", of: |run, _| Some(kib(run.server?.rss_parked_kib)) },
@@ -111,20 +121,31 @@ pub(crate) fn is_floor(run: &Report) -> bool {
     run.name.to_ascii_lowercase().starts_with("floor")
 }
 
-/// What the floor spends on a delivery of this run: that of a run of the floor with the same traffic.
-pub(crate) fn floor_us(run: &Report, all: &[Report]) -> Option<f64> {
+/// The run of the floor with the same traffic, if it is among these.
+fn floor_of<'a>(run: &Report, all: &'a [Report]) -> Option<&'a Report> {
     let traffic = |run: &Report| {
-        let (messages, rate, size) =
-            run.delivery.map_or((0, 0.0, 0), |delivery| (delivery.messages, delivery.rate, delivery.size_bytes));
-        (run.scenario.clone(), run.transport.clone(), run.clients, (messages, rate, size))
+        let of = |delivery: Delivery| (delivery.messages, delivery.rate, delivery.burst, delivery.size_bytes);
+        (run.scenario.clone(), run.transport.clone(), run.clients, run.delivery.map(of))
     };
-    let floor = all.iter().find(|other| is_floor(other) && traffic(other) == traffic(run));
-    floor.and_then(cpu_per_delivery).filter(|us| *us > 0.0)
+    all.iter().find(|other| is_floor(other) && traffic(other) == traffic(run))
+}
+
+/// What the floor spends on a delivery of this run: as that run has measured it, or another of the floor.
+pub(crate) fn floor_us(run: &Report, all: &[Report]) -> Option<f64> {
+    let own = run.floor.and_then(|floor| floor.cost.cpu_us_per_delivery);
+    own.or_else(|| cpu_per_delivery(floor_of(run, all)?)).filter(|us| *us > 0.0)
 }
 
 /// How many times what the floor spends a run spends. Not for the floor itself.
 pub(crate) fn floor_ratio(run: &Report, all: &[Report]) -> Option<f64> {
     (!is_floor(run)).then(|| Some(cpu_per_delivery(run)? / floor_us(run, all)?))?
+}
+
+/// The same of the time until 99.9 % of the deliveries have come.
+fn floor_latency_ratio(run: &Report, all: &[Report]) -> Option<f64> {
+    let own = run.floor.and_then(|floor| floor.cost.latency_us);
+    let floor = own.or_else(|| floor_of(run, all)?.latency_us).filter(|latency| latency.p99_9 > 0.0);
+    (!is_floor(run)).then(|| Some(run.latency_us?.p99_9 / floor?.p99_9))?
 }
 
 /// A whole number in groups of three digits.

@@ -1,13 +1,14 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
-//! This file owns the commands and the exit code; `run` owns what a scenario does, `swarm` the loop, `client` the
-//! protocol, `websocket` its frames.
+//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the clients
+//! of each protocol, `floor` the least that a server can do.
 
 mod args;
 mod bayeux;
 mod client;
 mod compare;
 mod doctor;
+mod event;
 mod figures;
 mod floor;
 mod http;
@@ -15,6 +16,7 @@ mod link;
 mod machine;
 mod page;
 mod proc;
+mod protocol;
 mod publisher;
 mod report;
 mod run;
@@ -23,7 +25,7 @@ mod tally;
 mod watch;
 mod websocket;
 
-use args::{Command, Common};
+use args::Command;
 use encke::http::date::iso8601;
 use report::Report;
 use std::fs::File;
@@ -57,24 +59,28 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Fanout(args) => scenario(&args.common, || run::fanout(&args)),
-        Command::Idle(args) => scenario(&args.common, || run::idle(&args)),
-        Command::Floor(args) => {
-            floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
-        }
         Command::Report(args) => compare::execute(&args).map(|()| true),
         Command::Doctor(need) => {
             let (text, well) = doctor::examine(need);
             print(&text).map(|()| well)
         }
+        Command::Run(args) => reported(args.common.json.as_deref(), args.common.report.as_deref(), || run::run(&args)),
+        Command::Floor(args) => {
+            floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
+        }
+        Command::Merge(_) => Err("merge is not there yet".into()),
         Command::Print(text) => print(&text).map(|()| true),
     }
 }
 
-fn scenario(common: &Common, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
+fn reported(
+    json: Option<&Path>,
+    page: Option<&Path>,
+    run: impl FnOnce() -> Result<Report, String>,
+) -> Result<bool, String> {
     // Opened first: better to know now than after the run.
-    let json = common.json.as_deref().map(Output::open).transpose()?;
-    let page = common.report.as_deref().map(Output::open).transpose()?;
+    let json = json.map(Output::open).transpose()?;
+    let page = page.map(Output::open).transpose()?;
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut report = run()?;
     report.began = iso8601(began.as_millis() as u64);

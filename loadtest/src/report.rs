@@ -1,6 +1,10 @@
 //! Owns the figures of a run, as a table for people and as JSON with stable names for programs, and the judgement on
 //! them.
 
+mod parts;
+
+pub(crate) use parts::{Floor, Part, Slow, Storm, buckets, histogram};
+
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
 use serde::ser::Error as _;
@@ -41,9 +45,24 @@ pub(crate) struct Report {
     /// How long deliveries took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latency>,
+    /// The same, to be joined with that of other shards: pairs of nanoseconds and how often that was.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) latency_buckets: Vec<(u64, u64)>,
     /// The time in which nothing was published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<Watch>,
+    /// What became of a storm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storm: Option<Storm>,
+    /// What became of the slow clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slow: Option<Slow>,
+    /// Which part of a run it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<Part>,
+    /// The same run against a floor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<Floor>,
     /// What the server used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<Server>,
@@ -146,6 +165,8 @@ pub(crate) struct Delivery {
     pub(crate) messages: u64,
     /// Messages a second asked for; 0 is one after the other.
     pub(crate) rate: f64,
+    /// Messages in one request.
+    pub(crate) burst: u32,
     /// Bytes of each one's data.
     pub(crate) size_bytes: u64,
     /// Messages that were sent.
@@ -154,7 +175,7 @@ pub(crate) struct Delivery {
     pub(crate) acknowledged: u64,
     /// Messages that the server refused.
     pub(crate) refused: u64,
-    /// Messages sent times clients.
+    /// Messages sent, each times those who subscribed to its channel.
     pub(crate) expected: u64,
     /// Of those, how many came.
     pub(crate) delivered: u64,
@@ -241,7 +262,11 @@ pub(crate) struct Server {
     pub(crate) cpu_user_s: f64,
     /// CPU in the kernel while publishing or watching.
     pub(crate) cpu_system_s: f64,
-    /// Both for each delivery. The system counts in ticks, mostly of 10 ms: trust it from a second of CPU on.
+    /// Both together, to the nanosecond where the system says so; what is above is in its ticks, mostly of 10 ms.
+    pub(crate) cpu_s: f64,
+    /// CPU for each client from its handshake to its first connect.
+    pub(crate) cpu_us_per_join: f64,
+    /// CPU for each delivery, to whomever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_delivery: Option<f64>,
     /// Times that its first thread slept and woke while publishing or watching.
@@ -259,13 +284,11 @@ impl Server {
             rss_end_kib: end.rss_kib,
             cpu_user_s: ticked(end.user_s - start.user_s),
             cpu_system_s: ticked(end.system_s - start.system_s),
+            cpu_s: end.cpu_s() - start.cpu_s(),
+            cpu_us_per_join: (parked.cpu_s() - before.cpu_s()) * 1e6 / clients as f64,
             cpu_us_per_delivery: None,
             wakeups: end.wakeups.saturating_sub(start.wakeups),
         }
-    }
-
-    fn cpu_s(&self) -> f64 {
-        self.cpu_user_s + self.cpu_system_s
     }
 }
 
@@ -327,7 +350,8 @@ impl Report {
     /// Fills in what follows from the other figures: the complaints and whether all was as expected.
     pub(crate) fn judge(mut self) -> Self {
         if let (Some(server), Some(delivery)) = (&mut self.server, &self.delivery) {
-            let each = server.cpu_s() * 1e6 / delivery.delivered as f64;
+            let all = delivery.delivered + self.slow.map_or(0, |slow| slow.delivered);
+            let each = server.cpu_s * 1e6 / all as f64;
             server.cpu_us_per_delivery = each.is_finite().then_some(each);
         }
         if let Some(Delivery {
@@ -354,6 +378,14 @@ impl Report {
             let wrong = counts.iter().filter(|(count, _)| *count > 0);
             self.complaints.extend(wrong.map(|(count, what)| format!("{count} {what}")));
         }
+        if let Some(Storm { dropped, returned, .. }) = self.storm
+            && returned < dropped
+        {
+            self.complaints.push(format!("{} clients did not come back", dropped - returned));
+        }
+        if let Some(Slow { duplicated: 1.., .. }) = self.slow {
+            self.complaints.push("deliveries to slow clients came twice".into());
+        }
         let failed: u64 = self.faults.values().sum();
         if failed > 0 {
             let first = self.first_fault.as_deref().unwrap_or_default();
@@ -377,6 +409,14 @@ impl Report {
         Ok(report)
     }
 
+    fn shown_part(&self) -> String {
+        match &self.shard {
+            Some(Part { index: 0, of, .. }) => format!(" in {of} shards"),
+            Some(Part { index, of, .. }) => format!(" in shard {index} of {of}"),
+            None => String::new(),
+        }
+    }
+
     fn shown_transport(&self) -> String {
         let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone() };
         format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
@@ -385,7 +425,7 @@ impl Report {
     /// The figures in lines of name and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = vec![
-            ("clients", format!("{} on {}", self.clients, self.url)),
+            ("clients", format!("{}{} on {}", self.clients, self.shown_part(), self.url)),
             ("transport", self.shown_transport()),
             ("parked in", format!("{:.2} s, {:.0} clients/s", self.parking.seconds, self.parking.clients_per_second)),
         ];
@@ -396,18 +436,22 @@ impl Report {
             delivery.rows(&mut rows);
         }
         if let Some(latency) = &self.latency_us {
-            let Latency { p50, p90, p99, p99_9, max } = latency;
-            let ms = |us: &f64| Millis(*us);
-            rows.push((
-                "latency ms",
-                format!("p50 {}  p90 {}  p99 {}  p99.9 {}  max {}", ms(p50), ms(p90), ms(p99), ms(p99_9), ms(max)),
-            ));
+            rows.push(("latency ms", latency.to_string()));
+        }
+        if let Some(storm) = &self.storm {
+            storm.rows(&mut rows);
+        }
+        if let Some(slow) = &self.slow {
+            slow.rows(&mut rows);
         }
         if let Some(Watch { seconds, polls_ended }) = self.idle {
             rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
         }
         if let Some(server) = &self.server {
             server.rows(&mut rows);
+        }
+        if let Some(floor) = &self.floor {
+            floor.rows(&mut rows);
         }
         if let Some(Kernel { sockets_before, sockets_parked, memory_before_kib, memory_parked_kib }) = self.kernel {
             rows.push(("kernel TCP sockets", format!("{sockets_before} → {sockets_parked} (both ends)")));
@@ -427,6 +471,7 @@ impl Delivery {
     fn rows(&self, rows: &mut Vec<(&'static str, String)>) {
         let Self { messages, rate, size_bytes, published, acknowledged, expected, delivered, lost, .. } = self;
         let pace = if *rate > 0.0 { format!("{rate} a second") } else { "one after the other".into() };
+        let pace = if self.burst > 1 { format!("{pace}, in bursts of {}", self.burst) } else { pace };
         rows.push((
             "messages",
             format!("{published} of {messages} published, {acknowledged} acknowledged; {size_bytes} bytes, {pace}"),
@@ -453,7 +498,7 @@ impl Server {
             "server RSS",
             format!("{rss_before_kib} → {rss_parked_kib} KiB, {rss_bytes_per_client:.0} bytes per client"),
         ));
-        let total = self.cpu_s();
+        let total = self.cpu_s;
         rows.push((
             "server CPU",
             format!("{total:.2} s (user {cpu_user_s:.2}, system {cpu_system_s:.2}), {wakeups} wake-ups"),
@@ -461,6 +506,7 @@ impl Server {
         if let Some(each) = self.cpu_us_per_delivery {
             rows.push(("server CPU/delivery", format!("{each:.2} µs")));
         }
+        rows.push(("server CPU/join", format!("{:.2} µs", self.cpu_us_per_join)));
     }
 }
 
@@ -477,6 +523,13 @@ impl Display for Report {
             text.push_str("  all as expected\n");
         }
         f.write_str(&text)
+    }
+}
+
+impl Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p90, p99, p99_9, max] = [self.p50, self.p90, self.p99, self.p99_9, self.max].map(Millis);
+        write!(f, "p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max}")
     }
 }
 
@@ -539,6 +592,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report.judge().to_json().unwrap()).unwrap();
         assert_eq!(json["server"]["rss_bytes_per_client"], 10240.0);
         assert_eq!(json["server"]["cpu_us_per_delivery"], 5000.0);
+        assert_eq!(json["server"]["cpu_us_per_join"], 50000.0);
         assert_eq!(json["server"]["wakeups"], 12);
         assert_eq!(json["delivery"]["delivered"], 50);
         assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));

@@ -35,8 +35,8 @@ pub(crate) enum Goal {
     Unknown,
     /// All clients are parked.
     Parked,
-    /// So many deliveries.
-    Delivered(u64),
+    /// So many messages, each with its deliveries.
+    Messages(u64),
     /// The clock of the run: from, until.
     Time(u64, u64),
 }
@@ -54,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) parked: u64,
     /// Messages sent.
     pub(crate) published: u64,
+    /// Deliveries that are due for those.
+    pub(crate) expected: u64,
     /// Deliveries, each counted once.
     pub(crate) delivered: u64,
     /// Failures of clients.
@@ -63,13 +65,15 @@ pub(crate) struct Seen {
 impl Seen {
     /// How much of the phase is done, from 0 to 1.
     fn done(&self, now_ns: u64) -> Option<f64> {
-        let (reached, goal) = match self.goal {
-            Goal::Unknown => return None,
-            Goal::Parked => (self.parked, self.clients),
-            Goal::Delivered(goal) => (self.delivered, goal),
-            Goal::Time(from, until) => (now_ns.saturating_sub(from), until.saturating_sub(from)),
-        };
-        (goal > 0).then(|| (reached as f64 / goal as f64).min(1.0))
+        let share = |reached: u64, goal: u64| (goal > 0).then(|| (reached as f64 / goal as f64).min(1.0));
+        match self.goal {
+            Goal::Unknown => None,
+            Goal::Parked => share(self.parked, self.clients),
+            Goal::Messages(goal) => {
+                share(self.published, goal).map(|sent| sent * share(self.delivered, self.expected).unwrap_or(0.0))
+            }
+            Goal::Time(from, until) => share(now_ns.saturating_sub(from), until.saturating_sub(from)),
+        }
     }
 }
 
@@ -115,12 +119,14 @@ impl Watch {
         if self.display == Display::Nothing { self.series.next_ns } else { self.series.next_ns.min(self.show_at) }
     }
 
+    /// Whether it is time to look.
+    pub(crate) fn wants(&self, now_ns: u64) -> bool {
+        now_ns + EARLY_NS >= self.due()
+    }
+
     /// Looks, if it is time to.
     pub(crate) fn look(&mut self, now_ns: u64, seen: Seen) {
         let soon = now_ns + EARLY_NS;
-        if soon < self.due() {
-            return;
-        }
         if soon >= self.series.next_ns {
             self.series.push(now_ns, self.sample(now_ns, seen));
         }
@@ -296,7 +302,8 @@ mod tests {
     fn publishing() -> Seen {
         Seen {
             phase: "publishing",
-            goal: Goal::Delivered(5_000_000),
+            goal: Goal::Messages(400),
+            expected: 3_149_998,
             clients: 10_000,
             parked: 10_000,
             published: 252,

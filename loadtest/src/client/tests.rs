@@ -1,7 +1,9 @@
 //! The client on recorded replies.
 
 use super::*;
-use encke::ws::frame::{Decoder, Incoming, Opcode, Role, Rules};
+use crate::http::Target;
+use crate::protocol::Protocol;
+use encke::ws::frame::{Decoder, Incoming, Opcode, Role as Side, Rules};
 use encke::ws::write::Frame;
 
 const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","id":"1","successful":true,"version":"1.0","clientId":"c1",
@@ -11,7 +13,11 @@ const CONNECTED: &str = r#"[{"channel":"/meta/connect","id":"3","successful":tru
 
 fn script() -> Script {
     let target = Target { host: "h".into(), path: "/cometd".into() };
-    Script { target, channel: "/load".into(), transport: Transport::LongPolling, deflate: false }
+    Script { protocol: Protocol::Bayeux, target, channels: vec!["/load".into()], deflate: false, ack: false }
+}
+
+fn client(transport: Transport) -> Session {
+    Session::new(Role { transport, channels: [0].into(), persists: false })
 }
 
 fn ok(body: &str) -> Vec<u8> {
@@ -20,25 +26,25 @@ fn ok(body: &str) -> Vec<u8> {
 }
 
 /// Takes one response and gives the step with the request that follows.
-fn take(client: &mut Client, bytes: &[u8]) -> Result<(Step, String, Output), Fault> {
+fn take(client: &mut Session, bytes: &[u8]) -> Result<(Step, String, Output), Fault> {
     let mut output = Output::default();
-    let step = client.receive(bytes, &script(), &mut output)?;
+    let step = client.receive(Lane::Main, bytes, &script(), &mut output)?;
     Ok((step, String::from_utf8(output.request.clone()).unwrap(), output))
 }
 
-fn parked() -> Client {
-    let mut client = Client::new(&script());
+fn parked() -> Session {
+    let mut client = client(Transport::LongPolling);
     client.begin(&script(), &mut Output::default());
     for body in [HANDSHAKE, SUBSCRIBED, CONNECTED] {
-        assert_eq!(take(&mut client, &ok(body)).unwrap().0, Step::Send);
+        assert_eq!(take(&mut client, &ok(body)).unwrap().0, Step::Wait);
     }
-    assert_eq!(client.state(), State::Holding);
+    assert_eq!(client.state, State::Holding);
     client
 }
 
 #[test]
 fn from_the_handshake_to_a_held_connect() {
-    let mut client = Client::new(&script());
+    let mut client = client(Transport::LongPolling);
     let mut output = Output::default();
     client.begin(&script(), &mut output);
     assert!(output.request.ends_with(br#""supportedConnectionTypes":["long-polling"],"id":"1"}]"#));
@@ -49,20 +55,20 @@ fn from_the_handshake_to_a_held_connect() {
     assert!(request.ends_with(r#""connectionType":"long-polling","advice":{"timeout":0}}]"#), "{request}");
     let (step, request, output) = take(&mut client, &ok(CONNECTED)).unwrap();
     assert!(request.ends_with(r#""id":"3","connectionType":"long-polling"}]"#), "{request}");
-    assert_eq!((step, output.empty_polls, client.state()), (Step::Send, 0, State::Holding));
+    assert_eq!((step, output.empty_polls, client.state), (Step::Wait, 0, State::Holding));
 }
 
 #[test]
 fn a_publisher_does_not_subscribe() {
-    let mut client = Client::session();
+    let mut client = Session::new(Role::default());
     client.begin(&script(), &mut Output::default());
     let (_, request, _) = take(&mut client, &ok(HANDSHAKE)).unwrap();
-    assert!(request.contains("/meta/connect") && client.state() == State::Joining, "{request}");
+    assert!(request.contains("/meta/connect") && client.state == State::Joining, "{request}");
 }
 
 #[test]
 fn events_come_before_or_after_the_reply_at_every_split_point() {
-    let event = |seq| format!(r#"{{"channel":"/load","data":{{"run":9,"seq":{seq},"sent":5,"pad":"xx"}}}}"#);
+    let event = |seq| format!(r#"{{"channel":"/load","data":{{"e":[9,0,{seq},5],"p":"xx"}}}}"#);
     let reply = &CONNECTED[1..CONNECTED.len() - 1];
     let before = ok(&format!("[{},{},{reply}]", event(0), event(1)));
     // Faye puts the reply first, and the publisher's id on the event.
@@ -71,14 +77,11 @@ fn events_come_before_or_after_the_reply_at_every_split_point() {
         for split in 0..=bytes.len() {
             let mut client = parked();
             let mut output = Output::default();
-            let first = client.receive(&bytes[..split], &script(), &mut output).unwrap();
-            let second = if split < bytes.len() {
-                assert_eq!(first, Step::Wait);
-                client.receive(&bytes[split..], &script(), &mut output).unwrap()
-            } else {
-                first
-            };
-            assert_eq!(second, Step::Send, "split at {split}");
+            let first = client.receive(Lane::Main, &bytes[..split], &script(), &mut output).unwrap();
+            let whole = !output.request.is_empty();
+            client.receive(Lane::Main, &bytes[split..], &script(), &mut output).unwrap();
+            assert_eq!((first, whole), (Step::Wait, split == bytes.len()));
+            assert!(!output.request.is_empty(), "split at {split}");
             let seqs: Vec<u32> = output.events.iter().map(|event| event.seq).collect();
             assert_eq!((seqs, output.empty_polls), (vec![0, 1], 0), "split at {split}");
         }
@@ -88,7 +91,7 @@ fn events_come_before_or_after_the_reply_at_every_split_point() {
 #[test]
 fn an_empty_poll_is_counted_and_repeated() {
     let (step, request, output) = take(&mut parked(), &ok(CONNECTED)).unwrap();
-    assert_eq!((step, output.empty_polls), (Step::Send, 1));
+    assert_eq!((step, output.empty_polls), (Step::Wait, 1));
     assert!(request.contains("/meta/connect"));
 }
 
@@ -96,7 +99,7 @@ fn an_empty_poll_is_counted_and_repeated() {
 fn events_of_others_are_strangers() {
     let body = r#"[{"channel":"/load","data":"hello"},{"channel":"/meta/connect","id":"3","successful":true}]"#;
     let (_, _, output) = take(&mut parked(), &ok(body)).unwrap();
-    assert_eq!((output.strangers, output.events.len(), output.empty_polls), (1, 0, 0));
+    assert_eq!((output.notes.len(), output.events.len(), output.empty_polls), (1, 0, 0));
 }
 
 #[test]
@@ -105,10 +108,10 @@ fn the_advised_interval_is_waited() {
     let body = r#"[{"channel":"/meta/connect","id":"3","successful":true,
         "advice":{"reconnect":"retry","interval":250,"timeout":1}}]"#;
     let (step, request, _) = take(&mut client, &ok(body)).unwrap();
-    assert_eq!((step, request.as_str(), client.state()), (Step::Pause(250), "", State::Pausing));
+    assert_eq!((step, request.as_str(), client.state), (Step::Pause(250), "", State::Pausing));
     let mut output = Output::default();
     client.resume(&script(), &mut output);
-    assert!(!output.request.is_empty() && client.state() == State::Holding);
+    assert!(!output.request.is_empty() && client.state == State::Holding);
     // It stays until another advice comes.
     assert_eq!(take(&mut client, &ok(CONNECTED)).unwrap().0, Step::Pause(250));
 }
@@ -150,15 +153,15 @@ fn a_second_response_is_a_fault() {
 fn connection_close_is_passed_on() {
     let response = ok(CONNECTED);
     let text = String::from_utf8(response).unwrap().replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    assert!(take(&mut parked(), text.as_bytes()).unwrap().2.close);
+    assert!(take(&mut parked(), text.as_bytes()).unwrap().2.close == Some(Lane::Main));
 }
 
 /// A client on a WebSocket that has asked to be opened, and the answer that opens it.
-fn upgrading(deflate: bool) -> (Client, Vec<u8>) {
-    let mut client = Client::new(&Script { transport: Transport::WebSocket, deflate, ..script() });
+fn upgrading(deflate: bool) -> (Session, Vec<u8>) {
+    let mut client = client(Transport::WebSocket);
     let mut output = Output::default();
-    client.begin(&script(), &mut output);
-    assert_eq!((client.state(), client.awaits()), (State::Upgrading, true));
+    client.begin(&Script { deflate, ..script() }, &mut output);
+    assert_eq!((client.state, client.awaits()), (State::Upgrading, true));
     let request = String::from_utf8(output.request).unwrap();
     let (_, rest) = request.split_once("Sec-WebSocket-Key: ").unwrap();
     let accept = encke::ws::handshake::accept(rest.lines().next().unwrap().as_bytes());
@@ -178,11 +181,11 @@ fn frame(text: &str) -> Vec<u8> {
 }
 
 /// Takes bytes and gives the step, and the requests that follow, unmasked.
-fn take_frames(client: &mut Client, bytes: &[u8]) -> Result<(Step, Vec<Incoming>, Output), Fault> {
+fn take_frames(client: &mut Session, bytes: &[u8]) -> Result<(Step, Vec<Incoming>, Output), Fault> {
     let mut output = Output::default();
-    let step = client.receive(bytes, &script(), &mut output)?;
+    let step = client.receive(Lane::Main, bytes, &script(), &mut output)?;
     let limits = encke::limits::Limits::default();
-    let rules = Rules { role: Role::Server, deflate: false, limits: &limits };
+    let rules = Rules { role: Side::Server, deflate: false, limits: &limits };
     let (mut decoder, mut rest, mut requests) = (Decoder::default(), &output.request[..], Vec::new());
     while !rest.is_empty() {
         let (used, incoming) = decoder.next(rest, &rules).unwrap();
@@ -192,12 +195,12 @@ fn take_frames(client: &mut Client, bytes: &[u8]) -> Result<(Step, Vec<Incoming>
     Ok((step, requests, output))
 }
 
-fn parked_on_socket() -> Client {
+fn parked_on_socket() -> Session {
     let (mut client, answer) = upgrading(false);
     for bytes in [answer, frame(HANDSHAKE), frame(SUBSCRIBED), frame(CONNECTED)] {
-        assert_eq!(take_frames(&mut client, &bytes).unwrap().0, Step::Send);
+        assert_eq!(take_frames(&mut client, &bytes).unwrap().0, Step::Wait);
     }
-    assert_eq!(client.state(), State::Holding);
+    assert_eq!(client.state, State::Holding);
     client
 }
 
@@ -207,19 +210,19 @@ fn from_the_upgrade_to_a_held_connect() {
     let mut sent = |bytes: &[u8]| {
         let (step, requests, output) = take_frames(&mut client, bytes).unwrap();
         let [Incoming::Text(text)] = &requests[..] else { panic!("{requests:?}") };
-        assert_eq!((step, output.empty_polls, output.deflating), (Step::Send, 0, 0));
+        assert_eq!((step, output.empty_polls, output.deflating), (Step::Wait, 0, 0));
         String::from_utf8(text.clone()).unwrap()
     };
     assert!(sent(&answer).contains(r#""supportedConnectionTypes":["websocket"]"#));
     assert!(sent(&frame(HANDSHAKE)).ends_with(r#""clientId":"c1","id":"2","subscription":"/load"}]"#));
     assert!(sent(&frame(SUBSCRIBED)).ends_with(r#""connectionType":"websocket","advice":{"timeout":0}}]"#));
     assert!(sent(&frame(CONNECTED)).ends_with(r#""id":"3","connectionType":"websocket"}]"#));
-    assert_eq!(client.state(), State::Holding);
+    assert_eq!(client.state, State::Holding);
 }
 
 #[test]
 fn events_come_with_a_reply_or_without_at_every_split_point() {
-    let event = |seq| format!(r#"{{"channel":"/load","data":{{"run":9,"seq":{seq},"sent":5,"pad":"xx"}}}}"#);
+    let event = |seq| format!(r#"{{"channel":"/load","data":{{"e":[9,0,{seq},5],"p":"xx"}}}}"#);
     let reply = &CONNECTED[1..CONNECTED.len() - 1];
     let batches =
         [format!("[{},{}]", event(0), event(1)), format!("[{}]", event(2)), format!("[{reply},{}]", event(3))];
@@ -227,9 +230,9 @@ fn events_come_with_a_reply_or_without_at_every_split_point() {
     for split in 0..=bytes.len() {
         let mut client = parked_on_socket();
         let mut output = Output::default();
-        let first = client.receive(&bytes[..split], &script(), &mut output).unwrap();
-        let second = client.receive(&bytes[split..], &script(), &mut output).unwrap();
-        assert!([first, second].contains(&Step::Send), "split at {split}");
+        client.receive(Lane::Main, &bytes[..split], &script(), &mut output).unwrap();
+        client.receive(Lane::Main, &bytes[split..], &script(), &mut output).unwrap();
+        assert!(!output.request.is_empty(), "split at {split}");
         let seqs: Vec<u32> = output.events.iter().map(|event| event.seq).collect();
         assert_eq!((seqs, output.empty_polls), (vec![0, 1, 2, 3], 0), "split at {split}");
     }
@@ -237,7 +240,7 @@ fn events_come_with_a_reply_or_without_at_every_split_point() {
     let mut client = parked_on_socket();
     assert_eq!(take_frames(&mut client, &frame(&batches[0])).unwrap().0, Step::Wait);
     let (step, requests, output) = take_frames(&mut client, &frame(CONNECTED)).unwrap();
-    assert_eq!((step, requests.len(), output.empty_polls), (Step::Send, 1, 1));
+    assert_eq!((step, requests.len(), output.empty_polls), (Step::Wait, 1, 1));
 }
 
 #[test]
@@ -248,10 +251,12 @@ fn pings_are_answered_even_while_pausing() {
     encke::ws::write::write_ping(&mut bytes, b"are you there", None);
     let (step, requests, _) = take_frames(&mut client, &bytes).unwrap();
     assert_eq!((step, requests), (Step::Pause(250), vec![Incoming::Pong(b"are you there".to_vec())]));
-    assert!(!client.awaits() && client.needs_connection());
-    let event = r#"[{"channel":"/load","data":{"run":9,"seq":0,"sent":5}}]"#;
+    assert!(!client.awaits());
+    let ended = client.ended(Lane::Main, &script(), &mut Output::default());
+    assert!(matches!(ended, Ended::Fault(_)), "{ended:?}");
+    let event = r#"[{"channel":"/load","data":{"e":[9,0,0,5]}}]"#;
     let (step, _, output) = take_frames(&mut client, &frame(event)).unwrap();
-    assert_eq!((step, output.events.len(), client.state()), (Step::Wait, 1, State::Pausing));
+    assert_eq!((step, output.events.len(), client.state), (Step::Wait, 1, State::Pausing));
     let fault = take_frames(&mut client, &frame(CONNECTED)).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Protocol);
 }
@@ -265,8 +270,8 @@ fn compressed_messages_are_opened_and_counted() {
     let mut bytes = Vec::new();
     Frame { deflated: true, ..Frame::whole(Opcode::Text) }.write(&mut bytes, &payload);
     let (step, requests, output) = take_frames(&mut client, &bytes).unwrap();
-    assert_eq!((step, requests.len(), output.deflated), (Step::Send, 1, 1));
-    assert_eq!(client.state(), State::Subscribing);
+    assert_eq!((step, requests.len(), output.deflated), (Step::Wait, 1, 1));
+    assert_eq!(client.state, State::Subscribing);
 }
 
 #[test]
