@@ -10,6 +10,7 @@ mod event;
 mod floor;
 mod http;
 mod link;
+mod merge;
 mod proc;
 mod protocol;
 mod publisher;
@@ -55,7 +56,7 @@ fn execute(command: Command) -> Result<bool, String> {
         Command::Floor(args) => {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
         }
-        Command::Merge(_) => Err("merge is not there yet".into()),
+        Command::Merge(args) => reported(args.json.as_ref(), || merge::merge(&args)),
         Command::Print(text) => print(&text).map(|()| true),
     }
 }
