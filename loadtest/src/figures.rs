@@ -54,7 +54,7 @@ pub(crate) const DETAILS: &[Figure] = &[
     Figure { name: "watched for", of: |run, _| Some(seconds(run.idle?.seconds)) },
     Figure { name: "parking took", of: |run, _| Some(seconds(run.parking.seconds)) },
     Figure { name: "clients parked/s", of: |run, _| Some(count(run.parking.clients_per_second as u64)) },
-    Figure { name: "server CPU to join", of: |run, _| Some(micros(run.server?.cpu_us_per_join)) },
+    Figure { name: "server CPU to join", of: |run, _| Some(micros(run.server?.cpu_us_per_join?)) },
     Figure { name: "the floor’s to join", of: |run, _| Some(micros(run.floor?.cost.cpu_us_per_join?)) },
     Figure { name: "the floor’s memory/client", of: |run, _| Some(bytes(run.floor?.cost.rss_bytes_per_client?)) },
     Figure { name: "connections dropped", of: |run, _| Some(count(run.storm?.dropped)) },

@@ -14,6 +14,7 @@ mod floor;
 mod http;
 mod link;
 mod machine;
+mod merge;
 mod page;
 mod proc;
 mod protocol;
@@ -68,7 +69,7 @@ fn execute(command: Command) -> Result<bool, String> {
         Command::Floor(args) => {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
         }
-        Command::Merge(_) => Err("merge is not there yet".into()),
+        Command::Merge(args) => reported(args.json.as_deref(), None, || merge::merge(&args)),
         Command::Print(text) => print(&text).map(|()| true),
     }
 }

@@ -265,7 +265,8 @@ pub(crate) struct Server {
     /// Both together, to the nanosecond where the system says so; what is above is in its ticks, mostly of 10 ms.
     pub(crate) cpu_s: f64,
     /// CPU for each client from its handshake to its first connect.
-    pub(crate) cpu_us_per_join: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_join: Option<f64>,
     /// CPU for each delivery, to whomever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_delivery: Option<f64>,
@@ -285,7 +286,7 @@ impl Server {
             cpu_user_s: ticked(end.user_s - start.user_s),
             cpu_system_s: ticked(end.system_s - start.system_s),
             cpu_s: end.cpu_s() - start.cpu_s(),
-            cpu_us_per_join: (parked.cpu_s() - before.cpu_s()) * 1e6 / clients as f64,
+            cpu_us_per_join: Some((parked.cpu_s() - before.cpu_s()) * 1e6 / clients as f64),
             cpu_us_per_delivery: None,
             wakeups: end.wakeups.saturating_sub(start.wakeups),
         }
@@ -506,7 +507,9 @@ impl Server {
         if let Some(each) = self.cpu_us_per_delivery {
             rows.push(("server CPU/delivery", format!("{each:.2} µs")));
         }
-        rows.push(("server CPU/join", format!("{:.2} µs", self.cpu_us_per_join)));
+        if let Some(each) = self.cpu_us_per_join {
+            rows.push(("server CPU/join", format!("{each:.2} µs")));
+        }
     }
 }
 

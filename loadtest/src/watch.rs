@@ -243,14 +243,16 @@ impl Progress {
         let seconds = self.now_ns / NS_PER_S;
         let elapsed = format!("{}:{:02}", seconds / 60, seconds % 60);
         let done = self.seen.done(self.now_ns);
-        let speed = (published > 0).then(|| format!("{}/s", short(self.per_second)));
+        // A shard that does not publish has deliveries only.
+        let going = published + delivered > 0;
+        let speed = going.then(|| format!("{}/s", short(self.per_second)));
         // In the order of the line, with how much each one matters.
         let parts = [
             (9, Some(phase.to_owned())),
             (7, done.map(|done| if bar { drawn(done) } else { percent(done) })),
-            (if published > 0 { 2 } else { 8 }, Some(format!("{parked}/{clients} clients"))),
+            (if going { 2 } else { 8 }, Some(format!("{parked}/{clients} clients"))),
             (3, (published > 0).then(|| format!("{published} published"))),
-            (8, (published > 0).then(|| format!("{delivered} delivered"))),
+            (8, going.then(|| format!("{delivered} delivered"))),
             (5, speed),
             (4, self.rss_kib.map(|rss_kib| format!("server {}", mebibytes(rss_kib)))),
             (6, (faults > 0).then(|| format!("{faults} FAILED"))),

@@ -219,7 +219,7 @@ fn growth(moments: &[(f64, f64)], span_s: f64) -> Vec<(f64, f64)> {
 fn deliveries(run: &Report) -> Vec<(f64, f64)> {
     let moments = moments(run);
     let all = moments.last().map_or(0, |sample| sample.delivered);
-    let start = moments.iter().rposition(|sample| sample.published == 0).unwrap_or(0);
+    let start = moments.iter().rposition(|sample| sample.published + sample.delivered == 0).unwrap_or(0);
     let end = moments.iter().position(|sample| sample.delivered >= all && all > 0).unwrap_or(0);
     if end <= start {
         return Vec::new();

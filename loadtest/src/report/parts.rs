@@ -82,7 +82,7 @@ impl Cost {
         let server = report.server.as_ref();
         Self {
             cpu_us_per_delivery: server.and_then(|server| server.cpu_us_per_delivery),
-            cpu_us_per_join: server.map(|server| server.cpu_us_per_join),
+            cpu_us_per_join: server.and_then(|server| server.cpu_us_per_join),
             rss_bytes_per_client: server.map(|server| server.rss_bytes_per_client),
             latency_us: report.latency_us,
         }

@@ -3,13 +3,15 @@
 
 mod against;
 mod plan;
+mod shards;
 
-use crate::args::{Common, Publishing, Run, Scenario};
+use crate::args::{Common, Publishing, Run, Scenario, Shard};
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace};
 use crate::report::{
-    Deflate, Delivery, Generator, Kernel, Latency, Parking, Report, Server, Slow, Storm, Watch, buckets, latency_curve,
+    Deflate, Delivery, Generator, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, Watch, buckets,
+    latency_curve,
 };
 use crate::swarm::{self, Group, Setting, Swarm};
 use crate::watch::{self, Goal, Seen};
@@ -77,6 +79,10 @@ fn once(run: &Run) -> Result<Report, String> {
         stage.join_publisher()?;
         report.parking.settled &= stage.settle()?;
     }
+    if let Some(shard) = &run.common.shard {
+        stage.phase = ("waiting for the other shards", Goal::Unknown);
+        stage.meet(shard)?;
+    }
     let start = (stage.sample()?, proc::sample(proc::SELF).unwrap_or_default());
     match run.scenario {
         Scenario::Idle { seconds } => stage.watch(seconds, &mut report)?,
@@ -112,7 +118,8 @@ impl<'a> Stage<'a> {
             Scenario::Slow { bytes_per_s, .. } => bytes_per_s,
             _ => 0,
         };
-        let setting = Setting { script, server, sources: common.sources.clone(), run: run_mark(), slow_bytes_per_s };
+        let setting =
+            Setting { script, server, sources: common.sources.clone(), run: run_mark(common), slow_bytes_per_s };
         let swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
@@ -185,6 +192,11 @@ impl<'a> Stage<'a> {
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
+            shard: self.common.shard.as_ref().map(|Shard { index, of, run }| Part {
+                index: *index,
+                of: *of,
+                run: run.clone(),
+            }),
             ..Report::default()
         };
         Ok((report, [before, self.sample()?]))
@@ -204,6 +216,10 @@ impl<'a> Stage<'a> {
     fn advance(&mut self) -> Result<(), String> {
         self.check_time(&format!("parking, {} of {} done", self.swarm.parked(), self.common.clients))?;
         self.turn(self.deadline)?;
+        self.no_fault()
+    }
+
+    fn no_fault(&self) -> Result<(), String> {
         self.swarm.counts().first_fault.as_ref().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
@@ -251,11 +267,18 @@ impl<'a> Stage<'a> {
     /// Publishes and counts.
     fn deliver(&mut self, run: &Run, report: &mut Report) -> Result<(), String> {
         let started = self.swarm.now();
-        self.phase = ("publishing", Goal::Messages(u64::from(run.publishing.messages)));
+        // A shard that does not publish is told at the end how much that was.
+        let publishes = self.common.shard.as_ref().is_none_or(|shard| shard.index == 1);
+        let goal = if publishes { Goal::Messages(u64::from(run.publishing.messages)) } else { Goal::Unknown };
+        self.phase = ("publishing", goal);
         if let Scenario::Slow { .. } = run.scenario {
             self.swarm.slow_down();
         }
-        report.complaints.extend(self.publish(run, started)?);
+        let complaint = match &self.common.shard {
+            Some(shard) if shard.index > 1 => self.listen(run.publishing.drain_s)?,
+            _ => self.publish(run, started)?,
+        };
+        report.complaints.extend(complaint);
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
         report.delivery = Some(self.delivery(&run.publishing, started));
@@ -293,6 +316,9 @@ impl<'a> Stage<'a> {
                     let (source, flow) = self.plan.aim(sent);
                     self.swarm.publish(source, flow, (burst, size), intended);
                     sent += 1;
+                    if sent == pace.batches {
+                        self.tell_end()?;
+                    }
                     continue;
                 }
                 Due::At(at) => at,
@@ -362,12 +388,14 @@ impl<'a> Stage<'a> {
         let (counts, ledger, verdict) = (self.swarm.counts(), self.swarm.ledger(), self.swarm.verdict());
         let share = ledger.share(Group::Good);
         let seconds = seconds(self.swarm.last_delivery().saturating_sub(started));
+        let publishes = self.common.shard.as_ref().is_none_or(|shard| shard.index == 1);
+        let own = |count: u64| if publishes { count } else { 0 };
         Delivery {
-            messages: u64::from(publishing.messages),
+            messages: own(u64::from(publishing.messages)),
             rate: publishing.rate,
             burst: publishing.burst,
             size_bytes: publishing.size as u64,
-            published: ledger.messages(),
+            published: own(ledger.messages()),
             acknowledged: verdict.accepted,
             refused: verdict.refused,
             expected: share.expected,
@@ -400,8 +428,11 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / NS_PER_S as f64
 }
 
-/// A number that another run will hardly have.
-fn run_mark() -> u32 {
+/// A number that another run will hardly have; that of a shared run is in all its shards.
+fn run_mark(common: &Common) -> u32 {
+    if let Some(shard) = &common.shard {
+        return shards::mark(&shard.run);
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_nanos() as u64 / 1000) as u32 ^ std::process::id().rotate_left(20)
 }

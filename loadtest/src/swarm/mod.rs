@@ -10,8 +10,10 @@ mod trouble;
 
 pub(crate) use ledger::{Counts, Group, Ledger};
 
+use crate::bayeux;
 use crate::client::{Client, Ended, Fault, Lane, Output, Role, Script, Step};
 use crate::event::{Batch, Event};
+use crate::http;
 use crate::link::{Got, Link, Route};
 use crate::protocol::Verdict;
 use crate::tally::Tally;
@@ -264,6 +266,23 @@ impl Swarm {
             }
         }
         self.last_activity_ns = self.now();
+    }
+
+    /// Publishes something that is none of the run's messages.
+    pub(crate) fn note(&mut self, channel: usize, data: &str) {
+        let session = self.session.and_then(|session| self.members[session].client.session());
+        let Some(session) = session else { return };
+        let (script, mut body, mut bytes) = (&self.setting.script, Vec::new(), Vec::new());
+        bayeux::write_note(&mut body, session.client_id(), &script.channels[channel], data);
+        http::write_post(&mut bytes, &script.target, session.cookies(), &body);
+        if let Err(fault) = self.press.send(channel, (bytes, 0), &self.setting, self.poll.registry()) {
+            self.count_fault(&fault, "the publisher");
+        }
+    }
+
+    /// What came to the publisher's session and is none of the run's messages.
+    pub(crate) fn take_notes(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Waits for readiness until `until` at most and serves it, timers too.
