@@ -19,7 +19,7 @@ pub(crate) const HEADLINES: &[Figure] = &[
     Figure { name: "latency p99.9", of: |run, _| Some(micros(run.latency_us?.p99_9)) },
     Figure { name: "latency max", of: |run, _| Some(micros(run.latency_us?.max)) },
     Figure { name: "CPU/delivery", of: |run, _| cpu_per_delivery(run).map(micros) },
-    Figure { name: "× floor", of: |run, all| floor_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
+    Figure { name: "CPU × floor", of: |run, all| floor_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
     Figure { name: "p99.9 × floor", of: |run, all| floor_latency_ratio(run, all).map(|ratio| format!("{ratio:.2}")) },
     Figure { name: "CPU while idle", of: |run, _| Some(format!("{:.2} % of a core", idle_cpu(run)? * 100.0)) },
     Figure { name: "memory/client", of: |run, _| Some(bytes(run.server?.rss_bytes_per_client)) },
@@ -32,6 +32,7 @@ pub(crate) const COUNTS: &[Figure] = &[
     Figure { name: "deliveries expected", of: |run, _| Some(count(run.delivery?.expected)) },
     Figure { name: "delivered", of: |run, _| Some(count(run.delivery?.delivered)) },
     Figure { name: "lost", of: |run, _| flawed(run, |delivery| delivery.lost) },
+    Figure { name: "gone with the storm, excused", of: |run, _| Some(count(run.storm?.excused)) },
     Figure { name: "duplicated", of: |run, _| flawed(run, |delivery| delivery.duplicated) },
     Figure { name: "out of order", of: |run, _| flawed(run, |delivery| delivery.out_of_order) },
     Figure { name: "of other runs", of: |run, _| flawed(run, |delivery| delivery.strangers) },
@@ -112,8 +113,10 @@ pub(crate) fn cpu_per_delivery(run: &Report) -> Option<f64> {
 
 /// The share of a core that the server took while nothing was published.
 pub(crate) fn idle_cpu(run: &Report) -> Option<f64> {
-    let (Server { cpu_user_s, cpu_system_s, .. }, watch) = (run.server?, run.idle?);
-    (watch.seconds > 0.0).then(|| (cpu_user_s + cpu_system_s) / watch.seconds)
+    let (Server { cpu_s, cpu_user_s, cpu_system_s, .. }, watch) = (run.server?, run.idle?);
+    // Reports of old know the ticks only.
+    let cpu_s = if cpu_s > 0.0 { cpu_s } else { cpu_user_s + cpu_system_s };
+    (watch.seconds > 0.0).then(|| cpu_s / watch.seconds)
 }
 
 /// Whether this is a run of the floor, to which others are held. Its name tells.

@@ -171,6 +171,8 @@ fn note(run: &Report, figure: &str) -> String {
                 let (user, system) = (figures::seconds(server.cpu_user_s), figures::seconds(server.cpu_system_s));
                 format!("own code {user}, kernel {system}")
             }
+            "CPU × floor" => format!("the floor’s is {}", figures::micros(figures::floor_us(run, &[])?)),
+            "p99.9 × floor" => format!("the floor’s is {}", figures::micros(run.floor?.cost.latency_us?.p99_9)),
             "memory/client" => {
                 let server = run.server?;
                 let kib = |kib: u64| figures::bytes(kib as f64 * 1024.0);
