@@ -54,7 +54,10 @@ pub(crate) enum Scenario {
         per_client: u32,
     },
     /// Half-way all connections drop at once and come back.
-    Storm,
+    Storm {
+        /// Seconds until they do.
+        away_s: f64,
+    },
     /// Some clients read slowly.
     Slow {
         /// So large a part of them, from 0 to 1.
@@ -78,7 +81,7 @@ impl Scenario {
             Self::Fanout => "fanout",
             Self::Idle { .. } => "idle",
             Self::Rooms { .. } => "rooms",
-            Self::Storm => "storm",
+            Self::Storm { .. } => "storm",
             Self::Slow { .. } => "slow",
             Self::Mixed { .. } => "mixed",
         }
@@ -86,7 +89,7 @@ impl Scenario {
 
     /// Whether `floor` can serve it: it has no sessions that could be come back to, and loses whoever is slow.
     pub(crate) fn suits_floor(self) -> bool {
-        !matches!(self, Self::Storm | Self::Slow { .. })
+        !matches!(self, Self::Storm { .. } | Self::Slow { .. })
     }
 }
 

@@ -148,7 +148,7 @@ fn run(values: &Values) -> Result<Run, String> {
             }
             Scenario::Idle { seconds }
         }
-        "storm" => Scenario::Storm,
+        "storm" => Scenario::Storm { away_s: values.decimal("away", SECONDS_MAX as f64)?.unwrap_or(0.0) },
         "slow" => Scenario::Slow {
             share: values.decimal("slow-share", 100.0)?.unwrap_or(10.0) / 100.0,
             bytes_per_s: values.number("slow-rate", 0, u64::from(u32::MAX))?.unwrap_or(0),
@@ -172,7 +172,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
     let (messages, rate, burst, size) = match scenario {
         Scenario::Idle { .. } => return Ok(Publishing::default()),
         Scenario::Rooms { .. } => (1000, 0.0, 10, 50),
-        Scenario::Storm | Scenario::Slow { .. } => (100, 50.0, 1, 100),
+        Scenario::Storm { .. } | Scenario::Slow { .. } => (100, 50.0, 1, 100),
         Scenario::Fanout | Scenario::Mixed { .. } => (100, 0.0, 1, 100),
     };
     let publishing = Publishing {
@@ -186,7 +186,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
         let Publishing { messages, burst, .. } = publishing;
         return Err(format!("--messages {messages} is no multiple of --burst {burst}"));
     }
-    if scenario == Scenario::Storm && publishing.rate == 0.0 {
+    if matches!(scenario, Scenario::Storm { .. }) && publishing.rate == 0.0 {
         return Err("storm needs --rate above 0: after a loss nobody would wait for all to have the last".into());
     }
     Ok(publishing)

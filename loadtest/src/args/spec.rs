@@ -90,7 +90,7 @@ pub(super) const COMMANDS: [&Spec; 8] = [
         name: "storm",
         what: "Half-way through all connections drop at once; all clients come back to their sessions. Publishing goes on.",
         words: "",
-        options: &[SERVER, TRANSPORT, PUBLISHING],
+        options: &[SERVER, TRANSPORT, PUBLISHING, &[Opt("away", "S", "seconds until they come back [0]")]],
     },
     &Spec {
         name: "slow",

@@ -44,6 +44,15 @@ impl Progress {
     }
 }
 
+/// A storm.
+#[derive(Clone, Copy, Debug)]
+struct Raging {
+    /// Until when all are away.
+    until: u64,
+    returning: bool,
+    storm: Storm,
+}
+
 /// A run under way.
 struct Stage<'a> {
     common: &'a Common,
@@ -54,8 +63,7 @@ struct Stage<'a> {
     began: u64,
     /// When the whole must have ended.
     deadline: u64,
-    /// When the storm broke loose, and what became of it.
-    storm: Option<(u64, Storm)>,
+    storm: Option<Raging>,
 }
 
 /// Runs a scenario, and the same against a floor; the error is a line for the user.
@@ -114,7 +122,10 @@ impl<'a> Stage<'a> {
         };
         let setting =
             Setting { script, server, sources: common.sources.clone(), run: run_mark(common), slow_bytes_per_s };
-        let swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
+        let mut swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
+        if common.shard.as_ref().is_some_and(|shard| shard.index > 1) {
+            swarm.ledger_mut().expect_foreign();
+        }
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
         Ok(Self { common, plan, swarm, events: swarm::events(), began, deadline, storm: None })
@@ -244,12 +255,15 @@ impl<'a> Stage<'a> {
             _ => self.publish(run, started)?,
         };
         report.complaints.extend(complaint);
+        if let Scenario::Slow { .. } = run.scenario {
+            self.swarm.wake_slow();
+        }
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
         report.delivery = Some(self.delivery(&run.publishing, started));
         let latency_ns = &self.swarm.ledger().share(Group::Good).latency_ns;
         (report.latency_us, report.latency_buckets) = (Latency::of(latency_ns), buckets(latency_ns));
-        report.storm = self.storm.map(|(_, storm)| storm);
+        report.storm = self.storm.map(|raging| raging.storm);
         if let Scenario::Slow { bytes_per_s, .. } = run.scenario {
             report.slow = Some(self.slow(bytes_per_s));
         }
@@ -271,8 +285,8 @@ impl<'a> Stage<'a> {
             let missing = self.missing();
             let all_done = missing == 0 && self.swarm.all_answered();
             progress.note((sent, missing, self.swarm.last_delivery()), now);
-            if run.scenario == Scenario::Storm {
-                self.rage(sent == pace.batches / 2, now);
+            if let Scenario::Storm { away_s } = run.scenario {
+                self.rage(sent == pace.batches / 2, (away_s * NS_PER_S as f64) as u64, now);
             }
             let drained = progress.since + drain_s * NS_PER_S;
             let until = match pace.due(now, sent, all_done) {
@@ -296,6 +310,7 @@ impl<'a> Stage<'a> {
             if now >= until {
                 return Ok(None);
             }
+            let until = self.storm.map_or(until, |storm| if storm.returning { until } else { until.min(storm.until) });
             if let Err(late) = self.check_time("publishing") {
                 return Ok(Some(late));
             }
@@ -309,17 +324,26 @@ impl<'a> Stage<'a> {
         share.expected.saturating_sub(share.delivered)
     }
 
-    /// Lets the storm loose when it is time, and watches who is back.
-    fn rage(&mut self, half_way: bool, now: u64) {
+    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who is
+    /// back.
+    fn rage(&mut self, half_way: bool, away_ns: u64, now: u64) {
         match &mut self.storm {
             None if half_way => {
                 let dropped = self.swarm.drop_all() as u64;
-                self.storm = Some((now, Storm { dropped, ..Storm::default() }));
+                self.storm = Some(Raging {
+                    until: now + away_ns,
+                    returning: false,
+                    storm: Storm { dropped, ..Storm::default() },
+                });
             }
-            Some((since, storm)) if storm.returned < storm.dropped => {
+            Some(Raging { until, returning: returning @ false, .. }) if now >= *until => {
+                (*until, *returning) = (now, true);
+                self.swarm.return_all();
+            }
+            Some(Raging { until, returning: true, storm }) if storm.returned < storm.dropped => {
                 // The publisher's session was never away.
                 storm.returned = (self.swarm.parked() as u64).saturating_sub(1);
-                storm.seconds = seconds(now - *since);
+                storm.seconds = seconds(now - *until);
             }
             _ => {}
         }
@@ -327,7 +351,7 @@ impl<'a> Stage<'a> {
 
     /// Whether the storm is over, and what is missing was lost on the connections that broke.
     fn weathered(&mut self, missing: u64) -> bool {
-        let Some((_, storm)) = &mut self.storm else { return false };
+        let Some(Raging { storm, .. }) = &mut self.storm else { return false };
         storm.excused = self.swarm.excused();
         storm.sessions_anew = self.swarm.counts().anew;
         storm.returned == storm.dropped && storm.excused == missing && self.swarm.all_answered()
@@ -364,7 +388,7 @@ impl<'a> Stage<'a> {
             refused: verdict.refused,
             expected: share.expected,
             delivered: share.delivered,
-            lost: self.missing().saturating_sub(self.storm.map_or(0, |(_, storm)| storm.excused)),
+            lost: self.missing().saturating_sub(self.storm.map_or(0, |raging| raging.storm.excused)),
             duplicated: share.duplicated,
             out_of_order: share.out_of_order,
             strangers: counts.strangers,

@@ -74,7 +74,7 @@ impl Plan {
                 (role.persists, group) =
                     if slow_before(index + 1) > slow_before(index) { (true, Group::Slow) } else { (false, group) };
             }
-            Scenario::Storm => role.persists = true,
+            Scenario::Storm { .. } => role.persists = true,
             Scenario::Fanout | Scenario::Idle { .. } => {}
         }
         (role, group)

@@ -1,8 +1,6 @@
 //! The program against its own `floor`, both as processes: exact counts, and that a loss does not go unseen.
 
-mod common;
-
-use common::{PROGRAM, Server, figures, file};
+use crate::common::{PROGRAM, Server, assert_well, figures, file};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -80,8 +78,8 @@ fn a_run_is_held_against_a_floor() {
     let options = format!("{options} --floor-json {}", path.display());
     let again = floor.run_well("fanout", "again.json", &options);
     assert_eq!(again["floor"]["cost"], figures["floor"]["cost"]);
-    let without =
-        floor.run_well("fanout", "without.json", &format!("--no-floor {options}").replace("--floor-json", "--json"));
+    let options = format!("--clients 50 --messages 20 --no-floor {}", watched(&floor));
+    let without = floor.run_well("fanout", "without.json", &options);
     assert_eq!(without["floor"], Value::Null);
 }
 
@@ -150,7 +148,7 @@ fn shards(server: &Server, name: &str) {
         let names = [1, 2].map(|index| format!("{name}-{scenario}-{index}.json"));
         let second = server.begin(scenario, &names[1], &format!("{options} --clients 60 --shard 2/2"));
         let first = server.run_well(scenario, &names[0], &format!("{options} --clients 30 --shard 1/2"));
-        common::assert_well(&second.wait_with_output().expect("it runs"), "the second shard");
+        assert_well(&second.wait_with_output().expect("it runs"), "the second shard");
         let second = figures(&names[1]);
         let (code, whole) = merge([&names[0], &names[1]], &format!("{name}-{scenario}.json"));
         assert_eq!((code, &whole["ok"], &whole["clients"]), (Some(0), &true.into(), &90.into()));

@@ -1,0 +1,5 @@
+//! The program and its servers, all as processes.
+
+mod common;
+mod daemon;
+mod floor;
