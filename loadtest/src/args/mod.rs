@@ -125,8 +125,8 @@ pub(crate) struct Common {
     pub(crate) protocol: Protocol,
     /// How many clients.
     pub(crate) clients: u32,
-    /// How they reach the server; in `mixed` all ways are taken.
-    pub(crate) transport: Transport,
+    /// How they reach the server, in turn. Only in `mixed` there are several.
+    pub(crate) transports: Vec<Transport>,
     /// Whether WebSockets offer compression.
     pub(crate) deflate: bool,
     /// Whether events are acknowledged.

@@ -203,9 +203,9 @@ fn common(values: &Values) -> Result<Common, String> {
     }
     let channel = values.text("channel").unwrap_or("/load").to_owned();
     check_channel(&channel)?;
-    let transport = transport(values)?;
+    let transports = transports(values)?;
     let ack = values.has("ack");
-    if ack && (transport == Transport::EventSource || values.command == "mixed") {
+    if ack && transports.contains(&Transport::EventSource) {
         return Err("--ack cannot be had with eventsource: what comes on it is no reply that could be numbered".into());
     }
     Ok(Common {
@@ -216,7 +216,7 @@ fn common(values: &Values) -> Result<Common, String> {
         secure,
         protocol: Protocol::Bayeux,
         clients: values.small("clients", 1, CLIENTS_MAX)?.unwrap_or(1000),
-        transport,
+        transports,
         deflate: values.has("deflate"),
         ack,
         channel,
@@ -235,15 +235,23 @@ fn common(values: &Values) -> Result<Common, String> {
     })
 }
 
-fn transport(values: &Values) -> Result<Transport, String> {
-    let name = values.text("transport").unwrap_or(Transport::default().name());
+fn transports(values: &Values) -> Result<Vec<Transport>, String> {
+    let mixed = values.command == "mixed";
     let known = || Transport::ALL.map(Transport::name).join(", ");
-    let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name);
-    let transport = transport.ok_or_else(|| format!("--transport takes one of {}, not {name:?}", known()))?;
-    if values.has("deflate") && transport != Transport::WebSocket && values.command != "mixed" {
+    let named = |name: &str| {
+        let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name);
+        transport.ok_or_else(|| format!("--transport takes {}, not {name:?}", known()))
+    };
+    let transports = match values.text("transport") {
+        Some(names) if mixed => names.split(',').map(named).collect::<Result<_, _>>()?,
+        Some(name) => vec![named(name)?],
+        None if mixed => Transport::ALL.into(),
+        None => vec![Transport::default()],
+    };
+    if values.has("deflate") && !transports.contains(&Transport::WebSocket) {
         return Err("--deflate needs --transport websocket".into());
     }
-    Ok(transport)
+    Ok(transports)
 }
 
 fn shard(values: &Values) -> Result<Option<Shard>, String> {

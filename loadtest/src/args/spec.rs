@@ -108,12 +108,13 @@ pub(super) const COMMANDS: [&Spec; 8] = [
     },
     &Spec {
         name: "mixed",
-        what: "All transports in turn, several channels, and clients that publish over their own transport.",
+        what: "Several transports, several channels, and clients that publish over their own transport.",
         words: "",
         options: &[
             SERVER,
             PUBLISHING,
             &[
+                Opt("transport", "A,B", "how they reach the server, in turn [all transports]"),
                 Opt("channels", "N", "channels, of which each client has half [8]"),
                 Opt("speakers", "N", "clients that publish, in turn with the publisher [8]"),
             ],

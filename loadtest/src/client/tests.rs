@@ -401,6 +401,10 @@ fn batches_are_acknowledged_where_the_server_agrees() {
     output.clear();
     client.receive(Lane::Main, &ok(&numbered(5)), &script, &mut output).unwrap();
     assert_eq!(output.dropped, 3);
+    let mut other = self::client(Transport::LongPolling);
+    other.begin(&script, &mut Output::default());
+    let fault = other.receive(Lane::Main, &ok(HANDSHAKE), &script, &mut Output::default()).unwrap_err();
+    assert!(fault.kind == FaultKind::Refused && fault.text.contains("does not take acknowledgements"), "{fault}");
 }
 
 #[test]

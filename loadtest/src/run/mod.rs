@@ -6,6 +6,7 @@ mod plan;
 mod shards;
 
 use crate::args::{Common, Publishing, Run, Scenario, Shard};
+use crate::bayeux::Transport;
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace};
@@ -100,8 +101,7 @@ impl<'a> Stage<'a> {
     fn new(run: &'a Run) -> Result<Self, String> {
         let common = &run.common;
         let plan = Plan::of(run);
-        // The clients, with a second connection while they come, and those of the publisher.
-        proc::make_room(u64::from(common.clients) + u64::from(common.ramp.min(common.clients)) + 8, &common.sources)?;
+        proc::make_room(connections(run), &common.sources)?;
         let mut addresses = (common.host.as_str(), common.port)
             .to_socket_addrs()
             .map_err(|error| format!("cannot resolve {}: {error}", common.host))?;
@@ -170,7 +170,7 @@ impl<'a> Stage<'a> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transport.name().into(),
+            transport: self.common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", "),
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
@@ -407,6 +407,18 @@ impl<'a> Stage<'a> {
         report.first_fault.clone_from(&counts.first_fault);
         report.judge()
     }
+}
+
+/// Connections that may be open at once: one for each client, a second one for those who are on their way, and those of
+/// the publisher. After a storm all are on their way.
+fn connections(run: &Run) -> u64 {
+    let Run { common, scenario, .. } = run;
+    let sideways = |transport: &Transport| matches!(transport, Transport::Streaming | Transport::EventSource);
+    let coming = match scenario {
+        Scenario::Storm { .. } if common.transports.iter().any(sideways) => common.clients,
+        _ => common.ramp.min(common.clients),
+    };
+    u64::from(common.clients) + u64::from(coming) + 8
 }
 
 /// Nanoseconds as seconds.
