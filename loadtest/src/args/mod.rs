@@ -59,7 +59,10 @@ pub(crate) enum Scenario {
         per_client: u32,
     },
     /// Half-way all connections drop at once and come back.
-    Storm,
+    Storm {
+        /// Seconds until they do.
+        away_s: f64,
+    },
     /// Some clients read slowly.
     Slow {
         /// So large a part of them, from 0 to 1.
@@ -83,7 +86,7 @@ impl Scenario {
             Self::Fanout => "fanout",
             Self::Idle { .. } => "idle",
             Self::Rooms { .. } => "rooms",
-            Self::Storm => "storm",
+            Self::Storm { .. } => "storm",
             Self::Slow { .. } => "slow",
             Self::Mixed { .. } => "mixed",
         }
@@ -91,7 +94,7 @@ impl Scenario {
 
     /// Whether `floor` can serve it: it has no sessions that could be come back to, and loses whoever is slow.
     pub(crate) fn suits_floor(self) -> bool {
-        !matches!(self, Self::Storm | Self::Slow { .. })
+        !matches!(self, Self::Storm { .. } | Self::Slow { .. })
     }
 }
 
@@ -127,8 +130,8 @@ pub(crate) struct Common {
     pub(crate) protocol: Protocol,
     /// How many clients.
     pub(crate) clients: u32,
-    /// How they reach the server; in `mixed` all ways are taken.
-    pub(crate) transport: Transport,
+    /// How they reach the server, in turn. Only in `mixed` there are several.
+    pub(crate) transports: Vec<Transport>,
     /// Whether WebSockets offer compression.
     pub(crate) deflate: bool,
     /// Whether events are acknowledged.

@@ -151,7 +151,7 @@ fn run(values: &Values) -> Result<Run, String> {
             }
             Scenario::Idle { seconds }
         }
-        "storm" => Scenario::Storm,
+        "storm" => Scenario::Storm { away_s: values.decimal("away", SECONDS_MAX as f64)?.unwrap_or(0.0) },
         "slow" => Scenario::Slow {
             share: values.decimal("slow-share", 100.0)?.unwrap_or(10.0) / 100.0,
             bytes_per_s: values.number("slow-rate", 0, u64::from(u32::MAX))?.unwrap_or(0),
@@ -175,7 +175,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
     let (messages, rate, burst, size) = match scenario {
         Scenario::Idle { .. } => return Ok(Publishing::default()),
         Scenario::Rooms { .. } => (1000, 0.0, 10, 50),
-        Scenario::Storm | Scenario::Slow { .. } => (100, 50.0, 1, 100),
+        Scenario::Storm { .. } | Scenario::Slow { .. } => (100, 50.0, 1, 100),
         Scenario::Fanout | Scenario::Mixed { .. } => (100, 0.0, 1, 100),
     };
     let publishing = Publishing {
@@ -189,7 +189,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
         let Publishing { messages, burst, .. } = publishing;
         return Err(format!("--messages {messages} is no multiple of --burst {burst}"));
     }
-    if scenario == Scenario::Storm && publishing.rate == 0.0 {
+    if matches!(scenario, Scenario::Storm { .. }) && publishing.rate == 0.0 {
         return Err("storm needs --rate above 0: after a loss nobody would wait for all to have the last".into());
     }
     Ok(publishing)
@@ -206,9 +206,9 @@ fn common(values: &Values) -> Result<Common, String> {
     }
     let channel = values.text("channel").unwrap_or("/load").to_owned();
     check_channel(&channel)?;
-    let transport = transport(values)?;
+    let transports = transports(values)?;
     let ack = values.has("ack");
-    if ack && (transport == Transport::EventSource || values.command == "mixed") {
+    if ack && transports.contains(&Transport::EventSource) {
         return Err("--ack cannot be had with eventsource: what comes on it is no reply that could be numbered".into());
     }
     Ok(Common {
@@ -219,7 +219,7 @@ fn common(values: &Values) -> Result<Common, String> {
         secure,
         protocol: Protocol::Bayeux,
         clients: values.small("clients", 1, CLIENTS_MAX)?.unwrap_or(1000),
-        transport,
+        transports,
         deflate: values.has("deflate"),
         ack,
         channel,
@@ -240,15 +240,23 @@ fn common(values: &Values) -> Result<Common, String> {
     })
 }
 
-fn transport(values: &Values) -> Result<Transport, String> {
-    let name = values.text("transport").unwrap_or(Transport::default().name());
+fn transports(values: &Values) -> Result<Vec<Transport>, String> {
+    let mixed = values.command == "mixed";
     let known = || Transport::ALL.map(Transport::name).join(", ");
-    let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name);
-    let transport = transport.ok_or_else(|| format!("--transport takes one of {}, not {name:?}", known()))?;
-    if values.has("deflate") && transport != Transport::WebSocket && values.command != "mixed" {
+    let named = |name: &str| {
+        let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name);
+        transport.ok_or_else(|| format!("--transport takes {}, not {name:?}", known()))
+    };
+    let transports = match values.text("transport") {
+        Some(names) if mixed => names.split(',').map(named).collect::<Result<_, _>>()?,
+        Some(name) => vec![named(name)?],
+        None if mixed => Transport::ALL.into(),
+        None => vec![Transport::default()],
+    };
+    if values.has("deflate") && !transports.contains(&Transport::WebSocket) {
         return Err("--deflate needs --transport websocket".into());
     }
-    Ok(transport)
+    Ok(transports)
 }
 
 fn shard(values: &Values) -> Result<Option<Shard>, String> {

@@ -92,7 +92,7 @@ pub(super) const COMMANDS: [&Spec; 10] = [
         name: "storm",
         what: "Half-way through all connections drop at once; all clients come back to their sessions. Publishing goes on.",
         words: "",
-        options: &[SERVER, TRANSPORT, PUBLISHING],
+        options: &[SERVER, TRANSPORT, PUBLISHING, &[Opt("away", "S", "seconds until they come back [0]")]],
     },
     &Spec {
         name: "slow",
@@ -110,12 +110,13 @@ pub(super) const COMMANDS: [&Spec; 10] = [
     },
     &Spec {
         name: "mixed",
-        what: "All transports in turn, several channels, and clients that publish over their own transport.",
+        what: "Several transports, several channels, and clients that publish over their own transport.",
         words: "",
         options: &[
             SERVER,
             PUBLISHING,
             &[
+                Opt("transport", "A,B", "how they reach the server, in turn [all transports]"),
                 Opt("channels", "N", "channels, of which each client has half [8]"),
                 Opt("speakers", "N", "clients that publish, in turn with the publisher [8]"),
             ],

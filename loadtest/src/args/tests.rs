@@ -31,10 +31,13 @@ fn fanout_with_all_its_options() {
     assert_eq!((common.clients, common.pid, common.ramp, common.timeout_s), (1000, Some(7), 10, 60));
     let sources: Vec<String> = common.sources.iter().map(ToString::to_string).collect();
     assert_eq!(sources, ["127.0.0.2", "127.0.0.4", "127.0.0.5", "127.0.0.6"]);
-    assert_eq!((common.channel.as_str(), common.transport, common.deflate), ("/a/b", Transport::LongPolling, false));
+    assert_eq!(
+        (common.channel.as_str(), &common.transports[..], common.deflate),
+        ("/a/b", &[Transport::LongPolling][..], false)
+    );
     assert_eq!((common.against, common.shard, common.ack), (Against::Floor, None, false));
     let common = run(&format!("{line} --deflate --transport websocket --ack --no-floor --shard 2/3 --run r1")).common;
-    assert_eq!((common.transport, common.deflate, common.ack), (Transport::WebSocket, true, true));
+    assert_eq!((&common.transports[..], common.deflate, common.ack), (&[Transport::WebSocket][..], true, true));
     assert_eq!((common.against, common.shard), (Against::Nothing, Some(Shard { index: 2, of: 3, run: "r1".into() })));
 }
 
@@ -63,6 +66,9 @@ fn each_scenario_has_its_defaults() {
     let slow = run(&format!("slow {base} --slow-share 25 --slow-rate 100"));
     assert_eq!(slow.scenario, Scenario::Slow { share: 0.25, bytes_per_s: 100 });
     assert_eq!(run(&format!("mixed {base}")).scenario, Scenario::Mixed { channels: 8, speakers: 8 });
+    assert_eq!(run(&format!("mixed {base}")).common.transports, Transport::ALL);
+    let two = run(&format!("mixed {base} --transport streaming,websocket --ack")).common.transports;
+    assert_eq!(two, [Transport::Streaming, Transport::WebSocket]);
     let Ok(Command::Floor(floor)) = words("floor --drop-every 7") else { panic!("no floor") };
     assert_eq!((floor.listen.to_string().as_str(), floor.drop_every), ("127.0.0.1:0", Some(7)));
     let Ok(Command::Merge(merge)) = words("merge a.json b.json --json c.json") else { panic!("no merge") };
@@ -97,7 +103,8 @@ fn errors_say_what_is_accepted() {
         ("merge a.json", "two shards at least"),
         ("storm --url http://h/ --clients 1 --rate 0", "storm needs --rate above 0"),
         ("mixed --url http://h/ --clients 1 --ack", "--ack cannot be had with eventsource"),
-        ("mixed --url http://h/ --clients 1 --transport websocket", "unknown option --transport"),
+        ("mixed --url http://h/ --clients 1 --transport websocket,x", "eventsource, not \"x\""),
+        ("fanout --url http://h/ --clients 1 --transport websocket,streaming", "not \"websocket,streaming\""),
         ("rooms --url http://h/ --rooms 5 --rooms-per-client 6", "from 1 to 5"),
         ("slow --url http://h/ --clients 1 --slow-share 101", "from 0 to 100"),
     ];

@@ -495,7 +495,7 @@ impl Session {
             } else if replied || !self.awaits() {
                 return Err(Fault::new(FaultKind::Protocol, format!("a second reply, on {}", message.channel())));
             } else {
-                replied = self.reply(message, output)?;
+                replied = self.reply(message, script, output)?;
             }
         }
         let asks = self.role.transport != Transport::EventSource;
@@ -504,7 +504,7 @@ impl Session {
     }
 
     /// Checks a reply and takes what it says; whether it was the last that is waited for.
-    fn reply(&mut self, message: &Message<'_>, output: &mut Output) -> Result<bool, Fault> {
+    fn reply(&mut self, message: &Message<'_>, script: &Script, output: &mut Output) -> Result<bool, Fault> {
         let (channel, id) = match self.state {
             State::Handshaking => ("/meta/handshake", bayeux::HANDSHAKE_ID),
             State::Subscribing => ("/meta/subscribe", bayeux::SUBSCRIBE_ID),
@@ -544,6 +544,9 @@ impl Session {
                 let missing = || Fault::new(FaultKind::Protocol, "a handshake reply without clientId");
                 self.client_id = message.client_id().ok_or_else(missing)?.into();
                 self.ack = ext.agrees().then_some(-1);
+                if script.ack && self.ack.is_none() {
+                    return Err(Fault::new(FaultKind::Refused, "the server does not take acknowledgements (--ack)"));
+                }
             }
             State::Subscribing => {
                 self.due -= 1;

@@ -280,3 +280,201 @@ fn a_second_reply_on_a_socket_is_a_fault() {
     let fault = take_frames(&mut parked_on_socket(), &twice).unwrap_err();
     assert_eq!((fault.kind, fault.text.as_str()), (FaultKind::Protocol, "a reply to no request"));
 }
+
+/// Takes bytes on a lane; gives the step and what is to be sent on both.
+fn take_on(client: &mut Session, lane: Lane, bytes: &[u8]) -> Result<(Step, [String; 2], Output), Fault> {
+    let mut output = Output::default();
+    let step = client.receive(lane, bytes, &script(), &mut output)?;
+    let sent = [&output.request, &output.side].map(|bytes| String::from_utf8(bytes.clone()).unwrap());
+    Ok((step, sent, output))
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+fn streaming() -> Session {
+    let mut client = client(Transport::Streaming);
+    client.begin(&script(), &mut Output::default());
+    for body in [HANDSHAKE, SUBSCRIBED, CONNECTED] {
+        take_on(&mut client, Lane::Main, &ok(body)).unwrap();
+    }
+    assert!(client.state == State::Holding && !client.is_parked());
+    client
+}
+
+#[test]
+fn a_stream_is_confirmed_before_it_counts_at_every_split_point() {
+    let probe = r#"[{"channel":"/service/probe","data":{"probe":7}}]"#;
+    let event = |seq| format!(r#"{{"channel":"/load","data":{{"e":[9,0,{seq},5]}}}}"#);
+    let opening = [STREAM, &chunk(&format!("{probe}\n"))].concat();
+    let mut client = streaming();
+    let (_, [main, side], _) = take_on(&mut client, Lane::Main, opening.as_bytes()).unwrap();
+    assert!(main.is_empty() && side.ends_with(r#""data":{},"ext":{"probe":7}}]"#), "{main} {side}");
+    assert!(!client.is_parked(), "the confirmation is under way");
+    let confirmed = ok(r#"[{"channel":"/service/probe","id":"5","successful":true}]"#);
+    let (_, _, output) = take_on(&mut client, Lane::Side, &confirmed).unwrap();
+    assert!(client.is_parked() && output.close == Some(Lane::Side));
+    let last = format!("[{},{}]\n", event(3), &CONNECTED[1..CONNECTED.len() - 1]);
+    let lines = [chunk(&format!("[{},{}]\n", event(0), event(1))), chunk("\n"), chunk(&format!("[{}]\n", event(2)))];
+    let rest = [lines.concat(), chunk(&last), "0\r\n\r\n".into()].concat();
+    for split in 0..=rest.len() {
+        let mut client = streaming();
+        client.receive(Lane::Main, opening.as_bytes(), &script(), &mut Output::default()).unwrap();
+        take_on(&mut client, Lane::Side, &confirmed).unwrap();
+        let mut output = Output::default();
+        for part in [&rest[..split], &rest[split..]] {
+            client.receive(Lane::Main, part.as_bytes(), &script(), &mut output).unwrap();
+        }
+        let seqs: Vec<u32> = output.events.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, [0, 1, 2, 3], "split at {split}");
+        let next = String::from_utf8(output.request).unwrap();
+        assert!(next.ends_with(r#""id":"3","connectionType":"streaming"}]"#), "split at {split}: {next}");
+        assert!(!client.is_parked(), "the next stream is to open");
+    }
+}
+
+#[test]
+fn a_stream_without_a_probe_counts_at_once() {
+    let mut client = streaming();
+    take_on(&mut client, Lane::Main, STREAM.as_bytes()).unwrap();
+    assert!(client.is_parked());
+    let without_reply = [&chunk("[]\n"), "0\r\n\r\n"].concat();
+    let fault = take_on(&mut client, Lane::Main, without_reply.as_bytes()).unwrap_err();
+    assert_eq!((fault.kind, fault.text.as_str()), (FaultKind::Protocol, "no reply while polling"));
+}
+
+#[test]
+fn an_event_stream_stands_beside_its_connects() {
+    let mut client = client(Transport::EventSource);
+    client.begin(&script(), &mut Output::default());
+    take_on(&mut client, Lane::Main, &ok(HANDSHAKE)).unwrap();
+    let (_, [main, side], _) = take_on(&mut client, Lane::Main, &ok(SUBSCRIBED)).unwrap();
+    assert!(main.starts_with("GET /cometd/c1 HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n"), "{main}");
+    assert!(main.contains("Cookie: BAYEUX_BROWSER=b1\r\n") && side.is_empty());
+    let opening = [STREAM, &chunk("retry: 5000\n\n")].concat();
+    let (_, [main, side], _) = take_on(&mut client, Lane::Main, opening.as_bytes()).unwrap();
+    assert!(main.is_empty() && side.contains(r#""connectionType":"eventsource","advice":{"timeout":0}"#), "{side}");
+    let advised = CONNECTED.replace("}]", r#","advice":{"interval":30000,"timeout":0}}]"#);
+    let (step, _, output) = take_on(&mut client, Lane::Side, &ok(&advised)).unwrap();
+    assert!((step, output.close) == (Step::Pause(30_000), Some(Lane::Side)) && client.is_parked());
+    let event = r#"{"channel":"/load","data":{"e":[9,0,0,5]}}"#;
+    let lines = chunk(&format!("data: [{event}]\n\n:\n\nevent: message\r\ndata:[{event}]\r\n\r\n"));
+    for split in 0..=lines.len() {
+        let mut output = Output::default();
+        for part in [&lines[..split], &lines[split..]] {
+            client.receive(Lane::Main, part.as_bytes(), &script(), &mut output).unwrap();
+        }
+        assert_eq!((output.events.len(), output.request.len()), (2, 0), "split at {split}");
+    }
+    // Its end is the beginning of the next, whichever way it ends.
+    let (_, [main, _], _) = take_on(&mut client, Lane::Main, b"0\r\n\r\n").unwrap();
+    assert!(main.starts_with("GET /cometd/c1 ") && !client.is_parked(), "{main}");
+    take_on(&mut client, Lane::Main, opening.as_bytes()).unwrap();
+    let mut output = Output::default();
+    assert_eq!(client.ended(Lane::Main, &script(), &mut output), Ended::GoesOn);
+    assert!(output.request.starts_with(b"GET /cometd/c1 "));
+    client.resume(&script(), &mut output);
+    assert!(output.side.ends_with(br#""connectionType":"eventsource"}]"#));
+}
+
+#[test]
+fn batches_are_acknowledged_where_the_server_agrees() {
+    let script = Script { ack: true, ..script() };
+    let mut client = client(Transport::LongPolling);
+    let mut output = Output::default();
+    client.begin(&script, &mut output);
+    assert!(output.request.ends_with(br#""ext":{"ack":true}}]"#));
+    let mut asked = |body: &str| {
+        output.clear();
+        client.receive(Lane::Main, &ok(body), &script, &mut output).unwrap();
+        String::from_utf8(output.request.clone()).unwrap()
+    };
+    asked(&HANDSHAKE.replace(r#""successful""#, r#""ext":{"ack":true},"successful""#));
+    assert!(asked(SUBSCRIBED).contains(r#""ext":{"ack":-1}"#));
+    let numbered = |number| CONNECTED.replace("}]", &format!(r#","ext":{{"ack":{number},"gap":{{"/load":3}}}}}}]"#));
+    assert!(asked(&numbered(4)).contains(r#""ext":{"ack":4}"#));
+    assert!(asked(CONNECTED).contains(r#""ext":{"ack":4}"#), "no number is no news");
+    assert_eq!(output.dropped, 0);
+    output.clear();
+    client.receive(Lane::Main, &ok(&numbered(5)), &script, &mut output).unwrap();
+    assert_eq!(output.dropped, 3);
+    let mut other = self::client(Transport::LongPolling);
+    other.begin(&script, &mut Output::default());
+    let fault = other.receive(Lane::Main, &ok(HANDSHAKE), &script, &mut Output::default()).unwrap_err();
+    assert!(fault.kind == FaultKind::Refused && fault.text.contains("does not take acknowledgements"), "{fault}");
+}
+
+#[test]
+fn who_loses_its_connection_comes_back_to_its_session() {
+    let came_back = |transport, mut client: Session| {
+        let mut output = Output::default();
+        client.returns(&script(), &mut output);
+        assert!(!client.is_parked(), "{transport}");
+        [output.request, output.side].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let [main, _] = came_back("long-polling", parked());
+    assert!(main.contains(r#""clientId":"c1","id":"3","#) && main.contains(r#""advice":{"timeout":0}"#), "{main}");
+    let mut streams = streaming();
+    take_on(&mut streams, Lane::Main, STREAM.as_bytes()).unwrap();
+    assert!(came_back("streaming", streams)[0].contains(r#""connectionType":"streaming","advice":{"timeout":0}"#));
+    assert!(came_back("websocket", parked_on_socket())[0].contains("Upgrade: websocket"));
+    // Who had not joined has no session to come back to.
+    let mut fresh = client(Transport::LongPolling);
+    fresh.begin(&script(), &mut Output::default());
+    take(&mut fresh, &ok(HANDSHAKE)).unwrap();
+    assert!(came_back("long-polling", fresh)[0].contains("/meta/handshake"));
+}
+
+#[test]
+fn a_forgotten_session_begins_anew_where_that_is_allowed() {
+    let forgotten = r#"[{"channel":"/meta/connect","id":"3","successful":false,"error":"402::session_unknown",
+        "advice":{"reconnect":"handshake","interval":0}}]"#;
+    let mut client = parked();
+    client.role.persists = true;
+    let (step, request, output) = take(&mut client, &ok(forgotten)).unwrap();
+    assert_eq!((step, output.anew, client.state), (Step::Wait, 1, State::Handshaking));
+    assert!(request.contains("/meta/handshake") && client.client_id().is_empty(), "{request}");
+    take(&mut client, &ok(HANDSHAKE)).unwrap();
+    assert_eq!(client.state, State::Subscribing);
+}
+
+#[test]
+fn clients_publish_over_their_own_transport() {
+    let first = Event { run: 1, flow: 0, seq: 0, sent_us: 3 };
+    let batch = Batch { first, count: 2, size: 0 };
+    let answer = r#"[{"channel":"/load","id":"4","successful":true},{"channel":"/load","id":"4","successful":false}]"#;
+    let mut client = parked();
+    let mut output = Output::default();
+    client.publish("/load", batch, &script(), &mut output);
+    assert!(output.request.is_empty() && output.side.ends_with(br#""data":{"e":[1,0,1,3]}}]"#));
+    let (_, [main, side], output) = take_on(&mut client, Lane::Side, &ok(answer)).unwrap();
+    assert_eq!((main + &side, output.accepted, output.refused, output.close), (String::new(), 1, 1, None));
+    assert_eq!(take_on(&mut client, Lane::Side, &ok(answer)).unwrap_err().kind, FaultKind::Protocol);
+    let mut client = parked_on_socket();
+    let mut output = Output::default();
+    client.publish("/load", batch, &script(), &mut output);
+    assert!(output.side.is_empty() && !output.request.is_empty());
+    let (step, requests, output) = take_frames(&mut client, &frame(answer)).unwrap();
+    assert_eq!((step, requests.len(), output.accepted, output.refused), (Step::Wait, 0, 1, 1));
+}
+
+#[test]
+fn all_subscribes_are_waited_for() {
+    let script = Script { channels: vec!["/a".into(), "/b".into()], ..script() };
+    let mut client = Session::new(Role { channels: [0, 1].into(), ..Role::default() });
+    let mut output = Output::default();
+    client.begin(&script, &mut output);
+    output.clear();
+    client.receive(Lane::Main, &ok(HANDSHAKE), &script, &mut output).unwrap();
+    assert!(output.request.ends_with(br#""subscription":"/b"}]"#));
+    let one = &SUBSCRIBED[1..SUBSCRIBED.len() - 1];
+    let fault = client.receive(Lane::Main, &ok(&format!("[{one}]")), &script, &mut Output::default()).unwrap_err();
+    assert_eq!(fault.text, "no reply while subscribing");
+    client.state = State::Subscribing;
+    client.due = 2;
+    client.receive(Lane::Main, &ok(&format!("[{one},{one}]")), &script, &mut Output::default()).unwrap();
+    assert_eq!(client.state, State::Joining);
+}

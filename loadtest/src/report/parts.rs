@@ -12,7 +12,7 @@ pub(crate) struct Storm {
     pub(crate) dropped: u64,
     /// Clients that were back when all was over.
     pub(crate) returned: u64,
-    /// From the drop until the last was back.
+    /// From when they began to come back until the last was back.
     pub(crate) seconds: f64,
     /// Sessions that the server had forgotten.
     pub(crate) sessions_anew: u64,

@@ -6,6 +6,7 @@ mod plan;
 mod shards;
 
 use crate::args::{Common, Publishing, Run, Scenario, Shard};
+use crate::bayeux::Transport;
 use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace};
@@ -46,6 +47,15 @@ impl Progress {
     }
 }
 
+/// A storm.
+#[derive(Clone, Copy, Debug)]
+struct Raging {
+    /// Until when all are away.
+    until: u64,
+    returning: bool,
+    storm: Storm,
+}
+
 /// A run under way.
 struct Stage<'a> {
     common: &'a Common,
@@ -56,8 +66,7 @@ struct Stage<'a> {
     began: u64,
     /// When the whole must have ended.
     deadline: u64,
-    /// When the storm broke loose, and what became of it.
-    storm: Option<(u64, Storm)>,
+    storm: Option<Raging>,
     watch: watch::Watch,
     /// What is being done, and what ends it.
     phase: (&'static str, Goal),
@@ -98,8 +107,7 @@ impl<'a> Stage<'a> {
     fn new(run: &'a Run) -> Result<Self, String> {
         let common = &run.common;
         let plan = Plan::of(run);
-        // The clients, with a second connection while they come, and those of the publisher.
-        proc::make_room(u64::from(common.clients) + u64::from(common.ramp.min(common.clients)) + 8, &common.sources)?;
+        proc::make_room(connections(run), &common.sources)?;
         let mut addresses = (common.host.as_str(), common.port)
             .to_socket_addrs()
             .map_err(|error| format!("cannot resolve {}: {error}", common.host))?;
@@ -120,7 +128,10 @@ impl<'a> Stage<'a> {
         };
         let setting =
             Setting { script, server, sources: common.sources.clone(), run: run_mark(common), slow_bytes_per_s };
-        let swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
+        let mut swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
+        if common.shard.as_ref().is_some_and(|shard| shard.index > 1) {
+            swarm.ledger_mut().expect_foreign();
+        }
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
         let watch = watch::Watch::new(common.pid, common.quiet);
@@ -188,7 +199,7 @@ impl<'a> Stage<'a> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transport.name().into(),
+            transport: self.common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", "),
             clients: clients as u64,
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
@@ -279,13 +290,16 @@ impl<'a> Stage<'a> {
             _ => self.publish(run, started)?,
         };
         report.complaints.extend(complaint);
+        if let Scenario::Slow { .. } = run.scenario {
+            self.swarm.wake_slow();
+        }
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
         report.delivery = Some(self.delivery(&run.publishing, started));
         let latency_ns = &self.swarm.ledger().share(Group::Good).latency_ns;
         (report.latency_us, report.latency_buckets) = (Latency::of(latency_ns), buckets(latency_ns));
         report.latency_curve = latency_curve(latency_ns);
-        report.storm = self.storm.map(|(_, storm)| storm);
+        report.storm = self.storm.map(|raging| raging.storm);
         if let Scenario::Slow { bytes_per_s, .. } = run.scenario {
             report.slow = Some(self.slow(bytes_per_s));
         }
@@ -307,8 +321,8 @@ impl<'a> Stage<'a> {
             let missing = self.missing();
             let all_done = missing == 0 && self.swarm.all_answered();
             progress.note((sent, missing, self.swarm.last_delivery()), now);
-            if run.scenario == Scenario::Storm {
-                self.rage(sent == pace.batches / 2, now);
+            if let Scenario::Storm { away_s } = run.scenario {
+                self.rage(sent == pace.batches / 2, (away_s * NS_PER_S as f64) as u64, now);
             }
             let drained = progress.since + drain_s * NS_PER_S;
             let until = match pace.due(now, sent, all_done) {
@@ -332,6 +346,7 @@ impl<'a> Stage<'a> {
             if now >= until {
                 return Ok(None);
             }
+            let until = self.storm.map_or(until, |storm| if storm.returning { until } else { until.min(storm.until) });
             if let Err(late) = self.check_time("publishing") {
                 return Ok(Some(late));
             }
@@ -345,17 +360,26 @@ impl<'a> Stage<'a> {
         share.expected.saturating_sub(share.delivered)
     }
 
-    /// Lets the storm loose when it is time, and watches who is back.
-    fn rage(&mut self, half_way: bool, now: u64) {
+    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who is
+    /// back.
+    fn rage(&mut self, half_way: bool, away_ns: u64, now: u64) {
         match &mut self.storm {
             None if half_way => {
                 let dropped = self.swarm.drop_all() as u64;
-                self.storm = Some((now, Storm { dropped, ..Storm::default() }));
+                self.storm = Some(Raging {
+                    until: now + away_ns,
+                    returning: false,
+                    storm: Storm { dropped, ..Storm::default() },
+                });
             }
-            Some((since, storm)) if storm.returned < storm.dropped => {
+            Some(Raging { until, returning: returning @ false, .. }) if now >= *until => {
+                (*until, *returning) = (now, true);
+                self.swarm.return_all();
+            }
+            Some(Raging { until, returning: true, storm }) if storm.returned < storm.dropped => {
                 // The publisher's session was never away.
                 storm.returned = (self.swarm.parked() as u64).saturating_sub(1);
-                storm.seconds = seconds(now - *since);
+                storm.seconds = seconds(now - *until);
             }
             _ => {}
         }
@@ -363,7 +387,7 @@ impl<'a> Stage<'a> {
 
     /// Whether the storm is over, and what is missing was lost on the connections that broke.
     fn weathered(&mut self, missing: u64) -> bool {
-        let Some((_, storm)) = &mut self.storm else { return false };
+        let Some(Raging { storm, .. }) = &mut self.storm else { return false };
         storm.excused = self.swarm.excused();
         storm.sessions_anew = self.swarm.counts().anew;
         storm.returned == storm.dropped && storm.excused == missing && self.swarm.all_answered()
@@ -400,7 +424,7 @@ impl<'a> Stage<'a> {
             refused: verdict.refused,
             expected: share.expected,
             delivered: share.delivered,
-            lost: self.missing().saturating_sub(self.storm.map_or(0, |(_, storm)| storm.excused)),
+            lost: self.missing().saturating_sub(self.storm.map_or(0, |raging| raging.storm.excused)),
             duplicated: share.duplicated,
             out_of_order: share.out_of_order,
             strangers: counts.strangers,
@@ -421,6 +445,18 @@ impl<'a> Stage<'a> {
         report.first_fault.clone_from(&counts.first_fault);
         report.judge()
     }
+}
+
+/// Connections that may be open at once: one for each client, a second one for those who are on their way, and those of
+/// the publisher. After a storm all are on their way.
+fn connections(run: &Run) -> u64 {
+    let Run { common, scenario, .. } = run;
+    let sideways = |transport: &Transport| matches!(transport, Transport::Streaming | Transport::EventSource);
+    let coming = match scenario {
+        Scenario::Storm { .. } if common.transports.iter().any(sideways) => common.clients,
+        _ => common.ramp.min(common.clients),
+    };
+    u64::from(common.clients) + u64::from(coming) + 8
 }
 
 /// Nanoseconds as seconds.

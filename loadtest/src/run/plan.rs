@@ -11,7 +11,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(crate) struct Plan {
     scenario: Scenario,
-    transport: Transport,
+    transports: Vec<Transport>,
     /// All channels that are published to, and that of the shards behind them.
     pub(crate) channels: Vec<String>,
     /// How many of them are published to.
@@ -41,7 +41,7 @@ impl Plan {
         let members = (0..speakers as usize).map(Source::Member);
         Self {
             scenario: *scenario,
-            transport: common.transport,
+            transports: common.transports.clone(),
             channels,
             open,
             sources: [Source::Press].into_iter().chain(members).collect(),
@@ -58,13 +58,13 @@ impl Plan {
     /// What a client does.
     pub(crate) fn client(&self, index: usize) -> (Role, Group) {
         let number = self.first + index as u64;
-        let mut role = Role { transport: self.transport, channels: Rc::clone(&self.all), persists: false };
+        let transport = self.transports[index % self.transports.len()];
+        let mut role = Role { transport, channels: Rc::clone(&self.all), persists: false };
         let mut group = Group::Good;
         match self.scenario {
             Scenario::Rooms { rooms, per_client } => role.channels = choose(number, rooms, per_client),
             Scenario::Mixed { channels, .. } => {
-                role.transport = Transport::ALL[index % Transport::ALL.len()];
-                let from = (index / Transport::ALL.len()) as u32 % channels;
+                let from = (index / self.transports.len()) as u32 % channels;
                 let mut half: Vec<u32> = (0..channels.div_ceil(2)).map(|at| (from + at) % channels).collect();
                 half.sort_unstable();
                 role.channels = half.into();
@@ -74,7 +74,7 @@ impl Plan {
                 (role.persists, group) =
                     if slow_before(index + 1) > slow_before(index) { (true, Group::Slow) } else { (false, group) };
             }
-            Scenario::Storm => role.persists = true,
+            Scenario::Storm { .. } => role.persists = true,
             Scenario::Fanout | Scenario::Idle { .. } => {}
         }
         (role, group)

@@ -121,6 +121,8 @@ pub(crate) struct Swarm {
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     /// Whether the slow ones are slow by now.
     slowed: bool,
+    /// Whether they are so no more.
+    woken: bool,
     output: Output,
     buffer: Box<[u8]>,
     ledger: Ledger,
@@ -149,6 +151,7 @@ impl Swarm {
             session: None,
             timers: BinaryHeap::new(),
             slowed: false,
+            woken: false,
             output: Output::default(),
             buffer: vec![0; READ_BYTES].into(),
             ledger,
@@ -336,7 +339,7 @@ impl Swarm {
         if !(event.is_readable() || ended) {
             return;
         }
-        if self.slowed && lane == Lane::Main && self.members[index].group == Group::Slow {
+        if self.slowed && !self.woken && lane == Lane::Main && self.members[index].group == Group::Slow {
             return self.wait_slowly(index, ended);
         }
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -5,7 +5,7 @@ use crate::client::{Fault, FaultKind, Lane};
 use std::cmp::Reverse;
 
 impl Swarm {
-    /// Breaks off all connections but the publisher's, and has all clients come back at once. Gives how many there are.
+    /// Breaks off all connections but the publisher's. Gives how many clients that are.
     pub(crate) fn drop_all(&mut self) -> usize {
         let mut dropped = 0;
         for index in 0..self.members.len() {
@@ -18,11 +18,21 @@ impl Swarm {
             self.parked -= usize::from(std::mem::take(parked));
             let flows = self.ledger.flows_of(client.channels());
             absence.extend(flows.map(|flow| Absence { flow, from: tally.next(flow), to: u32::MAX }));
+        }
+        dropped
+    }
+
+    /// Has all clients come back at once.
+    pub(crate) fn return_all(&mut self) {
+        for index in 0..self.members.len() {
+            let Member { client, lost, absence, .. } = &mut self.members[index];
+            if *lost || absence.is_empty() {
+                continue;
+            }
             client.returns(&self.setting.script, &mut self.output);
             self.send(index);
             self.output.clear();
         }
-        dropped
     }
 
     /// Deliveries that did not come, and that nobody can demand: without acknowledgement, what was under way to a
@@ -43,6 +53,19 @@ impl Swarm {
     /// From now on the slow ones are slow.
     pub(crate) fn slow_down(&mut self) {
         self.slowed = true;
+    }
+
+    /// The slow ones read all that is left, so that they learn what the server did with them: its end of a connection stands
+    /// behind what they have not read.
+    pub(crate) fn wake_slow(&mut self) {
+        self.woken = true;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for index in 0..self.members.len() {
+            if self.members[index].group == Group::Slow {
+                self.read(index, Lane::Main, &mut buffer, true);
+            }
+        }
+        self.buffer = buffer;
     }
 
     /// How many slow ones there are.

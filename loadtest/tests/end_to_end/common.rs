@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_encke-loadtest");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_encke-loadtest");
 
 /// A server that ends with the test.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
     /// A floor.
-    pub fn floor(options: &[&str]) -> Self {
+    pub(crate) fn floor(options: &[&str]) -> Self {
         Self::start(Command::new(PROGRAM).arg("floor").args(options), "floor listening on ")
     }
 
     /// The daemon.
-    pub fn encke(options: &str) -> Self {
+    pub(crate) fn encke(options: &str) -> Self {
         let mut command = Command::new(daemon());
         command.args(["--listen", "127.0.0.1:0"]).args(options.split_ascii_whitespace()).stderr(Stdio::null());
         Self::start(&mut command, "encke listening on ")
@@ -38,25 +38,25 @@ impl Server {
         Self { child, url }
     }
 
-    pub fn pid(&self) -> String {
+    pub(crate) fn pid(&self) -> String {
         self.child.id().to_string()
     }
 
     /// Begins a scenario against it, which writes its figures to a file of that name.
-    pub fn begin(&self, scenario: &str, name: &str, options: &str) -> Child {
+    pub(crate) fn begin(&self, scenario: &str, name: &str, options: &str) -> Child {
         let mut command = Command::new(PROGRAM);
         command.args([scenario, "--url", &self.url, "--json"]).arg(file(name)).args(options.split_ascii_whitespace());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     }
 
     /// Runs a scenario against it; gives what it printed and the figures.
-    pub fn run(&self, scenario: &str, name: &str, options: &str) -> (Output, Value) {
+    pub(crate) fn run(&self, scenario: &str, name: &str, options: &str) -> (Output, Value) {
         let output = self.begin(scenario, name, options).wait_with_output().expect("it runs");
         (output, figures(name))
     }
 
     /// Runs a scenario in which all must be as expected; gives the figures.
-    pub fn run_well(&self, scenario: &str, name: &str, options: &str) -> Value {
+    pub(crate) fn run_well(&self, scenario: &str, name: &str, options: &str) -> Value {
         let (output, figures) = self.run(scenario, name, options);
         assert_well(&output, options);
         assert_eq!(figures["ok"], true, "{scenario} {options}");
@@ -71,18 +71,18 @@ impl Drop for Server {
     }
 }
 
-pub fn assert_well(output: &Output, what: &str) {
+pub(crate) fn assert_well(output: &Output, what: &str) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{what}: {text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("all as expected"), "{what}: {text}");
 }
 
 /// Where figures of that name are.
-pub fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-pub fn figures(name: &str) -> Value {
+pub(crate) fn figures(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(file(name)).expect("it wrote the figures")).unwrap_or_default()
 }
 

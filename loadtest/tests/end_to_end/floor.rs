@@ -1,8 +1,6 @@
 //! The program against its own `floor`, both as processes: exact counts, and that a loss does not go unseen.
 
-mod common;
-
-use common::{PROGRAM, Server, figures, file};
+use crate::common::{PROGRAM, Server, assert_well, figures, file};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -80,8 +78,8 @@ fn a_run_is_held_against_a_floor() {
     let options = format!("{options} --floor-json {}", path.display());
     let again = floor.run_well("fanout", "again.json", &options);
     assert_eq!(again["floor"]["cost"], figures["floor"]["cost"]);
-    let without =
-        floor.run_well("fanout", "without.json", &format!("--no-floor {options}").replace("--floor-json", "--json"));
+    let options = format!("--clients 50 --messages 20 --no-floor {}", watched(&floor));
+    let without = floor.run_well("fanout", "without.json", &options);
     assert_eq!(without["floor"], Value::Null);
 }
 
@@ -150,7 +148,7 @@ fn shards(server: &Server, name: &str) {
         let names = [1, 2].map(|index| format!("{name}-{scenario}-{index}.json"));
         let second = server.begin(scenario, &names[1], &format!("{options} --clients 60 --shard 2/2"));
         let first = server.run_well(scenario, &names[0], &format!("{options} --clients 30 --shard 1/2"));
-        common::assert_well(&second.wait_with_output().expect("it runs"), "the second shard");
+        assert_well(&second.wait_with_output().expect("it runs"), "the second shard");
         let second = figures(&names[1]);
         let (code, whole) = merge([&names[0], &names[1]], &format!("{name}-{scenario}.json"));
         assert_eq!((code, &whole["ok"], &whole["clients"]), (Some(0), &true.into(), &90.into()));
@@ -164,66 +162,6 @@ fn shards(server: &Server, name: &str) {
         if expected > 0 {
             assert_eq!(whole["delivery"]["expected"], expected);
         }
-    }
-}
-
-#[test]
-fn runs_are_shown_side_by_side() {
-    let floor = Server::floor(&[]);
-    let page = file("side-run.html");
-    let options =
-        format!("--clients 20 --messages 5 --quiet --no-floor {} --report {}", watched(&floor), page.display());
-    let (output, json) = floor.run("fanout", "side-1.json", &options);
-    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
-    assert!(json["series"].as_array().is_some_and(|series| series.len() > 1), "{json}");
-    assert_eq!(json["latency_curve"].as_array().and_then(|curve| curve.last()).map(|last| &last[0]), Some(&1.0.into()));
-    assert_eq!((&json["command"][0], &json["command"][3]), (&"fanout".into(), &"--json".into()));
-    let text = std::fs::read_to_string(&page).expect("it wrote the page");
-    assert!(text.contains("<h1>fanout, long-polling: 20 clients</h1>") && text.contains("all as expected"));
-    floor.run("fanout", "side-2.json", "--clients 20 --messages 5 --quiet --transport websocket");
-
-    let report = |options: &[&str]| {
-        Command::new(PROGRAM).arg("report").args(options).current_dir(file("")).output().expect("it runs")
-    };
-    let both = ["side-1.json", "Web <Socket>=side-2.json"];
-    let output = report(&[&both[..], &["--html", "side.html", "--markdown", "side.md"]].concat());
-    assert_eq!(
-        (output.status.code(), output.stdout.len()),
-        (Some(0), 0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = std::fs::read_to_string(file("side.html")).expect("it wrote the page");
-    assert!(text.contains("<h2>side-1</h2>") && text.contains("<h2>Web &lt;Socket&gt;</h2>"));
-    let table = std::fs::read_to_string(file("side.md")).expect("it wrote the table");
-    assert!(table.contains("| side-1 ") && table.contains(r"| Web \<Socket\> |"), "{table}");
-    assert_eq!(String::from_utf8_lossy(&report(&both).stdout), table);
-
-    std::fs::write(file("side-bad.json"), "{\"clients\": 3}").expect("a file");
-    for (word, expected) in [
-        ("side-bad.json", "side-bad.json: not a report: it names no \"scenario\""),
-        ("missing.json", "missing.json: No such file"),
-    ] {
-        let output = report(&[word]);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(1) && text.contains(expected) && text.lines().count() == 1, "{text}");
-    }
-}
-
-#[test]
-fn the_doctor_says_what_a_million_would_need() {
-    let doctor = |clients: &str| {
-        let output = Command::new(PROGRAM).args(["doctor", "--clients", clients]).output().expect("it runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (code, text) = doctor("1");
-    assert!(text.contains("open files") && matches!(code, Some(0 | 1)), "{text}");
-    assert_eq!(code == Some(0), !text.contains("SHORT"), "{text}");
-    // No machine has a million ports for one address.
-    if cfg!(target_os = "linux") {
-        let (code, text) = doctor("1000000");
-        assert!(code == Some(1) && text.contains("SHORT   local ports"), "{text}");
-        assert!(text.contains("give the scenario --source-addrs 127.0.0.2,"), "{text}");
     }
 }
 
