@@ -15,8 +15,8 @@ const SETTINGS: &str = "/etc/sysctl.d/90-encke-loadtest.conf";
 const OTHER_FILES: u64 = 34;
 /// Connections that wait to be accepted, as encke and `floor` ask the kernel for.
 const BACKLOG: u64 = 4096;
-/// KiB of a client with both ends on this machine: two sockets of 5 (measured: the kernel's slabs grow by 4.6 for each),
-/// a page for an event on its way, and what both programs keep.
+/// KiB of a client with both ends on this machine: two sockets of 5 (measured: the kernel's slabs grow by 4.6 for
+/// each), a page for an event on its way, and what both programs keep.
 const CLIENT_KIB: u64 = 16;
 /// Bytes that a socket should take at once, so that an event does not go in pieces.
 const BUFFER_BYTES: u64 = 16 * 1024;

@@ -47,7 +47,8 @@ pub(crate) fn render(runs: &[Report]) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          {header}{cards}<div class=\"panels\">\n{panels}</div>\n{counts}{details}{how}{terms}</main>\n\
          <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         title = Esc(&title),
@@ -61,11 +62,12 @@ pub(crate) fn render(runs: &[Report]) -> String {
 }
 
 const TERMS: &str = "<footer>
-<p><b>Latency</b> runs from the time at which a message was meant to be sent to its arrival at a client, one value for each
-delivery: a server that is late does not slow the publisher down unnoticed. <b>CPU per delivery</b> is the CPU time of the
-server’s process while messages were published, kernel included, divided by the deliveries. <b>Floor</b> is a server that
-only sends bytes made beforehand: the least that one thread can spend on the same traffic. <b>Memory per client</b> is the
-growth of the process’s resident memory while the clients were parked; what the kernel holds for sockets comes on top.</p>
+<p><b>Latency</b> runs from the time at which a message was meant to be sent to its arrival at a client, one value for
+each delivery: a server that is late does not slow the publisher down unnoticed. <b>CPU per delivery</b> is the CPU time
+of the server’s process while messages were published, kernel included, divided by the deliveries. <b>Floor</b> is a
+server that only sends bytes made beforehand: the least that one thread can spend on the same traffic. <b>Memory per
+client</b> is the growth of the process’s resident memory while the clients were parked; what the kernel holds for
+sockets comes on top.</p>
 <p>Made by encke-loadtest.</p>
 </footer>
 ";

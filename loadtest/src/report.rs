@@ -221,8 +221,8 @@ impl Latency {
 /// Points of a latency curve for each tenfold of 1/(1-quantile).
 const CURVE_POINTS_PER_DECADE: u32 = 10;
 
-/// The latencies of a histogram of nanoseconds by quantile, in microseconds: from the fastest (0) to the slowest (1), as
-/// dense on a scale of 1/(1-quantile) everywhere. Some 60 for a million.
+/// The latencies of a histogram of nanoseconds by quantile, in microseconds: from the fastest (0) to the slowest (1),
+/// as dense on a scale of 1/(1-quantile) everywhere. Some 60 for a million.
 pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     if histogram.is_empty() {
         return Vec::new();

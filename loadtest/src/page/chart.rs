@@ -176,13 +176,8 @@ impl Lines {
         let Frame { left, right, top, bottom, width, height, .. } = frame;
         for (value, text) in &self.y.ticks {
             let y = frame.y(&self.y, *value);
-            let _ = write!(
-                svg,
-                r#"<line class="grid" x1="{left}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text class="tick" text-anchor="end" x="{:.1}" y="{:.1}">{}</text>"#,
-                left - 8.0,
-                y + 4.0,
-                Esc(text)
-            );
+            let _ = write!(svg, r#"<line class="grid" x1="{left}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/>"#);
+            label(svg, "tick", End::Right, (left - 8.0, y + 4.0), text);
         }
         let mut free = f64::MIN;
         for (value, text) in &self.x.ticks {
@@ -194,20 +189,10 @@ impl Lines {
                 continue;
             }
             free = middle + half + LETTER;
-            let _ = write!(
-                svg,
-                r#"<text class="tick" text-anchor="middle" x="{middle:.1}" y="{:.1}">{}</text>"#,
-                bottom + 18.0,
-                Esc(text)
-            );
+            label(svg, "tick", End::Middle, (middle, bottom + 18.0), text);
         }
-        let _ = write!(
-            svg,
-            r#"<text class="axis" x="0" y="14">{}</text><text class="axis" text-anchor="end" x="{right}" y="{}">{}</text>"#,
-            Esc(&self.y.label),
-            height - 8.0,
-            Esc(&self.x.label)
-        );
+        label(svg, "axis", End::Left, (0.0, 14.0), &self.y.label);
+        label(svg, "axis", End::Right, (*right, height - 8.0), &self.x.label);
     }
 
     /// The names of the lines at the right, where each line ends or as close as they fit.
@@ -223,13 +208,8 @@ impl Lines {
         for ((line, x, y), place) in ends.into_iter().zip(spread(&wanted, frame.top, frame.bottom)) {
             let class = class(line.colour);
             let right = frame.right;
-            let _ = write!(
-                svg,
-                r#"<path class="leader {class}" d="M{x:.1} {y:.1}L{right:.1} {place:.1}h6"/><text class="name {class}" x="{:.1}" y="{:.1}">{}</text>"#,
-                right + 10.0,
-                place + 4.0,
-                Esc(&short(&line.name))
-            );
+            let _ = write!(svg, r#"<path class="leader {class}" d="M{x:.1} {y:.1}L{right:.1} {place:.1}h6"/>"#);
+            label(svg, &format!("name {class}"), End::Left, (right + 10.0, place + 4.0), &short(&line.name));
         }
     }
 
@@ -301,14 +281,10 @@ pub(super) fn bars(id: &'static str, [title, about]: [&str; 2], bars: &[Bar]) ->
         let long = |value: f64| (value / longest).clamp(0.0, 1.0) * (width - 4.0);
         for (index, bar) in bars.iter().enumerate() {
             let (top, class) = (index as f64 * BAR_STEP, class(bar.colour));
-            let _ = write!(
-                svg,
-                r#"<text class="name {class}" x="0" y="{0:.1}">{1}</text><text class="value" text-anchor="end" x="{width}" y="{0:.1}">{2}</text><rect class="trough" x="0" y="{3:.1}" width="{width}" height="16" rx="3"/>"#,
-                top + 15.0,
-                Esc(&short(&bar.name)),
-                Esc(&bar.says),
-                top + 22.0
-            );
+            label(&mut svg, &format!("name {class}"), End::Left, (0.0, top + 15.0), &short(&bar.name));
+            label(&mut svg, "value", End::Right, (width, top + 15.0), &bar.says);
+            let y = top + 22.0;
+            let _ = write!(svg, r#"<rect class="trough" x="0" y="{y:.1}" width="{width}" height="16" rx="3"/>"#);
             let mut from = 0.0;
             for (part, value) in bar.parts.iter().enumerate() {
                 let part = if part == 0 { "solid" } else { "light" };
@@ -333,11 +309,29 @@ pub(super) fn bars(id: &'static str, [title, about]: [&str; 2], bars: &[Bar]) ->
 fn open(id: &str, frame: &Frame, [title, about]: [&str; 2], hover: &str) -> String {
     let Frame { class, width, height, .. } = frame;
     let hover = if hover.is_empty() { String::new() } else { format!(r#" data-hover="{}""#, Esc(hover)) };
-    format!(
-        r#"<svg class="{class}" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{id}-t {id}-d"{hover}><title id="{id}-t">{}</title><desc id="{id}-d">{}</desc>"#,
-        Esc(title),
-        Esc(about)
-    )
+    let named = format!(r#"role="img" aria-labelledby="{id}-t {id}-d""#);
+    let (title, about) = (Esc(title), Esc(about));
+    format!(r#"<svg class="{class}" viewBox="0 0 {width} {height}" {named}{hover}>"#)
+        + &format!(r#"<title id="{id}-t">{title}</title><desc id="{id}-d">{about}</desc>"#)
+}
+
+/// Which end of a text stands at its place.
+#[derive(Clone, Copy)]
+enum End {
+    Left,
+    Middle,
+    Right,
+}
+
+/// A text at a place; `class` says how it looks.
+fn label(svg: &mut String, class: &str, end: End, (x, y): (f64, f64), text: &str) {
+    let anchor = match end {
+        End::Left => "start",
+        End::Middle => "middle",
+        End::Right => "end",
+    };
+    let text = Esc(text);
+    let _ = write!(svg, r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{text}</text>"#);
 }
 
 /// The class of a line's colour; those beyond the last colour are dashed.

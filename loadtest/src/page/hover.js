@@ -30,7 +30,8 @@ for (const svg of document.querySelectorAll('svg[data-hover]')) {
     const seen = svg.getBoundingClientRect();
     const scale = box.width / seen.width;
     const x = (event.clientX - seen.left) * scale;
-    const near = (points) => points.reduce((best, point) => (Math.abs(point[0] - x) < Math.abs(best[0] - x) ? point : best));
+    const closer = (one, other) => (Math.abs(one[0] - x) < Math.abs(other[0] - x) ? one : other);
+    const near = (points) => points.reduce((best, point) => closer(point, best));
     const found = lines.map((line) => near(line.points));
     const first = near(found);
     tip.replaceChildren();
@@ -45,7 +46,8 @@ for (const svg of document.querySelectorAll('svg[data-hover]')) {
       dots[index].setAttribute('cx', px);
       dots[index].setAttribute('cy', py);
       dots[index].setAttribute('visibility', here ? 'visible' : 'hidden');
-      say(line.class + (here ? '' : ' off'), (lines.length > 1 ? line.name + ': ' : '') + value + (here ? '' : ' (' + at + ')'));
+      const name = lines.length > 1 ? line.name + ': ' : '';
+      say(line.class + (here ? '' : ' off'), name + value + (here ? '' : ' (' + at + ')'));
     });
     tip.hidden = false;
     const left = first[0] / scale;

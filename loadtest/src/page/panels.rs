@@ -159,8 +159,8 @@ fn latency(runs: &[Report]) -> Option<String> {
     );
     let panel = Panel {
         title: "Latency",
-        about: "Of all deliveries, how many were at least as fast. To the right are the slow ones: each step of the axis \
-                is a tenth of those before.",
+        about: "Of all deliveries, how many were at least as fast. To the right are the slow ones: each step of the \
+                axis is a tenth of those before.",
         class: "whole",
         table: latency_table(runs),
     };
@@ -362,8 +362,8 @@ fn bar(parts: Vec<f64>, says: String, mark: Option<f64>) -> Option<Bar> {
 }
 
 fn cpu_bars(runs: &[Report]) -> Option<String> {
-    let about = "CPU time of the server’s process. Solid: its own code; light: the kernel. The line across a bar is the \
-                 floor, where it was measured.";
+    let about = "CPU time of the server’s process. Solid: its own code; light: the kernel. The line across a bar is \
+                 the floor, where it was measured.";
     bars(runs, "cpu-bars", ["CPU per delivery", about], |run| {
         let (each, server) = (figures::cpu_per_delivery(run)?, run.server?);
         let all = server.cpu_user_s + server.cpu_system_s;
