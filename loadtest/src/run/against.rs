@@ -1,12 +1,20 @@
 //! Owns what the figures of a server are held against: the same run with a floor, started for it or run earlier.
 
-use super::once;
+use super::{QUIET_CPU_S, once};
 use crate::args::{Against, Common, Run};
+use crate::proc;
 use crate::report::{Floor, Report};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How often it is looked whether the server is calm.
+const CALM_LOOK: Duration = Duration::from_millis(250);
+/// How many times at most.
+const CALM_LOOKS_MAX: u32 = 40;
 
 /// Adds to a report what a floor needs for the same.
 pub(super) fn hold(run: &Run, report: &mut Report) -> Result<(), String> {
@@ -19,7 +27,10 @@ pub(super) fn hold(run: &Run, report: &mut Report) -> Result<(), String> {
         Against::File(path) => read(path)?,
         // After a failure the figures are not worth another run.
         Against::Floor if !report.ok => return Ok(()),
-        Against::Floor => Served::start()?.run(run)?,
+        Against::Floor => {
+            calm(common.pid.unwrap_or_default());
+            Served::start()?.run(run)?
+        }
     };
     report.floor = Some(Floor::of(report, &floor));
     if !floor.ok {
@@ -28,6 +39,20 @@ pub(super) fn hold(run: &Run, report: &mut Report) -> Result<(), String> {
         report.ok = false;
     }
     Ok(())
+}
+
+/// Waits until the server is done with the clients that have gone, so that it does not run beside the floor.
+fn calm(pid: u32) {
+    let used = || proc::sample(&pid.to_string()).unwrap_or_default().cpu_s();
+    let mut before = used();
+    for _ in 0..CALM_LOOKS_MAX {
+        thread::sleep(CALM_LOOK);
+        let now = used();
+        if now - before < QUIET_CPU_S {
+            return;
+        }
+        before = now;
+    }
 }
 
 fn read(path: &Path) -> Result<Report, String> {
