@@ -204,6 +204,7 @@ fn kib(kib: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Latency;
 
     #[test]
     fn numbers_as_people_read_them() {
@@ -231,5 +232,12 @@ mod tests {
         assert_eq!(floor_ratio(&all[0], &all), Some(1.5));
         assert_eq!((floor_ratio(&all[1], &all), floor_us(&all[1], &all)), (None, Some(6.0)));
         assert_eq!(floor_ratio(&all[2], &all), None);
+        // What a run was itself held against counts before.
+        let mut floor = crate::report::Floor::default();
+        floor.cost.cpu_us_per_delivery = Some(3.0);
+        floor.cost.latency_us = Some(Latency { p99_9: 20.0, ..Latency::default() });
+        let latency_us = Some(Latency { p99_9: 30.0, ..Latency::default() });
+        let held = Report { floor: Some(floor), latency_us, ..run("ours", 100, 9.0) };
+        assert_eq!((floor_ratio(&held, &all), floor_latency_ratio(&held, &all)), (Some(3.0), Some(1.5)));
     }
 }

@@ -124,7 +124,7 @@ fn add(whole: &mut Report, other: Report) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Delivery;
+    use crate::report::{Delivery, Sample};
     use hdrhistogram::Histogram;
 
     fn shard(index: u32, delivered: u64, latency_ns: &[u64]) -> Report {
@@ -146,6 +146,7 @@ mod tests {
             clients: 2,
             delivery: Some(delivery),
             latency_buckets: buckets(&histogram),
+            series: vec![Sample { delivered, rss_kib: Some(7), ..Sample::default() }],
             ..Report::default()
         }
         .judge()
@@ -162,6 +163,9 @@ mod tests {
         assert_eq!((delivery.seconds, delivery.deliveries_per_second), (2.0, 10.0));
         let latency = whole.latency_us.unwrap();
         assert!((49.9..50.1).contains(&latency.p50) && (99.9..100.2).contains(&latency.max), "{latency:?}");
+        assert_eq!(whole.latency_curve.last(), Some(&(1.0, latency.max)));
+        // One shard's deliveries are not those of the whole; the server's memory is.
+        assert_eq!((whole.series[0].delivered, whole.series[0].rss_kib), (0, Some(7)));
     }
 
     #[test]

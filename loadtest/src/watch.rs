@@ -341,6 +341,7 @@ mod tests {
             watch.look(now, Seen::default());
         }
         assert_eq!((watch.series.samples.len(), watch.due()), (1, SAMPLE_NS));
+        assert!(!watch.wants(SAMPLE_NS / 2) && watch.wants(SAMPLE_NS));
         // A turn that took long is one sample, not many.
         watch.look(50 * SAMPLE_NS, Seen::default());
         assert_eq!((watch.series.samples.len(), watch.due()), (2, 51 * SAMPLE_NS));
@@ -370,5 +371,8 @@ mod tests {
         let done = |goal, now_ns| Seen { goal, ..Seen::default() }.done(now_ns);
         assert_eq!((done(Goal::Time(100, 300), 150), done(Goal::Time(100, 300), 400)), (Some(0.25), Some(1.0)));
         assert_eq!((done(Goal::Parked, 0), done(Goal::Unknown, 0)), (None, None));
+        // All sent and half of it come is half.
+        let half = Seen { published: 5, expected: 50, delivered: 25, goal: Goal::Messages(5), ..Seen::default() };
+        assert_eq!((half.done(0), Seen { published: 0, ..half }.done(0)), (Some(0.5), Some(0.0)));
     }
 }
