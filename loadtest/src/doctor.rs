@@ -11,8 +11,10 @@ use std::thread::available_parallelism;
 
 /// Where settings for good go.
 const SETTINGS: &str = "/etc/sysctl.d/90-encke-loadtest.conf";
+/// Second connections that clients have while they come, on some transports, and those of the publisher.
+const OTHER_CONNECTIONS: u64 = 256 + 8;
 /// What a process has open besides its connections, generously.
-const OTHER_FILES: u64 = 34;
+const OTHER_FILES: u64 = 32;
 /// Connections that wait to be accepted, as encke and `floor` ask the kernel for.
 const BACKLOG: u64 = 4096;
 /// KiB of a client with both ends on this machine: two sockets of 5 (measured: the kernel's slabs grow by 4.6 for
@@ -177,7 +179,7 @@ fn checks(readings: &Readings, need: Need) -> Vec<Check> {
 }
 
 fn files(readings: &Readings, need: Need) -> [Check; 3] {
-    let files = need.clients + OTHER_FILES;
+    let files = need.clients + OTHER_CONNECTIONS + OTHER_FILES;
     let all = 2 * files;
     let open = readings.file_nr.map_or(0, |(open, _)| open);
     let limits = readings.files.map(|(soft, hard)| {
@@ -216,7 +218,7 @@ fn unlimited(limit: u64) -> String {
 }
 
 fn connections(readings: &Readings, need: Need) -> Vec<Check> {
-    let sockets = need.clients + 2;
+    let sockets = need.clients + OTHER_CONNECTIONS;
     let count = |(low, high): (u64, u64)| (high + 1).saturating_sub(low);
     let ports = readings.ports.map(|range| count(range) * need.sources);
     let backlog = need.clients.min(BACKLOG);
@@ -362,10 +364,10 @@ mod tests {
     /// A machine on which nothing is short, by nothing to spare.
     fn enough() -> Readings {
         Readings {
-            files: Some((1024, 10_034)),
-            nr_open: Some(10_034),
-            file_nr: Some((1000, 21_068)),
-            ports: Some((20_000, 30_001)),
+            files: Some((1024, 10_296)),
+            nr_open: Some(10_296),
+            file_nr: Some((1000, 21_592)),
+            ports: Some((20_000, 30_263)),
             tw_reuse: Some(2),
             somaxconn: Some(4096),
             syn_backlog: Some(4096),
@@ -401,9 +403,9 @@ mod tests {
     #[test]
     fn each_shortage_is_told_with_what_mends_it() {
         let cases: [Shortage; 15] = [
-            ("open files", |now| now.files = Some((1024, 4096)), "prlimit --pid $$ --nofile=10034:10034"),
-            ("fs.nr_open", |now| now.nr_open = Some(10_033), "sysctl -w fs.nr_open=\"10034\""),
-            ("fs.file-max", |now| now.file_nr = Some((1001, 21_068)), "sysctl -w fs.file-max=\"21069\""),
+            ("open files", |now| now.files = Some((1024, 4096)), "prlimit --pid $$ --nofile=10296:10296"),
+            ("fs.nr_open", |now| now.nr_open = Some(10_295), "sysctl -w fs.nr_open=\"10296\""),
+            ("fs.file-max", |now| now.file_nr = Some((1001, 21_592)), "sysctl -w fs.file-max=\"21593\""),
             ("local ports", |now| now.ports = Some((20_000, 30_000)), "ip_local_port_range=\"1024 65535\""),
             ("tcp_tw_reuse", |now| now.tw_reuse = Some(0), "sysctl -w net.ipv4.tcp_tw_reuse=\"1\""),
             ("somaxconn", |now| now.somaxconn = Some(128), "sysctl -w net.core.somaxconn=\"4096\""),
@@ -415,7 +417,7 @@ mod tests {
             ("tcp_wmem", |now| now.tcp_wmem = Some([4096, 4096, 99_999]), "tcp_wmem=\"4096 16384 99999\""),
             ("cores", |now| now.cores = Some(1), "another machine"),
             ("governor", |now| now.governor = Some("powersave".into()), "echo performance | sudo tee"),
-            ("open files", |now| now.files = Some((5, 6)), "LimitNOFILE=10034"),
+            ("open files", |now| now.files = Some((5, 6)), "LimitNOFILE=10296"),
         ];
         for (what, change, fix) in cases {
             let mut readings = enough();

@@ -176,3 +176,75 @@ impl Ledger {
         Some(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run with two channels and two sources, and a member that subscribed to the second channel.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(7, 2, 2).unwrap();
+        ledger.subscribe(Group::Good, &[1]);
+        ledger.subscribe(Group::Slow, &[0, 1]);
+        ledger
+    }
+
+    fn came(ledger: &mut Ledger, tally: &mut Tally, flow: u32, seq: u32) -> Option<bool> {
+        let event = Event { run: 7, flow, seq, sent_us: 1 };
+        ledger.record(event, 5000, (tally, &[1], Group::Good))
+    }
+
+    fn good(ledger: &Ledger) -> [u64; 4] {
+        let share = ledger.share(Group::Good);
+        [share.expected, share.delivered, share.duplicated, share.out_of_order]
+    }
+
+    #[test]
+    fn each_message_is_expected_by_those_who_subscribed_to_its_channel() {
+        let mut ledger = ledger();
+        assert_eq!(
+            (ledger.publish(0, 3), ledger.publish(1, 2), ledger.publish(3, 4), ledger.publish(1, 1)),
+            (0, 0, 0, 2)
+        );
+        assert_eq!((good(&ledger)[0], ledger.share(Group::Slow).expected, ledger.messages()), (7, 10, 10));
+        assert_eq!(ledger.published(), [3, 3, 0, 4]);
+        assert_eq!(ledger.flows_of(&[1]).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn what_comes_twice_or_late_is_told_apart_from_what_comes() {
+        let (mut ledger, mut tally) = (ledger(), Tally::default());
+        ledger.publish(1, 3);
+        ledger.publish(3, 1);
+        let seen: Vec<_> = [(1, 0), (1, 2), (3, 0), (1, 1), (1, 1)]
+            .into_iter()
+            .map(|(flow, seq)| came(&mut ledger, &mut tally, flow, seq))
+            .collect();
+        assert_eq!(seen, [Some(true), Some(true), Some(true), Some(true), Some(false)]);
+        assert_eq!(good(&ledger), [4, 4, 1, 1]);
+        let latency = &ledger.share(Group::Good).latency_ns;
+        assert_eq!((latency.len(), latency.max(), ledger.share(Group::Slow).delivered), (4, 4000, 0));
+    }
+
+    #[test]
+    fn what_was_not_published_or_not_to_it_is_no_delivery() {
+        let (mut ledger, mut tally) = (ledger(), Tally::default());
+        ledger.publish(0, 1);
+        ledger.publish(1, 1);
+        assert_eq!([(0, 0), (1, 1), (9, 0)].map(|(flow, seq)| came(&mut ledger, &mut tally, flow, seq)), [None; 3]);
+        let other = Event { run: 8, flow: 1, seq: 0, sent_us: 1 };
+        assert_eq!(ledger.record(other, 5000, (&mut tally, &[1], Group::Good)), None);
+        assert_eq!(good(&ledger)[1], 0);
+    }
+
+    #[test]
+    fn what_another_shard_publishes_is_expected_when_it_says_so() {
+        let (mut ledger, mut tally) = (ledger(), Tally::default());
+        ledger.expect_foreign();
+        assert_eq!(came(&mut ledger, &mut tally, 1, 0), Some(true));
+        assert_eq!(good(&ledger)[..2], [0, 1]);
+        ledger.settle_foreign(&[0, 2, 0, 0]);
+        assert_eq!(good(&ledger)[..2], [2, 1]);
+        assert_eq!(came(&mut ledger, &mut tally, 1, 2), None);
+    }
+}
