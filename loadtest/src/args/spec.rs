@@ -125,7 +125,7 @@ pub(super) const COMMANDS: [&Spec; 10] = [
     },
     &Spec {
         name: "floor",
-        what: "Serves what fanout asks for with bytes made beforehand: the least that a server on one thread can spend on it.",
+        what: "Serves what a run asks for with bytes made beforehand: the least that a server on one thread can spend on it.",
         words: "",
         options: &[&[Opt("listen", "ADDR", "where to listen [127.0.0.1:0]"), Opt("drop-every", "K", "")]],
     },

@@ -5,7 +5,7 @@
 //!
 //! The swarm holds [`Client`], an enum with a variant for each protocol. A protocol comes in three places:
 //!
-//! 1. A variant of [`Client`] whose value provides, as [`Session`] does for Bayeux:
+//! 1. A variant of [`Client`], in a file beside `session`, whose value provides, as [`Session`] does for Bayeux:
 //!    - `begin`: writes the first request into [`Output::request`];
 //!    - `receive(lane, bytes)` → [`Step`]: takes bytes of the server in pieces of any size, puts the events among them into
 //!      [`Output::events`] (read their data with [`Event::read`]) and what is to be sent next into [`Output::request`];

@@ -223,7 +223,9 @@ mod tests {
         assert_eq!(seen, [Some(true), Some(true), Some(true), Some(true), Some(false)]);
         assert_eq!(good(&ledger), [4, 4, 1, 1]);
         let latency = &ledger.share(Group::Good).latency_ns;
-        assert_eq!((latency.len(), latency.max(), ledger.share(Group::Slow).delivered), (4, 4000, 0));
+        // To three digits.
+        assert!((3995..=4005).contains(&latency.max()) && latency.len() == 4, "{latency:?}");
+        assert_eq!(ledger.share(Group::Slow).delivered, 0);
     }
 
     #[test]

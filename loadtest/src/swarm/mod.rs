@@ -237,8 +237,21 @@ impl Swarm {
         let (parked, lost, reading, absence, anew) = (false, false, false, Vec::new(), false);
         self.members.push(Member { client, links, tally, group, parked, lost, reading, absence, anew });
         self.members[index].client.begin(&self.setting.script, &mut self.output);
+        self.note_parked(index);
         self.send(index);
         self.output.clear();
+    }
+
+    /// Takes note of a member that has just been parked.
+    fn note_parked(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if !member.parked && member.client.is_parked() {
+            member.parked = true;
+            self.parked += 1;
+            for absence in &mut member.absence {
+                absence.to = absence.to.min(self.ledger.published_in(absence.flow));
+            }
+        }
     }
 
     /// Has the last client that joined be the publisher's session.
@@ -383,13 +396,7 @@ impl Swarm {
         let member = &mut self.members[index];
         let step = member.client.receive(lane, bytes, &self.setting.script, &mut self.output);
         member.anew |= self.output.anew > 0;
-        if !member.parked && member.client.is_parked() {
-            member.parked = true;
-            self.parked += 1;
-            for absence in &mut member.absence {
-                absence.to = absence.to.min(self.ledger.published_in(absence.flow));
-            }
-        }
+        self.note_parked(index);
         self.count(index, now);
         if let Some(lane) = self.output.close {
             self.members[index].links[lane as usize].close();
