@@ -5,9 +5,10 @@ use crate::client::{Fault, FaultKind};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Where a connection goes, and from which address.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Route {
     pub(crate) server: SocketAddr,
     /// The source address, if it is not left to the system.
     pub(crate) source: Option<IpAddr>,
+    /// Bytes that the system keeps of what was not read, if it is not to choose.
+    pub(crate) receive_bytes: Option<usize>,
 }
 
 /// What a read gave.
@@ -49,6 +52,15 @@ impl Link {
     pub(crate) fn close(&mut self) {
         // Dropping the socket takes it out of the poll.
         (self.socket, self.connected, self.pending) = (None, false, Vec::new());
+    }
+
+    /// Breaks it off: the peer gets a reset, and no port is kept for a while.
+    pub(crate) fn abort(&mut self) {
+        if let Some(socket) = &self.socket {
+            // Where that cannot be had, it is closed.
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
+        self.close();
     }
 
     /// Sends `bytes`, at once if possible; opens the connection first if there is none.
@@ -126,14 +138,19 @@ impl Link {
 }
 
 fn open(route: Route) -> io::Result<TcpStream> {
-    let Some(source) = route.source else {
+    if route.source.is_none() && route.receive_bytes.is_none() {
         let stream = TcpStream::connect(route.server)?;
         stream.set_nodelay(true)?;
         return Ok(stream);
-    };
+    }
     let socket = Socket::new(Domain::for_address(route.server), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(source, 0).into())?;
+    if let Some(bytes) = route.receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(source) = route.source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
     match socket.connect(&route.server.into()) {
         Ok(()) => {}
         // Under way: the raw code says so where the kind has no stable name.

@@ -1,28 +1,39 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
-//! This file owns the commands and the exit code; `run` owns what a scenario does, `swarm` the loop, `client` the
-//! protocol, `websocket` its frames.
+//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the clients
+//! of each protocol, `floor` the least that a server can do.
 
 mod args;
 mod bayeux;
 mod client;
+mod compare;
+mod doctor;
+mod event;
+mod figures;
 mod floor;
 mod http;
 mod link;
+mod machine;
+mod merge;
+mod page;
 mod proc;
+mod protocol;
 mod publisher;
 mod report;
 mod run;
 mod swarm;
 mod tally;
+mod watch;
 mod websocket;
 
 use args::Command;
+use encke::http::date::iso8601;
 use report::Report;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Something was not as expected.
 const FAILED: u8 = 1;
@@ -49,28 +60,60 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Fanout(args) => scenario(args.common.json.as_ref(), || run::fanout(&args)),
-        Command::Idle(args) => scenario(args.common.json.as_ref(), || run::idle(&args)),
+        Command::Report(args) => compare::execute(&args).map(|()| true),
+        Command::Doctor(need) => {
+            let (text, well) = doctor::examine(need);
+            print(&text).map(|()| well)
+        }
+        Command::Run(args) => reported(args.common.json.as_deref(), args.common.report.as_deref(), || run::run(&args)),
         Command::Floor(args) => {
             floor::serve(&args).map(|()| true).map_err(|error| format!("floor on {}: {error}", args.listen))
         }
+        Command::Merge(args) => reported(args.json.as_deref(), None, || merge::merge(&args)),
         Command::Print(text) => print(&text).map(|()| true),
     }
 }
 
-fn scenario(json: Option<&PathBuf>, run: impl FnOnce() -> Result<Report, String>) -> Result<bool, String> {
-    let cannot = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
+fn reported(
+    json: Option<&Path>,
+    page: Option<&Path>,
+    run: impl FnOnce() -> Result<Report, String>,
+) -> Result<bool, String> {
     // Opened first: better to know now than after the run.
-    let file = json
-        .map(|path| File::create(path).map(|file| (path, file)).map_err(|error| cannot(path, error)))
-        .transpose()?;
-    let report = run()?;
+    let json = json.map(Output::open).transpose()?;
+    let page = page.map(Output::open).transpose()?;
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut report = run()?;
+    report.began = iso8601(began.as_millis() as u64);
+    report.command = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    report.machine = Some(machine::this());
     print(&report.to_string())?;
-    if let Some((path, mut file)) = file {
-        let text = report.to_json().map_err(|error| cannot(path, error.into()))?;
-        file.write_all(text.as_bytes()).map_err(|error| cannot(path, error))?;
+    if let Some(json) = json {
+        let text = report.to_json().map_err(|error| cannot_write(json.path, &error.into()))?;
+        json.write(&text)?;
     }
+    page.map_or(Ok(()), |page| page.write(&page::render(std::slice::from_ref(&report))))?;
     Ok(report.ok)
+}
+
+/// A file that figures go to.
+struct Output<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Output<'a> {
+    fn open(path: &'a Path) -> Result<Self, String> {
+        File::create(path).map(|file| Self { path, file }).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn write(mut self, text: &str) -> Result<(), String> {
+        self.file.write_all(text.as_bytes()).map_err(|error| cannot_write(self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
 }
 
 /// To standard output; a reader that has gone is an error, not a panic.

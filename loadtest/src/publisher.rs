@@ -1,159 +1,126 @@
-//! Owns when the next message is published and whether the server took it. Pure, like `client`. The publisher's session
-//! polls on a connection of its own, whatever the transport of the others; publishes go over a second one, one request
-//! under way at a time.
+//! Owns when the next batch is published, and the connection that it goes over. Pure, like `client`.
 //!
-//! Open-loop publishing over several connections will be another pace here.
+//! Publishing is open-loop: a request goes at its time, whether those before it are answered or not, one behind the
+//! other on the same connection (HTTP pipelining, RFC 9112 section 9.3.2). So a server that is late does not slow the
+//! publisher, and what is sent on one connection is read in the order in which it was sent. All that goes to one channel
+//! goes over one connection, and so "out of order" can be demanded and is the server's doing when it happens; a pool of
+//! connections with one request each could not have that, for the requests overtake each other on the way.
 
-use crate::bayeux::{self, Event};
-use crate::client::{Client, Fault, FaultKind, Script};
-use crate::http::{self, Reassembly, Response};
+use crate::client::{Fault, FaultKind};
+use crate::http::{Reassembly, Response};
+use crate::protocol::{Protocol, Verdict};
+use std::collections::VecDeque;
 
-/// What is to be published.
+/// Requests without an answer on one connection. A server that is this late is as good as stuck.
+pub(crate) const UNANSWERED_MAX: usize = 10_000;
+
+/// When to publish.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// How many messages.
-    pub(crate) messages: u32,
+pub(crate) struct Pace {
+    /// How many batches.
+    pub(crate) batches: u32,
     /// Nanoseconds between two; `None`: the next when all have the last.
     pub(crate) interval_ns: Option<f64>,
-    /// Bytes of each one's data.
-    pub(crate) size: usize,
-    /// The mark of this run.
-    pub(crate) run: u32,
+    /// When the first is due.
+    pub(crate) start_ns: u64,
 }
 
-/// What is to be done about the next message.
+/// What is to be done about the next batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Publish it; it was meant to go at this time.
     Now(u64),
     /// It is meant to go at this time.
     At(u64),
-    /// It waits for an answer or for deliveries.
+    /// It waits for deliveries.
     Blocked,
     /// There is none.
     Done,
 }
 
-/// The publisher.
-#[derive(Debug)]
-pub(crate) struct Publisher {
-    plan: Plan,
-    start_ns: u64,
-    published: u32,
-    acknowledged: u32,
-    refused: u32,
-    first_refusal: Option<String>,
-    awaits: bool,
-    close: bool,
-    body: Vec<u8>,
-    reassembly: Reassembly,
-}
-
-impl Publisher {
-    /// A publisher whose first message is due at `start_ns`.
-    pub(crate) fn new(plan: Plan, start_ns: u64) -> Self {
-        let (body, reassembly) = (Vec::new(), Reassembly::default());
-        let (published, acknowledged, refused, first_refusal) = (0, 0, 0, None);
-        Self {
-            plan,
-            start_ns,
-            published,
-            acknowledged,
-            refused,
-            first_refusal,
-            awaits: false,
-            close: false,
-            body,
-            reassembly,
-        }
-    }
-
-    /// Messages that were sent.
-    pub(crate) fn published(&self) -> u32 {
-        self.published
-    }
-
-    /// Messages that the server said it took.
-    pub(crate) fn acknowledged(&self) -> u32 {
-        self.acknowledged
-    }
-
-    /// Messages that the server refused.
-    pub(crate) fn refused(&self) -> u32 {
-        self.refused
-    }
-
-    /// The first refusal in words.
-    pub(crate) fn first_refusal(&self) -> Option<&str> {
-        self.first_refusal.as_deref()
-    }
-
-    /// Whether a publish is under way.
-    pub(crate) fn awaits(&self) -> bool {
-        self.awaits
-    }
-
-    /// Whether the server closes the connection after the last answer.
-    pub(crate) fn closes(&self) -> bool {
-        self.close
-    }
-
-    /// What is to be done at `now`, given whether everything published so far was delivered.
-    pub(crate) fn due(&self, now: u64, all_delivered: bool) -> Due {
-        if self.published == self.plan.messages {
+impl Pace {
+    /// What is to be done at `now` when so many batches are sent, given whether all of them have come and are answered.
+    pub(crate) fn due(&self, now: u64, sent: u32, all_done: bool) -> Due {
+        if sent == self.batches {
             return Due::Done;
         }
-        if self.awaits {
-            return Due::Blocked;
-        }
-        match self.plan.interval_ns {
-            None if all_delivered => Due::Now(now),
+        match self.interval_ns {
+            None if all_done => Due::Now(now),
             None => Due::Blocked,
             Some(interval) => {
                 // From the start each time, so that rounding does not add up.
-                let at = self.start_ns + (f64::from(self.published) * interval) as u64;
+                let at = self.start_ns + (f64::from(sent) * interval) as u64;
                 if at <= now { Due::Now(at) } else { Due::At(at) }
             }
         }
     }
+}
 
-    /// Writes the next publish for `session`.
-    pub(crate) fn publish(&mut self, session: &Client, script: &Script, intended: u64, out: &mut Vec<u8>) {
-        let event = Event { run: self.plan.run, seq: self.published, sent: intended };
-        self.body.clear();
-        bayeux::write_publish(&mut self.body, session.client_id(), &script.channel, event, self.plan.size);
-        http::write_post(out, &script.target, session.cookies(), &self.body);
-        self.published += 1;
-        self.awaits = true;
+/// A request that is not answered.
+#[derive(Debug)]
+struct Request {
+    bytes: Vec<u8>,
+    /// Messages in it; 0 if they are none of the run's.
+    count: u32,
+}
+
+/// The requests on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    unanswered: VecDeque<Request>,
+    reassembly: Reassembly,
+    closing: bool,
+}
+
+impl Pipeline {
+    /// Takes a request with so many messages; it is kept until it is answered.
+    pub(crate) fn add(&mut self, bytes: Vec<u8>, count: u32) -> Result<(), Fault> {
+        if self.unanswered.len() >= UNANSWERED_MAX {
+            let text = format!("{UNANSWERED_MAX} publishes on one connection are not answered: the server is too slow");
+            return Err(Fault::new(FaultKind::Refused, text));
+        }
+        self.unanswered.push_back(Request { bytes, count });
+        Ok(())
     }
 
-    /// Takes bytes of the server.
-    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    /// Whether an answer is to come.
+    pub(crate) fn awaits(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
+    /// Whether the server closes the connection behind the answers that came.
+    pub(crate) fn closes(&self) -> bool {
+        self.closing
+    }
+
+    /// The connection is a new one. Gives what is to be sent again: a server that says that it closes behind an answer has
+    /// not acted on what came after that request.
+    pub(crate) fn reopened(&mut self) -> Vec<u8> {
+        self.closing = false;
+        self.reassembly.reset();
+        self.unanswered.iter().flat_map(|request| &request.bytes).copied().collect()
+    }
+
+    /// Takes bytes of the server; what it says of the messages is added to `total`.
+    pub(crate) fn receive(&mut self, bytes: &[u8], protocol: Protocol, total: &mut Verdict) -> Result<(), Fault> {
         let mut reassembly = std::mem::take(&mut self.reassembly);
-        let taken = reassembly.feed(bytes, |response| self.respond(&response));
+        let taken = reassembly.feed(bytes, |response| self.respond(&response, protocol, total));
         self.reassembly = reassembly;
         taken
     }
 
-    fn respond(&mut self, response: &Response<'_>) -> Result<(), Fault> {
-        if !std::mem::take(&mut self.awaits) {
+    fn respond(&mut self, response: &Response<'_>, protocol: Protocol, total: &mut Verdict) -> Result<(), Fault> {
+        let Some(Request { count, .. }) = self.unanswered.pop_front().filter(|_| !self.closing) else {
             return Err(Fault::new(FaultKind::Protocol, "a response to no publish"));
-        }
-        self.close = !response.keep_alive;
-        if response.status != 200 {
-            return Err(Fault::new(FaultKind::Status, format!("HTTP {} to a publish", response.status)));
-        }
-        let batch = bayeux::decode(&response.body)
-            .map_err(|error| Fault::new(FaultKind::Protocol, format!("no batch of messages to a publish: {error}")))?;
-        let Some(ack) = batch.iter().find(|message| message.id() == bayeux::PUBLISH_ID && message.successful.is_some())
-        else {
-            return Err(Fault::new(FaultKind::Protocol, "no answer to a publish"));
         };
-        if ack.successful == Some(true) {
-            self.acknowledged += 1;
-        } else {
-            self.refused += 1;
-            self.first_refusal.get_or_insert_with(|| ack.error().to_owned());
+        self.closing = !response.keep_alive;
+        let Verdict { accepted, refused, reason } = protocol.judge_publish(response, count.max(1))?;
+        if count > 0 {
+            total.accepted += accepted;
+            total.refused += refused;
+        }
+        if let Some(reason) = reason {
+            total.reason.get_or_insert(reason);
         }
         Ok(())
     }
@@ -162,61 +129,74 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bayeux::Transport;
-    use crate::http::Target;
 
-    const ACK: &[u8] =
-        b"HTTP/1.1 200 OK\r\nContent-Length: 48\r\n\r\n[{\"channel\":\"/load\",\"id\":\"4\",\"successful\":true}]";
+    const ACK: &str =
+        "HTTP/1.1 200 OK\r\nContent-Length: 48\r\n\r\n[{\"channel\":\"/load\",\"id\":\"4\",\"successful\":true}]";
 
-    fn publish(publisher: &mut Publisher, intended: u64) -> String {
-        let target = Target { host: "h".into(), path: "/".into() };
-        let (transport, deflate) = (Transport::LongPolling, false);
-        let script = Script { target, channel: "/load".into(), transport, deflate };
-        let mut out = Vec::new();
-        publisher.publish(&Client::session(), &script, intended, &mut out);
-        String::from_utf8(out).unwrap()
+    fn receive(pipeline: &mut Pipeline, bytes: &str) -> Result<Verdict, Fault> {
+        let mut total = Verdict::default();
+        pipeline.receive(bytes.as_bytes(), Protocol::Bayeux, &mut total).map(|()| total)
     }
 
     #[test]
     fn a_rate_sets_the_times_and_delay_does_not_move_them() {
-        let plan = Plan { messages: 3, interval_ns: Some(1e6), size: 0, run: 1 };
-        let mut publisher = Publisher::new(plan, 500);
-        assert_eq!(publisher.due(400, true), Due::At(500));
-        assert_eq!(publisher.due(500, true), Due::Now(500));
-        assert!(publish(&mut publisher, 500).contains(r#""seq":0,"sent":500"#));
-        assert_eq!(publisher.due(9_000_000, true), Due::Blocked);
-        for split in 0..ACK.len() {
-            let mut publisher = Publisher::new(plan, 500);
-            publish(&mut publisher, 500);
-            publisher.receive(&ACK[..split]).unwrap();
-            assert!(publisher.awaits());
-            publisher.receive(&ACK[split..]).unwrap();
-            assert!(!publisher.awaits() && publisher.acknowledged() == 1);
-        }
-        publisher.receive(ACK).unwrap();
-        assert_eq!(publisher.due(9_000_000, false), Due::Now(1_000_500));
-        publish(&mut publisher, 1_000_500);
-        publisher.receive(ACK).unwrap();
-        assert_eq!(publisher.due(1_500_000, false), Due::At(2_000_500));
+        let pace = Pace { batches: 3, interval_ns: Some(1e6), start_ns: 500 };
+        assert_eq!(pace.due(400, 0, true), Due::At(500));
+        assert_eq!(pace.due(500, 0, true), Due::Now(500));
+        assert_eq!(pace.due(9_000_000, 1, false), Due::Now(1_000_500), "nobody waits for an answer");
+        assert_eq!(pace.due(1_500_000, 2, false), Due::At(2_000_500));
+        assert_eq!(pace.due(1_500_000, 3, false), Due::Done);
     }
 
     #[test]
     fn without_a_rate_the_next_waits_for_deliveries() {
-        let mut publisher = Publisher::new(Plan { messages: 1, interval_ns: None, size: 0, run: 1 }, 0);
-        assert_eq!(publisher.due(7, false), Due::Blocked);
-        assert_eq!(publisher.due(7, true), Due::Now(7));
-        publish(&mut publisher, 7);
-        assert_eq!(publisher.due(8, true), Due::Done);
+        let pace = Pace { batches: 1, interval_ns: None, start_ns: 0 };
+        assert_eq!(
+            [pace.due(7, 0, false), pace.due(7, 0, true), pace.due(8, 1, true)],
+            [Due::Blocked, Due::Now(7), Due::Done]
+        );
     }
 
     #[test]
-    fn refusals_are_counted() {
-        let mut publisher = Publisher::new(Plan { messages: 2, interval_ns: None, size: 0, run: 1 }, 0);
-        publish(&mut publisher, 0);
+    fn answers_belong_to_requests_in_order_at_every_split_point() {
         let body = r#"[{"channel":"/load","id":"4","successful":false,"error":"403:no:publish_denied"}]"#;
-        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        publisher.receive(response.as_bytes()).unwrap();
-        assert_eq!((publisher.refused(), publisher.first_refusal()), (1, Some("403:no:publish_denied")));
-        assert_eq!(publisher.receive(ACK).unwrap_err().kind, FaultKind::Protocol);
+        let refused = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let all = [ACK, &refused, ACK].concat();
+        for split in 0..=all.len() {
+            let mut pipeline = Pipeline::default();
+            for count in [1, 1, 0] {
+                pipeline.add(b"request".to_vec(), count).unwrap();
+            }
+            let mut total = Verdict::default();
+            for part in [&all[..split], &all[split..]] {
+                pipeline.receive(part.as_bytes(), Protocol::Bayeux, &mut total).unwrap();
+            }
+            assert!(!pipeline.awaits());
+            assert_eq!((total.accepted, total.refused), (1, 1), "split at {split}");
+            assert_eq!(total.reason.as_deref(), Some("403:no:publish_denied"));
+        }
+        assert_eq!(receive(&mut Pipeline::default(), ACK).unwrap_err().kind, FaultKind::Protocol);
+    }
+
+    #[test]
+    fn what_is_behind_a_close_goes_again() {
+        let mut pipeline = Pipeline::default();
+        for bytes in ["a", "b", "c"] {
+            pipeline.add(bytes.into(), 1).unwrap();
+        }
+        receive(&mut pipeline, &ACK.replacen("\r\n", "\r\nConnection: close\r\n", 1)).unwrap();
+        assert!(pipeline.closes() && pipeline.awaits());
+        assert_eq!(pipeline.reopened(), b"bc");
+        assert!(!pipeline.closes());
+        assert_eq!(receive(&mut pipeline, ACK).unwrap().accepted, 1);
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_told_of() {
+        let mut pipeline = Pipeline::default();
+        for _ in 0..UNANSWERED_MAX {
+            pipeline.add(Vec::new(), 1).unwrap();
+        }
+        assert!(pipeline.add(Vec::new(), 1).unwrap_err().text.contains("too slow"));
     }
 }

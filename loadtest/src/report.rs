@@ -1,23 +1,33 @@
 //! Owns the figures of a run, as a table for people and as JSON with stable names for programs, and the judgement on
 //! them.
 
+mod parts;
+
+pub(crate) use parts::{Floor, Part, Slow, Storm, buckets, histogram};
+
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 /// All figures of a run. A name ends in its unit; what was not measured is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Report {
+    /// What it is called where several stand side by side.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
     /// The version of the generator.
-    pub(crate) version: &'static str,
-    /// `fanout` or `idle`.
-    pub(crate) scenario: &'static str,
+    pub(crate) version: String,
+    /// The name of the command.
+    pub(crate) scenario: String,
     /// The endpoint.
     pub(crate) url: String,
     /// The connection type of the clients.
-    pub(crate) transport: &'static str,
+    pub(crate) transport: String,
     /// How many clients.
     pub(crate) clients: u64,
     /// What came of compression, where it was offered.
@@ -35,9 +45,24 @@ pub(crate) struct Report {
     /// How long deliveries took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latency>,
+    /// The same, to be joined with that of other shards: pairs of nanoseconds and how often that was.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) latency_buckets: Vec<(u64, u64)>,
     /// The time in which nothing was published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<Watch>,
+    /// What became of a storm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storm: Option<Storm>,
+    /// What became of the slow clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slow: Option<Slow>,
+    /// Which part of a run it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<Part>,
+    /// The same run against a floor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<Floor>,
     /// What the server used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<Server>,
@@ -52,14 +77,67 @@ pub(crate) struct Report {
     /// Connections that had to be opened again.
     pub(crate) reopened_connections: u64,
     /// Failures of clients by kind.
-    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<String, u64>,
     /// The first of them in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_fault: Option<String>,
+    /// When the run began, in UTC (RFC 3339).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) began: String,
+    /// The words of the command line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) command: Vec<String>,
+    /// Where the generator ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
+    /// Latency by percentile, close enough to draw a curve.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) latency_curve: Vec<(f64, f64)>,
+    /// The run from moment to moment.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "on_one_line")]
+    pub(crate) series: Vec<Sample>,
+}
+
+/// Where a run took place.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Machine {
+    /// The operating system and its version.
+    pub(crate) system: String,
+    /// The processor's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) processor: String,
+    /// Its cores, as far as this program may use them.
+    pub(crate) cores: u64,
+    /// Memory in all.
+    pub(crate) memory_kib: u64,
+}
+
+/// A moment of a run. The counts are those from its start.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Sample {
+    /// Seconds since the start.
+    pub(crate) at_s: f64,
+    /// What was being done.
+    pub(crate) phase: String,
+    /// Clients whose first connect was answered.
+    pub(crate) parked: u64,
+    /// Messages sent.
+    pub(crate) published: u64,
+    /// Deliveries, each counted once.
+    pub(crate) delivered: u64,
+    /// Resident memory of the server, as the kernel's quick count has it: some pages behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_kib: Option<u64>,
+    /// CPU that the server has used since it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s: Option<f64>,
 }
 
 /// What came of compression.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Deflate {
     /// Clients with which the server agreed on it.
     pub(crate) clients: u64,
@@ -68,7 +146,8 @@ pub(crate) struct Deflate {
 }
 
 /// How the clients were parked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Parking {
     /// From the first handshake until the last client polled.
     pub(crate) seconds: f64,
@@ -79,12 +158,15 @@ pub(crate) struct Parking {
 }
 
 /// What was published and delivered.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Delivery {
     /// Messages asked for.
     pub(crate) messages: u64,
     /// Messages a second asked for; 0 is one after the other.
     pub(crate) rate: f64,
+    /// Messages in one request.
+    pub(crate) burst: u32,
     /// Bytes of each one's data.
     pub(crate) size_bytes: u64,
     /// Messages that were sent.
@@ -93,7 +175,7 @@ pub(crate) struct Delivery {
     pub(crate) acknowledged: u64,
     /// Messages that the server refused.
     pub(crate) refused: u64,
-    /// Messages sent times clients.
+    /// Messages sent, each times those who subscribed to its channel.
     pub(crate) expected: u64,
     /// Of those, how many came.
     pub(crate) delivered: u64,
@@ -112,7 +194,8 @@ pub(crate) struct Delivery {
 }
 
 /// From the intended time of sending to the delivery, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Latency {
     /// Half are faster.
     pub(crate) p50: f64,
@@ -135,8 +218,25 @@ impl Latency {
     }
 }
 
+/// Points of a latency curve for each tenfold of 1/(1-quantile).
+const CURVE_POINTS_PER_DECADE: u32 = 10;
+
+/// The latencies of a histogram of nanoseconds by quantile, in microseconds: from the fastest (0) to the slowest (1),
+/// as dense on a scale of 1/(1-quantile) everywhere. Some 60 for a million.
+pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if histogram.is_empty() {
+        return Vec::new();
+    }
+    let all = histogram.len() as f64;
+    let one_of = |step: u32| 10f64.powf(f64::from(step) / f64::from(CURVE_POINTS_PER_DECADE));
+    let quantiles = (0..).map(one_of).take_while(|one_of| *one_of < all).map(|one_of| 1.0 - 1.0 / one_of);
+    let at = |quantile| (quantile, histogram.value_at_quantile(quantile) as f64 / 1000.0);
+    quantiles.chain([1.0]).map(at).collect()
+}
+
 /// The time in which nothing was published.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Watch {
     /// How long it was.
     pub(crate) seconds: f64,
@@ -145,7 +245,8 @@ pub(crate) struct Watch {
 }
 
 /// What the server's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Server {
     /// Its number.
     pub(crate) pid: u32,
@@ -161,7 +262,12 @@ pub(crate) struct Server {
     pub(crate) cpu_user_s: f64,
     /// CPU in the kernel while publishing or watching.
     pub(crate) cpu_system_s: f64,
-    /// Both for each delivery. The system counts in ticks, mostly of 10 ms: trust it from a second of CPU on.
+    /// Both together, to the nanosecond where the system says so; what is above is in its ticks, mostly of 10 ms.
+    pub(crate) cpu_s: f64,
+    /// CPU for each client from its handshake to its first connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_us_per_join: Option<f64>,
+    /// CPU for each delivery, to whomever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_delivery: Option<f64>,
     /// Times that its first thread slept and woke while publishing or watching.
@@ -179,18 +285,17 @@ impl Server {
             rss_end_kib: end.rss_kib,
             cpu_user_s: ticked(end.user_s - start.user_s),
             cpu_system_s: ticked(end.system_s - start.system_s),
+            cpu_s: end.cpu_s() - start.cpu_s(),
+            cpu_us_per_join: Some((parked.cpu_s() - before.cpu_s()) * 1e6 / clients as f64),
             cpu_us_per_delivery: None,
             wakeups: end.wakeups.saturating_sub(start.wakeups),
         }
     }
-
-    fn cpu_s(&self) -> f64 {
-        self.cpu_user_s + self.cpu_system_s
-    }
 }
 
 /// What the kernel holds for TCP.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Kernel {
     /// Open sockets before the first handshake.
     pub(crate) sockets_before: u64,
@@ -216,7 +321,8 @@ impl Kernel {
 }
 
 /// What the generator itself used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Generator {
     /// CPU while publishing or watching.
     pub(crate) cpu_s: f64,
@@ -231,6 +337,11 @@ impl Generator {
     }
 }
 
+/// A long list takes one line of the JSON, which has a line for every figure otherwise.
+fn on_one_line<T: Serialize, S: Serializer>(list: &Vec<T>, out: S) -> Result<S::Ok, S::Error> {
+    to_raw_value(list).map_err(S::Error::custom)?.serialize(out)
+}
+
 /// A difference of ticks without the dust of its subtraction.
 fn ticked(seconds: f64) -> f64 {
     (seconds * 1e4).round() / 1e4
@@ -240,7 +351,8 @@ impl Report {
     /// Fills in what follows from the other figures: the complaints and whether all was as expected.
     pub(crate) fn judge(mut self) -> Self {
         if let (Some(server), Some(delivery)) = (&mut self.server, &self.delivery) {
-            let each = server.cpu_s() * 1e6 / delivery.delivered as f64;
+            let all = delivery.delivered + self.slow.map_or(0, |slow| slow.delivered);
+            let each = server.cpu_s * 1e6 / all as f64;
             server.cpu_us_per_delivery = each.is_finite().then_some(each);
         }
         if let Some(Delivery {
@@ -267,6 +379,14 @@ impl Report {
             let wrong = counts.iter().filter(|(count, _)| *count > 0);
             self.complaints.extend(wrong.map(|(count, what)| format!("{count} {what}")));
         }
+        if let Some(Storm { dropped, returned, .. }) = self.storm
+            && returned < dropped
+        {
+            self.complaints.push(format!("{} clients did not come back", dropped - returned));
+        }
+        if let Some(Slow { duplicated: 1.., .. }) = self.slow {
+            self.complaints.push("deliveries to slow clients came twice".into());
+        }
         let failed: u64 = self.faults.values().sum();
         if failed > 0 {
             let first = self.first_fault.as_deref().unwrap_or_default();
@@ -281,15 +401,32 @@ impl Report {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
+    /// One that was written as JSON before; the error is a line that says what is wrong with it.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        let report: Self = serde_json::from_str(text).map_err(|error| format!("not a report: {error}"))?;
+        if report.scenario.is_empty() {
+            return Err("not a report: it names no \"scenario\"".into());
+        }
+        Ok(report)
+    }
+
+    fn shown_part(&self) -> String {
+        match &self.shard {
+            Some(Part { index: 0, of, .. }) => format!(" in {of} shards"),
+            Some(Part { index, of, .. }) => format!(" in shard {index} of {of}"),
+            None => String::new(),
+        }
+    }
+
     fn shown_transport(&self) -> String {
-        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.to_owned() };
+        let Some(Deflate { clients, messages }) = self.deflate else { return self.transport.clone() };
         format!("{}, compressed for {clients} clients: {messages} messages came so", self.transport)
     }
 
     /// The figures in lines of name and value.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = vec![
-            ("clients", format!("{} on {}", self.clients, self.url)),
+            ("clients", format!("{}{} on {}", self.clients, self.shown_part(), self.url)),
             ("transport", self.shown_transport()),
             ("parked in", format!("{:.2} s, {:.0} clients/s", self.parking.seconds, self.parking.clients_per_second)),
         ];
@@ -300,18 +437,22 @@ impl Report {
             delivery.rows(&mut rows);
         }
         if let Some(latency) = &self.latency_us {
-            let Latency { p50, p90, p99, p99_9, max } = latency;
-            let ms = |us: &f64| Millis(*us);
-            rows.push((
-                "latency ms",
-                format!("p50 {}  p90 {}  p99 {}  p99.9 {}  max {}", ms(p50), ms(p90), ms(p99), ms(p99_9), ms(max)),
-            ));
+            rows.push(("latency ms", latency.to_string()));
+        }
+        if let Some(storm) = &self.storm {
+            storm.rows(&mut rows);
+        }
+        if let Some(slow) = &self.slow {
+            slow.rows(&mut rows);
         }
         if let Some(Watch { seconds, polls_ended }) = self.idle {
             rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
         }
         if let Some(server) = &self.server {
             server.rows(&mut rows);
+        }
+        if let Some(floor) = &self.floor {
+            floor.rows(&mut rows);
         }
         if let Some(Kernel { sockets_before, sockets_parked, memory_before_kib, memory_parked_kib }) = self.kernel {
             rows.push(("kernel TCP sockets", format!("{sockets_before} → {sockets_parked} (both ends)")));
@@ -331,6 +472,7 @@ impl Delivery {
     fn rows(&self, rows: &mut Vec<(&'static str, String)>) {
         let Self { messages, rate, size_bytes, published, acknowledged, expected, delivered, lost, .. } = self;
         let pace = if *rate > 0.0 { format!("{rate} a second") } else { "one after the other".into() };
+        let pace = if self.burst > 1 { format!("{pace}, in bursts of {}", self.burst) } else { pace };
         rows.push((
             "messages",
             format!("{published} of {messages} published, {acknowledged} acknowledged; {size_bytes} bytes, {pace}"),
@@ -357,13 +499,16 @@ impl Server {
             "server RSS",
             format!("{rss_before_kib} → {rss_parked_kib} KiB, {rss_bytes_per_client:.0} bytes per client"),
         ));
-        let total = self.cpu_s();
+        let total = self.cpu_s;
         rows.push((
             "server CPU",
             format!("{total:.2} s (user {cpu_user_s:.2}, system {cpu_system_s:.2}), {wakeups} wake-ups"),
         ));
         if let Some(each) = self.cpu_us_per_delivery {
             rows.push(("server CPU/delivery", format!("{each:.2} µs")));
+        }
+        if let Some(each) = self.cpu_us_per_join {
+            rows.push(("server CPU/join", format!("{each:.2} µs")));
         }
     }
 }
@@ -381,6 +526,13 @@ impl Display for Report {
             text.push_str("  all as expected\n");
         }
         f.write_str(&text)
+    }
+}
+
+impl Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p90, p99, p99_9, max] = [self.p50, self.p90, self.p99, self.p99_9, self.max].map(Millis);
+        write!(f, "p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p99_9}  max {max}")
     }
 }
 
@@ -402,7 +554,7 @@ mod tests {
     fn exact() -> Report {
         let delivery =
             Delivery { messages: 5, published: 5, acknowledged: 5, expected: 50, delivered: 50, ..Delivery::default() };
-        Report { scenario: "fanout", clients: 10, delivery: Some(delivery), ..Report::default() }
+        Report { scenario: "fanout".into(), clients: 10, delivery: Some(delivery), ..Report::default() }
     }
 
     #[test]
@@ -420,7 +572,7 @@ mod tests {
             |report| report.delivery.as_mut().unwrap().strangers = 1,
             |report| report.delivery.as_mut().unwrap().messages = 6,
             |report| report.delivery.as_mut().unwrap().acknowledged = 4,
-            |report| report.faults = BTreeMap::from([("closed", 1)]),
+            |report| report.faults = BTreeMap::from([("closed".into(), 1)]),
             |report| report.complaints.push("too late".into()),
         ];
         for change in changes {
@@ -443,9 +595,45 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report.judge().to_json().unwrap()).unwrap();
         assert_eq!(json["server"]["rss_bytes_per_client"], 10240.0);
         assert_eq!(json["server"]["cpu_us_per_delivery"], 5000.0);
+        assert_eq!(json["server"]["cpu_us_per_join"], 50000.0);
         assert_eq!(json["server"]["wakeups"], 12);
         assert_eq!(json["delivery"]["delivered"], 50);
         assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));
         assert!(json.get("idle").is_none());
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let mut report = exact().judge();
+        report.complaints = vec!["\"quoted\"".into()];
+        report.faults = BTreeMap::from([("closed".into(), 2)]);
+        report.command = vec!["fanout".into(), "--clients".into()];
+        report.latency_curve = vec![(0.5, 12.25), (1.0, 99.0)];
+        let sample = Sample { at_s: 0.025, phase: "parking".into(), rss_kib: Some(7), ..Sample::default() };
+        report.series = vec![sample.clone(), Sample { at_s: 0.05, ..Sample::default() }];
+        let json = report.to_json().unwrap();
+        let again = Report::from_json(&json).unwrap();
+        assert_eq!(again.to_json().unwrap(), json);
+        assert_eq!((again.series[0].clone(), again.delivery.unwrap().delivered), (sample, 50));
+        // One line for each long list, whatever its length.
+        for start in ["  \"series\": [{", "  \"latency_curve\": [[0.5"] {
+            assert!(json.lines().any(|line| line.starts_with(start)), "{json}");
+        }
+        // Reports of other versions have fields more and less.
+        let other = Report::from_json(r#"{"scenario":"storm","waves":3,"delivery":{"lost":1,"rooms":2}}"#).unwrap();
+        assert_eq!((other.scenario.as_str(), other.delivery.unwrap().lost, other.clients), ("storm", 1, 0));
+    }
+
+    #[test]
+    fn a_curve_is_as_dense_everywhere() {
+        let mut histogram = Histogram::new(3).unwrap();
+        (1..=1_000_000).for_each(|us| histogram.record(us * 1000).unwrap());
+        let curve = latency_curve(&histogram);
+        assert_eq!((curve.len(), curve[0].0), (61, 0.0));
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        let (quantile, us) = curve[20];
+        assert!((quantile - 0.99).abs() < 1e-9 && (us - 990_000.0).abs() < 1000.0, "{quantile} {us}");
+        assert_eq!(curve[60], (1.0, histogram.max() as f64 / 1000.0));
+        assert!(latency_curve(&Histogram::new(3).unwrap()).is_empty());
     }
 }

@@ -8,17 +8,16 @@ use std::io::{self, ErrorKind};
 /// Bytes of a message.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The answer to a request to upgrade, and the bytes that it took; `None` until it is whole.
-pub(super) fn upgrade(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+/// The answer to a request to upgrade, which is the head.
+pub(super) fn upgrade(head: &[u8]) -> io::Result<Vec<u8>> {
     const KEY: &[u8] = b"Sec-WebSocket-Key: ";
-    let Some(head) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
-    let at = memmem::find(&bytes[..head], KEY).ok_or(ErrorKind::InvalidData)? + KEY.len();
-    let key = bytes[at..head].split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let at = memmem::find(head, KEY).ok_or(ErrorKind::InvalidData)? + KEY.len();
+    let key = head[at..].split(|&byte| byte == b'\r').next().unwrap_or_default();
     let mut answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n".to_vec();
     answer.extend_from_slice(b"Sec-WebSocket-Accept: ");
     answer.extend_from_slice(&handshake::accept(key));
     answer.extend_from_slice(b"\r\n\r\n");
-    Ok(Some((answer, head + 4)))
+    Ok(answer)
 }
 
 /// Puts the message of the first whole frame into `message` and gives the bytes that it took.
@@ -67,13 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn upgrades_are_found_when_whole() {
-        let request = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX: y\r\n\r\n";
-        for end in 0..request.len() {
-            assert_eq!(upgrade(&request[..end]).unwrap(), None, "cut at {end}");
-        }
-        let (answer, length) = upgrade(request).unwrap().unwrap();
-        assert_eq!(length, request.len());
-        assert!(answer.ends_with(b"Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+    fn upgrades_are_answered() {
+        let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX: y";
+        assert!(upgrade(head).unwrap().ends_with(b"Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+        assert!(upgrade(b"GET / HTTP/1.1").is_err());
     }
 }

@@ -1,6 +1,10 @@
 //! Owns the client side of HTTP/1.1 framing: how a request is put into bytes, and how a response is cut out of the
 //! bytes that came so far. Knows nothing of Bayeux and nothing of sockets.
 
+mod stream;
+
+pub(crate) use stream::{Piece, Responses};
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
@@ -31,6 +35,16 @@ pub(crate) fn write_post(out: &mut Vec<u8>, target: &Target, cookies: &Cookies, 
     // Writing to a vector does not fail.
     let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
     out.extend_from_slice(body);
+}
+
+/// Appends a GET of an event stream to `out`, as Faye's client sends it: the session's id stands behind the path.
+pub(crate) fn write_listen(out: &mut Vec<u8>, target: &Target, cookies: &Cookies, id: &str) {
+    let path = target.path.trim_end_matches('/');
+    for part in ["GET ", path, "/", id, " HTTP/1.1\r\nHost: ", &target.host, "\r\nAccept: text/event-stream\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    cookies.write(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The cookies that a server gave one client. Every path and every lifetime is the endpoint's and the run's.
@@ -128,10 +142,22 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
     }
 }
 
-fn parse_one(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
+/// The head of a response.
+struct Head<'a> {
+    status: u16,
+    set_cookies: Vec<&'a str>,
+    keep_alive: bool,
+    /// `None`: the body ends with the connection.
+    framing: Option<Framing>,
+    /// The bytes that it took.
+    length: usize,
+}
+
+/// Reads a head; `None` until it is whole.
+fn read_head(bytes: &[u8]) -> Result<Option<Head<'_>>, HttpError> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(head_len) = head.parse(bytes).map_err(HttpError::Head)? else { return Ok(None) };
+    let httparse::Status::Complete(length) = head.parse(bytes).map_err(HttpError::Head)? else { return Ok(None) };
     let status = head.code.unwrap_or(0);
     let mut framing = None;
     let mut keep_alive = head.version == Some(1);
@@ -155,6 +181,13 @@ fn parse_one(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
     if status < 200 || status == 204 || status == 304 {
         framing = Some(Framing::Length(0));
     }
+    Ok(Some(Head { status, set_cookies, keep_alive, framing, length }))
+}
+
+fn parse_one(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
+    let Some(Head { status, set_cookies, keep_alive, framing, length: head_len }) = read_head(bytes)? else {
+        return Ok(None);
+    };
     let rest = &bytes[head_len..];
     let (body, body_len) = match framing.ok_or(HttpError::Length)? {
         Framing::Length(length) if length > RESPONSE_BYTES_MAX => return Err(HttpError::TooLarge),

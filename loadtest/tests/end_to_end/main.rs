@@ -1,0 +1,6 @@
+//! The program and its servers, all as processes.
+
+mod common;
+mod daemon;
+mod floor;
+mod shown;
