@@ -259,7 +259,12 @@ impl Swarm {
         self.session = self.members.len().checked_sub(1);
     }
 
-    /// Publishes the next `batch.count` messages of a flow, which were meant to go at `intended`.
+    /// Whether the publisher has to wait before it publishes more of a flow.
+    pub(crate) fn is_full(&self, flow: u32) -> bool {
+        self.press.is_full(flow as usize % self.setting.script.channels.len())
+    }
+
+    /// Publishes the next `count` messages of a flow, which were meant to go at `intended`.
     pub(crate) fn publish(&mut self, source: Source, flow: u32, (count, size): (u32, usize), intended: u64) {
         let seq = self.ledger.publish(flow, count);
         let first = Event { run: self.setting.run, flow, seq, sent_us: intended / 1000 };

@@ -31,6 +31,11 @@ impl Press {
         Some(usize::MAX - 1 - token.0).filter(|at| *at < CONNECTIONS)
     }
 
+    /// Whether a channel has to wait for answers.
+    pub(super) fn is_full(&self, channel: usize) -> bool {
+        self.lines[channel % CONNECTIONS].0.is_full()
+    }
+
     /// How often connections were opened again.
     pub(super) fn reopened(&self) -> u64 {
         self.lines.iter().map(|(_, link)| u64::from(link.reopened())).sum()
@@ -66,7 +71,8 @@ impl Press {
         let at = channel % CONNECTIONS;
         let (pipeline, link) = &mut self.lines[at];
         link.send(&bytes, setting.route(at), registry, Self::token(at))?;
-        pipeline.add(bytes, count)
+        pipeline.add(bytes, count);
+        Ok(())
     }
 
     /// Serves readiness of a connection.

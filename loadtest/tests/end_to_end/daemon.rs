@@ -67,8 +67,8 @@ fn nothing_that_is_acknowledged_is_lost_in_a_storm() {
 
 #[test]
 fn sessions_that_are_forgotten_begin_anew() {
-    let encke = Server::encke("--max-interval 1s");
-    let options = "--clients 50 --messages 60 --rate 20 --away 2.5";
+    let encke = Server::encke("--max-interval 2s");
+    let options = "--clients 50 --messages 60 --rate 20 --away 4";
     let figures = encke.run_well("storm", "encke-anew.json", options);
     assert_eq!(figures["storm"]["sessions_anew"], 50);
     assert_eq!(figures["storm"]["returned"], 50);
