@@ -112,3 +112,28 @@ impl Press {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_publishing_connections_are_none_of_a_client() {
+        for at in 0..CONNECTIONS {
+            assert_eq!(Press::line_of(Press::token(at)), Some(at));
+        }
+        for index in [0, 1, 2 * 1_000_000 + 1] {
+            assert_eq!(Press::line_of(Token(index)), None);
+        }
+    }
+
+    #[test]
+    fn a_channel_has_one_connection() {
+        let mut press = Press::default();
+        let batch = vec![0; 128 * 1024 * 1024];
+        press.lines[5 % CONNECTIONS].0.add(batch, 1);
+        assert!(press.awaits());
+        let full: Vec<usize> = (0..8).filter(|channel| press.is_full(*channel)).collect();
+        assert_eq!(full, [1, 5]);
+    }
+}
