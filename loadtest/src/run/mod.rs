@@ -71,8 +71,9 @@ struct Stage<'a> {
 
 /// Runs a scenario, and the same against a floor; the error is a line for the user.
 pub(crate) fn run(run: &Run) -> Result<Report, String> {
+    let floor = against::Comparison::prepare(run)?;
     let mut report = once(run)?;
-    against::hold(run, &mut report)?;
+    floor.hold(run, &mut report)?;
     Ok(report)
 }
 

@@ -78,6 +78,9 @@ fn a_run_is_held_against_a_floor() {
     let options = format!("{options} --floor-json {}", path.display());
     let again = floor.run_well("fanout", "again.json", &options);
     assert_eq!(again["floor"]["cost"], figures["floor"]["cost"]);
+    let (output, _) = floor.run("fanout", "missing.json", &options.replace("ratio.json", "nothing.json"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.stdout.is_empty() && text.contains("--floor-json") && text.lines().count() == 1, "{text}");
     let options = format!("--clients 50 --messages 20 --no-floor {}", watched(&floor));
     let without = floor.run_well("fanout", "without.json", &options);
     assert_eq!(without["floor"], Value::Null);
