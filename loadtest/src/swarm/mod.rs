@@ -31,8 +31,9 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 const NS_PER_MS: u64 = 1_000_000;
-/// What the system keeps for a slow client, so that the server feels it soon.
-const SLOW_RECEIVE_BYTES: usize = 4096;
+/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback would
+/// make it slower than it is to be.
+const SLOW_RECEIVE_BYTES: usize = 128 * 1024;
 /// How often a slow client reads.
 const SLOW_READS_PER_S: u64 = 10;
 
