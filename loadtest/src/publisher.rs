@@ -2,7 +2,7 @@
 //!
 //! Publishing is open-loop: a request goes at its time, whether those before it are answered or not, one behind the
 //! other on the same connection (HTTP pipelining, RFC 9112 section 9.3.2). So a server that is late does not slow the
-//! publisher, and what is sent on one connection is read in the order in which it was sent. All that goes to one channel
+//! publisher, up to a bound that is told when it is reached, and what is sent on one connection is read in the order in which it was sent. All that goes to one channel
 //! goes over one connection, and so "out of order" can be demanded and is the server's doing when it happens; a pool of
 //! connections with one request each could not have that, for the requests overtake each other on the way.
 
@@ -11,8 +11,10 @@ use crate::http::{Reassembly, Response};
 use crate::protocol::{Protocol, Verdict};
 use std::collections::VecDeque;
 
-/// Requests without an answer on one connection. A server that is this late is as good as stuck.
+/// Requests without an answer on one connection. To a server that is this late nothing more is sent.
 pub(crate) const UNANSWERED_MAX: usize = 10_000;
+/// Bytes of them, which are kept.
+const UNANSWERED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// When to publish.
 #[derive(Clone, Copy, Debug)]
@@ -68,19 +70,22 @@ struct Request {
 #[derive(Debug, Default)]
 pub(crate) struct Pipeline {
     unanswered: VecDeque<Request>,
+    /// Bytes of those.
+    bytes: usize,
     reassembly: Reassembly,
     closing: bool,
 }
 
 impl Pipeline {
+    /// Whether so much is not answered that the next has to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unanswered.len() >= UNANSWERED_MAX || self.bytes >= UNANSWERED_BYTES_MAX
+    }
+
     /// Takes a request with so many messages; it is kept until it is answered.
-    pub(crate) fn add(&mut self, bytes: Vec<u8>, count: u32) -> Result<(), Fault> {
-        if self.unanswered.len() >= UNANSWERED_MAX {
-            let text = format!("{UNANSWERED_MAX} publishes on one connection are not answered: the server is too slow");
-            return Err(Fault::new(FaultKind::Refused, text));
-        }
+    pub(crate) fn add(&mut self, bytes: Vec<u8>, count: u32) {
+        self.bytes += bytes.len();
         self.unanswered.push_back(Request { bytes, count });
-        Ok(())
     }
 
     /// Whether an answer is to come.
@@ -110,9 +115,10 @@ impl Pipeline {
     }
 
     fn respond(&mut self, response: &Response<'_>, protocol: Protocol, total: &mut Verdict) -> Result<(), Fault> {
-        let Some(Request { count, .. }) = self.unanswered.pop_front().filter(|_| !self.closing) else {
+        let Some(Request { bytes, count }) = self.unanswered.pop_front().filter(|_| !self.closing) else {
             return Err(Fault::new(FaultKind::Protocol, "a response to no publish"));
         };
+        self.bytes -= bytes.len();
         self.closing = !response.keep_alive;
         let Verdict { accepted, refused, reason } = protocol.judge_publish(response, count.max(1))?;
         if count > 0 {
@@ -165,7 +171,7 @@ mod tests {
         for split in 0..=all.len() {
             let mut pipeline = Pipeline::default();
             for count in [1, 1, 0] {
-                pipeline.add(b"request".to_vec(), count).unwrap();
+                pipeline.add(b"request".to_vec(), count);
             }
             let mut total = Verdict::default();
             for part in [&all[..split], &all[split..]] {
@@ -182,7 +188,7 @@ mod tests {
     fn what_is_behind_a_close_goes_again() {
         let mut pipeline = Pipeline::default();
         for bytes in ["a", "b", "c"] {
-            pipeline.add(bytes.into(), 1).unwrap();
+            pipeline.add(bytes.into(), 1);
         }
         receive(&mut pipeline, &ACK.replacen("\r\n", "\r\nConnection: close\r\n", 1)).unwrap();
         assert!(pipeline.closes() && pipeline.awaits());
@@ -192,11 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_answers_is_told_of() {
+    fn what_is_not_answered_is_bounded() {
         let mut pipeline = Pipeline::default();
         for _ in 0..UNANSWERED_MAX {
-            pipeline.add(Vec::new(), 1).unwrap();
+            assert!(!pipeline.is_full());
+            pipeline.add(Vec::new(), 1);
         }
-        assert!(pipeline.add(Vec::new(), 1).unwrap_err().text.contains("too slow"));
+        assert!(pipeline.is_full());
+        receive(&mut pipeline, ACK).unwrap();
+        assert!(!pipeline.is_full());
+        pipeline.add(vec![0; UNANSWERED_BYTES_MAX], 1);
+        assert!(pipeline.is_full() && pipeline.unanswered.len() == UNANSWERED_MAX);
     }
 }

@@ -3,7 +3,7 @@
 
 mod parts;
 
-pub(crate) use parts::{Floor, Part, Slow, Storm, buckets, histogram};
+pub(crate) use parts::{Cost, Floor, Part, Slow, Storm, buckets, histogram};
 
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
@@ -439,6 +439,9 @@ impl Report {
         if let Some(latency) = &self.latency_us {
             rows.push(("latency ms", latency.to_string()));
         }
+        if let Some(floor) = &self.floor {
+            floor.rows(&mut rows);
+        }
         if let Some(storm) = &self.storm {
             storm.rows(&mut rows);
         }
@@ -449,10 +452,7 @@ impl Report {
             rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
         }
         if let Some(server) = &self.server {
-            server.rows(&mut rows);
-        }
-        if let Some(floor) = &self.floor {
-            floor.rows(&mut rows);
+            server.rows(&mut rows, self.floor.as_ref());
         }
         if let Some(Kernel { sockets_before, sockets_parked, memory_before_kib, memory_parked_kib }) = self.kernel {
             rows.push(("kernel TCP sockets", format!("{sockets_before} → {sockets_parked} (both ends)")));
@@ -490,25 +490,33 @@ impl Delivery {
 }
 
 impl Server {
-    fn rows(&self, rows: &mut Vec<(&'static str, String)>) {
+    /// Its lines of the table, with what a floor needs for the same.
+    fn rows(&self, rows: &mut Vec<(&'static str, String)>, floor: Option<&Floor>) {
         let Self {
             pid, rss_before_kib, rss_parked_kib, rss_bytes_per_client, cpu_user_s, cpu_system_s, wakeups, ..
         } = self;
+        let total = self.cpu_s;
+        let against = |of: fn(&Cost) -> Option<f64>, unit: &str| {
+            let shown = floor.and_then(|floor| Some((of(&floor.ratio)?, of(&floor.cost)?)));
+            shown.map(|(ratio, cost)| format!(", {ratio:.2} × the floor's {cost:.2}{unit}")).unwrap_or_default()
+        };
+        let per_client = against(|cost| cost.rss_bytes_per_client, "");
         rows.push(("server", format!("process {pid}")));
         rows.push((
             "server RSS",
-            format!("{rss_before_kib} → {rss_parked_kib} KiB, {rss_bytes_per_client:.0} bytes per client"),
+            format!("{rss_before_kib} → {rss_parked_kib} KiB, {rss_bytes_per_client:.0} bytes per client{per_client}"),
         ));
-        let total = self.cpu_s;
         rows.push((
             "server CPU",
             format!("{total:.2} s (user {cpu_user_s:.2}, system {cpu_system_s:.2}), {wakeups} wake-ups"),
         ));
         if let Some(each) = self.cpu_us_per_delivery {
-            rows.push(("server CPU/delivery", format!("{each:.2} µs")));
+            let against = against(|cost| cost.cpu_us_per_delivery, " µs");
+            rows.push(("server CPU/delivery", format!("{each:.2} µs{against}")));
         }
         if let Some(each) = self.cpu_us_per_join {
-            rows.push(("server CPU/join", format!("{each:.2} µs")));
+            let against = against(|cost| cost.cpu_us_per_join, " µs");
+            rows.push(("server CPU/join", format!("{each:.2} µs{against}")));
         }
     }
 }
@@ -592,6 +600,7 @@ mod tests {
         let mut histogram = Histogram::new(3).unwrap();
         histogram.record(5000).unwrap();
         report.latency_us = Latency::of(&histogram);
+        report.latency_buckets = buckets(&histogram);
         let json: serde_json::Value = serde_json::from_str(&report.judge().to_json().unwrap()).unwrap();
         assert_eq!(json["server"]["rss_bytes_per_client"], 10240.0);
         assert_eq!(json["server"]["cpu_us_per_delivery"], 5000.0);
@@ -600,6 +609,43 @@ mod tests {
         assert_eq!(json["delivery"]["delivered"], 50);
         assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));
         assert!(json.get("idle").is_none());
+        assert_eq!(json["latency_buckets"][0][1], 1);
+    }
+
+    #[test]
+    fn a_report_is_held_against_a_floor() {
+        let run = |user_s, latency_ns| {
+            let mut report = exact();
+            let usage = |user_s| Usage { user_s, ..Usage::default() };
+            report.server = Some(Server::of(7, 10, [usage(0.0), usage(user_s), usage(user_s), usage(user_s * 2.0)]));
+            let mut histogram = Histogram::new(3).unwrap();
+            histogram.record(latency_ns).unwrap();
+            report.latency_us = Latency::of(&histogram);
+            report.judge()
+        };
+        let (mut report, floor) = (run(0.6, 3_000_000), run(0.5, 2_000_000));
+        report.floor = Some(Floor::of(&report, &floor));
+        let text = report.to_string();
+        assert!(text.contains("server CPU/delivery  12000.00 µs, 1.20 × the floor's 10000.00 µs"), "{text}");
+        assert!(
+            text.contains("floor latency ms     p50 2.00") && text.contains("latency × floor      p50 1.50"),
+            "{text}"
+        );
+        // Written and read again it says the same, and serves as the floor of another.
+        let again: Report = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+        assert_eq!(again.to_string(), text);
+        let other = Floor::of(&run(1.0, 2_000_000), &again);
+        assert_eq!((other.ratio.cpu_us_per_delivery, other.ratio.cpu_us_per_join), (Some(2.0), Some(2.0)));
+    }
+
+    #[test]
+    fn storms_and_slow_clients_are_judged() {
+        let judged = |storm: Option<Storm>, slow: Option<Slow>| Report { storm, slow, ..exact() }.judge().complaints;
+        let storm = Storm { dropped: 5, returned: 5, ..Storm::default() };
+        assert_eq!(judged(Some(storm), Some(Slow::default())), [""; 0]);
+        assert_eq!(judged(Some(Storm { returned: 3, ..storm }), None), ["2 clients did not come back"]);
+        let slow = Slow { duplicated: 1, ..Slow::default() };
+        assert_eq!(judged(None, Some(slow)), ["deliveries to slow clients came twice"]);
     }
 
     #[test]

@@ -16,29 +16,50 @@ const CALM_LOOK: Duration = Duration::from_millis(250);
 /// How many times at most.
 const CALM_LOOKS_MAX: u32 = 40;
 
-/// Adds to a report what a floor needs for the same.
-pub(super) fn hold(run: &Run, report: &mut Report) -> Result<(), String> {
-    let common = &run.common;
-    if common.pid.is_none() || common.shard.is_some() || !run.scenario.suits_floor() {
-        return Ok(());
-    }
-    let floor = match &common.against {
-        Against::Nothing => return Ok(()),
-        Against::File(path) => read(path)?,
-        // After a failure the figures are not worth another run.
-        Against::Floor if !report.ok => return Ok(()),
-        Against::Floor => {
-            calm(common.pid.unwrap_or_default());
-            Served::start()?.run(run)?
+/// Where the figures of a floor come from.
+pub(super) enum Comparison {
+    /// Nowhere.
+    None,
+    /// A run earlier.
+    Earlier(Box<Report>),
+    /// A run to come.
+    Later,
+}
+
+impl Comparison {
+    /// What a run asks for. What cannot be read is better known before it than after.
+    pub(super) fn prepare(run: &Run) -> Result<Self, String> {
+        let common = &run.common;
+        if common.pid.is_none() || common.shard.is_some() || !run.scenario.suits_floor() {
+            return Ok(Self::None);
         }
-    };
-    report.floor = Some(Floor::of(report, &floor));
-    if !floor.ok {
-        let first = floor.complaints.first().map_or("", String::as_str);
-        report.complaints.push(format!("the run against the floor was not as expected: {first}"));
-        report.ok = false;
+        match &common.against {
+            Against::Nothing => Ok(Self::None),
+            Against::File(path) => read(path).map(Box::new).map(Self::Earlier),
+            Against::Floor => Ok(Self::Later),
+        }
     }
-    Ok(())
+
+    /// Adds to a report what a floor needs for the same.
+    pub(super) fn hold(self, run: &Run, report: &mut Report) -> Result<(), String> {
+        let floor = match self {
+            Self::None => return Ok(()),
+            Self::Earlier(floor) => *floor,
+            // After a failure the figures are not worth another run.
+            Self::Later if !report.ok => return Ok(()),
+            Self::Later => {
+                calm(run.common.pid.unwrap_or_default());
+                Served::start()?.run(run)?
+            }
+        };
+        report.floor = Some(Floor::of(report, &floor));
+        if !floor.ok {
+            let first = floor.complaints.first().map_or("", String::as_str);
+            report.complaints.push(format!("the run against the floor was not as expected: {first}"));
+            report.ok = false;
+        }
+        Ok(())
+    }
 }
 
 /// Waits until the server is done with the clients that have gone, so that it does not run beside the floor.

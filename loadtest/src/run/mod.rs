@@ -9,12 +9,12 @@ use crate::args::{Common, Publishing, Run, Scenario, Shard};
 use crate::bayeux::Transport;
 use crate::client::Script;
 use crate::proc::{self, Usage};
-use crate::publisher::{Due, Pace};
+use crate::publisher::{Due, Pace, UNANSWERED_MAX};
 use crate::report::{
     Deflate, Delivery, Generator, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, Watch, buckets,
     latency_curve,
 };
-use crate::swarm::{self, Group, Setting, Swarm};
+use crate::swarm::{self, Group, Setting, Source, Swarm};
 use crate::watch::{self, Goal, Seen};
 use mio::Events;
 use plan::Plan;
@@ -70,12 +70,15 @@ struct Stage<'a> {
     watch: watch::Watch,
     /// What is being done, and what ends it.
     phase: (&'static str, Goal),
+    /// Whether publishing had to wait for answers.
+    waited: bool,
 }
 
 /// Runs a scenario, and the same against a floor; the error is a line for the user.
 pub(crate) fn run(run: &Run) -> Result<Report, String> {
+    let floor = against::Comparison::prepare(run)?;
     let mut report = once(run)?;
-    against::hold(run, &mut report)?;
+    floor.hold(run, &mut report)?;
     Ok(report)
 }
 
@@ -136,7 +139,8 @@ impl<'a> Stage<'a> {
         let deadline = began + common.timeout_s * NS_PER_S;
         let watch = watch::Watch::new(common.pid, common.quiet);
         let phase = ("parking", Goal::Parked);
-        Ok(Self { common, plan, swarm, events: swarm::events(), began, deadline, storm: None, watch, phase })
+        let events = swarm::events();
+        Ok(Self { common, plan, swarm, events, began, deadline, storm: None, watch, phase, waited: false })
     }
 
     /// What the server used up to now; nothing without `--pid`.
@@ -303,6 +307,11 @@ impl<'a> Stage<'a> {
         if let Scenario::Slow { bytes_per_s, .. } = run.scenario {
             report.slow = Some(self.slow(bytes_per_s));
         }
+        if self.waited {
+            let complaint =
+                format!("publishing had to wait: {UNANSWERED_MAX} requests or too many bytes were not answered");
+            report.complaints.push(complaint);
+        }
         if let Some(reason) = self.swarm.verdict().reason {
             report.complaints.push(format!("a publish was refused: {reason}"));
         }
@@ -326,7 +335,7 @@ impl<'a> Stage<'a> {
             }
             let drained = progress.since + drain_s * NS_PER_S;
             let until = match pace.due(now, sent, all_done) {
-                Due::Now(intended) => {
+                Due::Now(intended) if !self.has_to_wait(sent) => {
                     let (source, flow) = self.plan.aim(sent);
                     self.swarm.publish(source, flow, (burst, size), intended);
                     sent += 1;
@@ -335,13 +344,14 @@ impl<'a> Stage<'a> {
                     }
                     continue;
                 }
+                Due::Now(_) if now < drained => now + NS_PER_S / 1000,
                 Due::At(at) => at,
                 Due::Done if all_done => return Ok(None),
                 Due::Done if self.weathered(missing) => progress.since + CALM_NS,
-                Due::Blocked | Due::Done if now >= drained => {
+                Due::Now(_) | Due::Blocked | Due::Done if now >= drained => {
                     return Ok(Some(format!("nothing was delivered for {drain_s} s")));
                 }
-                Due::Blocked | Due::Done => drained,
+                Due::Now(_) | Due::Blocked | Due::Done => drained,
             };
             if now >= until {
                 return Ok(None);
@@ -352,6 +362,14 @@ impl<'a> Stage<'a> {
             }
             self.turn(until)?;
         }
+    }
+
+    /// Whether a batch has to wait for the answers to those before it.
+    fn has_to_wait(&mut self, batch: u32) -> bool {
+        let (source, flow) = self.plan.aim(batch);
+        let waits = source == Source::Press && self.swarm.is_full(flow);
+        self.waited |= waits;
+        waits
     }
 
     /// Deliveries that have not come to those who do as they should.

@@ -31,8 +31,9 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 const NS_PER_MS: u64 = 1_000_000;
-/// What the system keeps for a slow client, so that the server feels it soon.
-const SLOW_RECEIVE_BYTES: usize = 4096;
+/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback would
+/// make it slower than it is to be.
+const SLOW_RECEIVE_BYTES: usize = 128 * 1024;
 /// How often a slow client reads.
 const SLOW_READS_PER_S: u64 = 10;
 
@@ -259,7 +260,12 @@ impl Swarm {
         self.session = self.members.len().checked_sub(1);
     }
 
-    /// Publishes the next `batch.count` messages of a flow, which were meant to go at `intended`.
+    /// Whether the publisher has to wait before it publishes more of a flow.
+    pub(crate) fn is_full(&self, flow: u32) -> bool {
+        self.press.is_full(flow as usize % self.setting.script.channels.len())
+    }
+
+    /// Publishes the next `count` messages of a flow, which were meant to go at `intended`.
     pub(crate) fn publish(&mut self, source: Source, flow: u32, (count, size): (u32, usize), intended: u64) {
         let seq = self.ledger.publish(flow, count);
         let first = Event { run: self.setting.run, flow, seq, sent_us: intended / 1000 };

@@ -31,6 +31,11 @@ impl Press {
         Some(usize::MAX - 1 - token.0).filter(|at| *at < CONNECTIONS)
     }
 
+    /// Whether a channel has to wait for answers.
+    pub(super) fn is_full(&self, channel: usize) -> bool {
+        self.lines[channel % CONNECTIONS].0.is_full()
+    }
+
     /// How often connections were opened again.
     pub(super) fn reopened(&self) -> u64 {
         self.lines.iter().map(|(_, link)| u64::from(link.reopened())).sum()
@@ -66,7 +71,8 @@ impl Press {
         let at = channel % CONNECTIONS;
         let (pipeline, link) = &mut self.lines[at];
         link.send(&bytes, setting.route(at), registry, Self::token(at))?;
-        pipeline.add(bytes, count)
+        pipeline.add(bytes, count);
+        Ok(())
     }
 
     /// Serves readiness of a connection.
@@ -104,5 +110,30 @@ impl Press {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_publishing_connections_are_none_of_a_client() {
+        for at in 0..CONNECTIONS {
+            assert_eq!(Press::line_of(Press::token(at)), Some(at));
+        }
+        for index in [0, 1, 2 * 1_000_000 + 1] {
+            assert_eq!(Press::line_of(Token(index)), None);
+        }
+    }
+
+    #[test]
+    fn a_channel_has_one_connection() {
+        let mut press = Press::default();
+        let batch = vec![0; 128 * 1024 * 1024];
+        press.lines[5 % CONNECTIONS].0.add(batch, 1);
+        assert!(press.awaits());
+        let full: Vec<usize> = (0..8).filter(|channel| press.is_full(*channel)).collect();
+        assert_eq!(full, [1, 5]);
     }
 }

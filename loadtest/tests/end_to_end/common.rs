@@ -94,7 +94,9 @@ fn daemon() -> &'static Path {
         let profile = folder.file_name().and_then(|name| name.to_str()).expect("the name of a profile");
         let profile = if profile == "debug" { "dev" } else { profile };
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--package", "encke", "--bin", "encke", "--profile", profile])
+            // Both packages, so that it is the same build as that of the workspace.
+            .args(["build", "--quiet", "--locked", "--package", "encke", "--package", "encke-loadtest"])
+            .args(["--bin", "encke", "--profile", profile])
             .arg("--target-dir")
             .arg(folder.parent().expect("the target folder"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))

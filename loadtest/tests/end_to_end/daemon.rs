@@ -23,6 +23,16 @@ fn five_hundred_clients_on_each_transport() {
 }
 
 #[test]
+fn nothing_is_lost_between_two_streams() {
+    let encke = Server::encke("--max-stream-age 1s --timeout 2s");
+    for transport in ["streaming", "eventsource"] {
+        let options = format!("--clients 50 --messages 150 --rate 50 --transport {transport}");
+        let figures = encke.run_well("fanout", &format!("encke-aged-{transport}.json"), &options);
+        assert_eq!(figures["delivery"]["delivered"], 7500);
+    }
+}
+
+#[test]
 fn batches_that_are_acknowledged() {
     let encke = Server::encke("");
     for transport in ["long-polling", "websocket", "streaming"] {
@@ -67,8 +77,8 @@ fn nothing_that_is_acknowledged_is_lost_in_a_storm() {
 
 #[test]
 fn sessions_that_are_forgotten_begin_anew() {
-    let encke = Server::encke("--max-interval 1s");
-    let options = "--clients 50 --messages 60 --rate 20 --away 2.5";
+    let encke = Server::encke("--max-interval 2s");
+    let options = "--clients 50 --messages 60 --rate 20 --away 4";
     let figures = encke.run_well("storm", "encke-anew.json", options);
     assert_eq!(figures["storm"]["sessions_anew"], 50);
     assert_eq!(figures["storm"]["returned"], 50);
@@ -99,7 +109,7 @@ fn who_is_slow_is_counted_apart() {
 #[test]
 fn shards_meet_on_the_server() {
     let encke = Server::encke("");
-    let options = "--clients 50 --messages 40 --rate 200 --run daemon";
+    let options = "--clients 50 --messages 40 --rate 200 --timeout 60 --run daemon";
     let second = encke.begin("fanout", "encke-shard-2.json", &format!("{options} --shard 2/2 --transport websocket"));
     encke.run_well("fanout", "encke-shard-1.json", &format!("{options} --shard 1/2 --transport websocket"));
     assert_well(&second.wait_with_output().expect("it runs"), "the second shard");

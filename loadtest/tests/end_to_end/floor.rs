@@ -78,6 +78,9 @@ fn a_run_is_held_against_a_floor() {
     let options = format!("{options} --floor-json {}", path.display());
     let again = floor.run_well("fanout", "again.json", &options);
     assert_eq!(again["floor"]["cost"], figures["floor"]["cost"]);
+    let (output, _) = floor.run("fanout", "missing.json", &options.replace("ratio.json", "nothing.json"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.stdout.is_empty() && text.contains("--floor-json") && text.lines().count() == 1, "{text}");
     let options = format!("--clients 50 --messages 20 --no-floor {}", watched(&floor));
     let without = floor.run_well("fanout", "without.json", &options);
     assert_eq!(without["floor"], Value::Null);
@@ -125,7 +128,7 @@ fn shards_share_a_run_and_their_figures_are_joined() {
     let floor = Server::floor(&[]);
     shards(&floor, "floor");
     let lossy = Server::floor(&["--drop-every", "50"]);
-    let options = "--clients 20 --messages 10 --rate 100 --drain 1 --run lossy";
+    let options = "--clients 20 --messages 10 --rate 100 --drain 1 --timeout 60 --run lossy";
     let others = lossy.begin("fanout", "lossy-2.json", &format!("{options} --shard 2/2"));
     let (first, _) = lossy.run("fanout", "lossy-1.json", &format!("{options} --shard 1/2"));
     let second = others.wait_with_output().expect("it runs");
@@ -144,7 +147,7 @@ fn merge(names: [&str; 2], into: &str) -> (Option<i32>, Value) {
 
 fn shards(server: &Server, name: &str) {
     for (scenario, expected) in [("fanout", 90 * 100), ("rooms", 0)] {
-        let options = format!("--messages 100 --burst 5 --rate 1000 --run {name}-{scenario}");
+        let options = format!("--messages 100 --burst 5 --rate 1000 --timeout 60 --run {name}-{scenario}");
         let names = [1, 2].map(|index| format!("{name}-{scenario}-{index}.json"));
         let second = server.begin(scenario, &names[1], &format!("{options} --clients 60 --shard 2/2"));
         let first = server.run_well(scenario, &names[0], &format!("{options} --clients 30 --shard 1/2"));
