@@ -3,7 +3,7 @@
 //! The engine is the whole server but for sockets ([`encke::engine`]); its clients are connections in memory, each with one
 //! session that has one subscription and polls as `encke-loadtest` does. One engine grows to 1,000, 10,000, 100,000 and
 //! 1,000,000 sessions, and at each size all of them are asked for. Every figure is per session, the median of several
-//! rounds over all sessions, and what is counted must be exact: each event to each session once, each connect held.
+//! rounds over all sessions; times are the thread's own (`CLOCK_THREAD_CPUTIME_ID`). What is counted must be exact: each event to each session once, each connect held.
 //!
 //! | figure | from | to |
 //! |---|---|---|
