@@ -203,10 +203,12 @@ impl Broker {
 
     /// Whether the session may hold a connect, and if so, whether it counts as one of its browser's.
     fn try_hold(&mut self, key: SessionKey, way: Way) -> Option<bool> {
-        let browser = self.sessions.get(key).and_then(|session| session.browser.as_ref());
-        match (self.config.max_sessions_per_browser, browser) {
-            (Some(most), Some(browser)) if way != Way::Push => self.browsers.try_hold(browser, most).then_some(true),
-            _ => Some(false),
+        let session = self.sessions.get(key)?;
+        match (self.config.max_sessions_per_browser, &session.browser) {
+            (None, _) | (_, None) => Some(false),
+            _ if way == Way::Push => Some(false),
+            (Some(most), Some(_)) if !session.shares_browser => (most > 0).then_some(true),
+            (Some(most), Some(browser)) => self.browsers.try_hold(browser, most).then_some(true),
         }
     }
 
@@ -215,7 +217,7 @@ impl Broker {
         let session = self.sessions.get_mut(key)?;
         let hold = session.take_hold(session.held_by()?)?;
         self.parked -= 1;
-        if let (Some(browser), true) = (&session.browser, hold.counted) {
+        if let (Some(browser), true) = (&session.browser, hold.counted && session.shares_browser) {
             self.browsers.release(browser);
         }
         Some(hold)

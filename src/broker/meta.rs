@@ -5,12 +5,12 @@
 use crate::bayeux::{Error, Handshake, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names};
 use crate::reply::{Answer, Way};
 
-use super::browser::{BrowserId, Presented};
+use super::browser::{BrowserId, Company, Presented};
 use super::connect::connect_reply;
 use super::ext::{Ack, Said, Told};
 use super::extras::Acks;
 use super::policy::Verdict;
-use super::session::{Reach, Session, SessionKey, Subscription};
+use super::session::{Hold, Reach, Session, SessionKey, Subscription};
 use super::token::{self, ClientId};
 use super::topics::Subscriber;
 use super::{Broker, End, Removal, Request, reply_to};
@@ -35,14 +35,12 @@ impl Broker {
                 Some(BrowserId::Issued(secret))
             }
         };
-        if let Some(browser) = &browser {
-            self.browsers.join(browser);
-        }
         let secret = self.entropy.secret();
         let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
         session.expires_ms += u64::from(self.config.max_interval_ms);
         let ext = self.agree(message, &mut session);
         let key = self.sessions.insert(session);
+        self.join_browser(key);
         self.schedule(key);
         self.counters.sessions_added += 1;
         log::debug!("session {key:?} added");
@@ -57,6 +55,19 @@ impl Broker {
             ..reply_to(message, true)
         };
         self.put(reply, answer);
+    }
+
+    /// A new session is one of its browser's from now on. If that had one until then, that one learns that it has company.
+    fn join_browser(&mut self, key: SessionKey) {
+        let Some(Session { browser: Some(browser), shares_browser, .. }) = self.sessions.get_mut(key) else { return };
+        let company = self.browsers.join(browser, key.slot());
+        *shares_browser = company != Company::None;
+        let Company::First { slot } = company else { return };
+        let Some(first) = self.sessions.key_at(slot).and_then(|key| self.sessions.get_mut(key)) else { return };
+        first.shares_browser = true;
+        if let (Some(browser), Reach::Held(Hold { counted: true, .. })) = (&first.browser, &first.reach) {
+            self.browsers.count_hold(browser);
+        }
     }
 
     /// The extensions that a handshake asks for; what the reply says of them.

@@ -248,6 +248,8 @@ pub struct Session {
     pub told: Option<Told>,
     /// The browser that made it.
     pub browser: Option<BrowserId>,
+    /// Whether that has or had other sessions beside it, so that the table is asked before a connect is held.
+    pub shares_browser: bool,
     /// What it is subscribed to.
     pub subscriptions: Subscriptions,
     /// What waits for it.
@@ -284,6 +286,7 @@ impl Session {
             buffered: false,
             told: None,
             browser: None,
+            shares_browser: false,
             subscriptions: Subscriptions::None,
             outbox: Outbox::default(),
             urgent: false,
