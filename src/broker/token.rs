@@ -81,30 +81,42 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
+/// The value of each letter; [`NO_LETTER`] for all other bytes.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_LETTER; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+/// More than five bits hold.
+const NO_LETTER: u8 = 0xff;
+
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != (N * 8).div_ceil(5) {
         return None;
     }
     let mut bytes = [0; N];
-    let mut out = bytes.iter_mut();
-    let mut bits: u32 = 0;
-    let mut held = 0;
-    for letter in text.bytes() {
-        let five = match letter {
-            b'a'..=b'z' => letter - b'a',
-            b'2'..=b'7' => letter - b'2' + 26,
-            _ => return None,
-        };
-        bits = bits << 5 | u32::from(five);
-        held += 5;
-        if held >= 8 {
-            held -= 8;
-            *out.next()? = u8::try_from(bits >> held).ok()?;
-            bits &= (1 << held) - 1;
+    // Eight letters are five bytes. All are looked at before it is said that one is none: each poll comes through here.
+    let mut seen = 0;
+    for (letters, out) in text.as_bytes().chunks(8).zip(bytes.chunks_mut(5)) {
+        let mut bits: u64 = 0;
+        for letter in letters {
+            let five = VALUES[usize::from(*letter)];
+            seen |= five;
+            bits = bits << 5 | u64::from(five & 31);
         }
+        let (held, wanted) = (letters.len() * 5, out.len() * 8);
+        // One text for one value: bits left over must be zero.
+        if bits & ((1 << (held - wanted)) - 1) != 0 {
+            return None;
+        }
+        let word = (bits >> (held - wanted) << (64 - wanted)).to_be_bytes();
+        out.copy_from_slice(word.get(..out.len())?);
     }
-    // One text for one value: bits left over must be zero.
-    (bits == 0).then_some(bytes)
+    (seen != NO_LETTER).then_some(bytes)
 }
 
 #[cfg(test)]
