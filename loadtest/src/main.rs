@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod swarm;
 mod tally;
+mod tls;
 mod websocket;
 
 use args::Command;
