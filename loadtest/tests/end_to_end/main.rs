@@ -3,3 +3,5 @@
 mod common;
 mod daemon;
 mod floor;
+#[cfg(unix)]
+mod tls;

@@ -2,11 +2,7 @@
 //!
 //! `ENCKE_SKIP_PROXIES=1` leaves this out, as it does the daemon's tests behind proxies.
 
-#![cfg(unix)]
-
-mod common;
-
-use common::{Server, file};
+use crate::common::{Server, file};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener, TcpStream};
