@@ -380,8 +380,8 @@ impl Swarm {
                 Err(fault) => return self.fail(index, &fault),
             };
             self.received(index, lane, &buffer[..count]);
-            // A short read has emptied the socket, unless the end stands behind it, which TLS has words for.
-            if count < buffer.len() && !read_closed && self.setting.tls.is_none() {
+            // A short read has emptied the socket, unless the end stands behind it.
+            if count < buffer.len() && !read_closed {
                 break;
             }
         }

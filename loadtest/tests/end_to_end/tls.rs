@@ -84,6 +84,7 @@ fn configuration(folder: &Path, addr: SocketAddr, backend: &str) -> String {
         events {{ worker_connections 1024; }}\n\
         http {{\n    access_log off;\n{temporary}    map $http_upgrade $up {{ default upgrade; '' ''; }}\n    server {{\n\
         listen {addr} ssl;\n ssl_certificate {path}/cert.pem;\n ssl_certificate_key {path}/key.pem;\n\
+        keepalive_requests 4;\n\
         location / {{\n proxy_pass http://{backend};\n proxy_http_version 1.1;\n proxy_buffering off;\n\
         proxy_set_header Host $http_host;\n proxy_set_header Upgrade $http_upgrade;\n\
         proxy_set_header Connection $up;\n }}\n}}\n}}\n"
