@@ -2,16 +2,18 @@
 //! to send.
 
 use crate::client::{Fault, FaultKind};
+use crate::tls::{Session, Tls};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Where a connection goes, and from which address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     /// The server.
     pub(crate) server: SocketAddr,
@@ -19,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) source: Option<IpAddr>,
     /// Bytes that the system keeps of what was not read, if it is not to choose.
     pub(crate) receive_bytes: Option<usize>,
+    /// TLS, if it is spoken there.
+    pub(crate) tls: Option<Rc<Tls>>,
 }
 
 /// What a read gave.
@@ -37,7 +41,10 @@ pub(crate) enum Got {
 pub(crate) struct Link {
     socket: Option<TcpStream>,
     connected: bool,
+    /// TLS keeps its own of what waits.
     pending: Vec<u8>,
+    /// Boxed: most runs have none.
+    tls: Option<Box<Session>>,
     /// How often it was opened.
     opened: u32,
 }
@@ -50,6 +57,9 @@ impl Link {
 
     /// Closes it and forgets what waits.
     pub(crate) fn close(&mut self) {
+        if let (Some(mut tls), Some(socket), true) = (self.tls.take(), &mut self.socket, self.connected) {
+            tls.close(socket);
+        }
         // Dropping the socket takes it out of the poll.
         (self.socket, self.connected, self.pending) = (None, false, Vec::new());
     }
@@ -60,17 +70,23 @@ impl Link {
             // Where that cannot be had, it is closed.
             let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
         }
+        self.tls = None;
         self.close();
     }
 
     /// Sends `bytes`, at once if possible; opens the connection first if there is none.
     pub(crate) fn send(&mut self, bytes: &[u8], route: Route, registry: &Registry, token: Token) -> Result<(), Fault> {
         if self.socket.is_none() {
-            let mut socket = open(route).map_err(|error| cannot_open(&route, &error))?;
+            let mut socket = open(&route).map_err(|error| cannot_open(&route, &error))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             registry.register(&mut socket, token, interest).map_err(|error| cannot_open(&route, &error))?;
+            self.tls = route.tls.as_deref().map(Session::new).transpose()?.map(Box::new);
             self.socket = Some(socket);
             self.opened += 1;
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.take(bytes).map_err(unwritable)?;
+            return self.flush();
         }
         if !self.connected || !self.pending.is_empty() {
             self.pending.extend_from_slice(bytes);
@@ -95,6 +111,9 @@ impl Link {
             }
             self.connected = true;
         }
+        if self.tls.is_some() {
+            return self.flush();
+        }
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -110,6 +129,13 @@ impl Link {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Got, Fault> {
         // A connection that is just being opened has nothing to read, whatever an event for the one before it says.
         let Some(socket) = self.socket.as_mut().filter(|_| self.connected) else { return Ok(Got::Nothing) };
+        if let Some(tls) = &mut self.tls {
+            return Ok(match tls.read(socket, buffer)? {
+                None => Got::End,
+                Some(0) => Got::Nothing,
+                Some(count) => Got::Bytes(count),
+            });
+        }
         loop {
             return match socket.read(buffer) {
                 Ok(0) => Ok(Got::End),
@@ -118,6 +144,14 @@ impl Link {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => Err(Fault::new(FaultKind::Io, format!("reading: {error}"))),
             };
+        }
+    }
+
+    /// Has TLS write what waits, once the connection stands.
+    fn flush(&mut self) -> Result<(), Fault> {
+        match (&mut self.tls, &mut self.socket) {
+            (Some(tls), Some(socket)) if self.connected => tls.flush(socket).map_err(unwritable),
+            _ => Ok(()),
         }
     }
 
@@ -130,14 +164,18 @@ impl Link {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::new(FaultKind::Io, format!("writing: {error}"))),
+                Err(error) => return Err(unwritable(error)),
             }
         }
         Ok(sent)
     }
 }
 
-fn open(route: Route) -> io::Result<TcpStream> {
+fn unwritable(error: io::Error) -> Fault {
+    Fault::new(FaultKind::Io, format!("writing: {error}"))
+}
+
+fn open(route: &Route) -> io::Result<TcpStream> {
     if route.source.is_none() && route.receive_bytes.is_none() {
         let stream = TcpStream::connect(route.server)?;
         stream.set_nodelay(true)?;

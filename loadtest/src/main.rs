@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod swarm;
 mod tally;
+mod tls;
 mod watch;
 mod websocket;
 

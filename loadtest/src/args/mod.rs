@@ -126,6 +126,8 @@ pub(crate) struct Common {
     pub(crate) port: u16,
     /// Whether it is one of https or wss.
     pub(crate) secure: bool,
+    /// Whose certificate is taken there.
+    pub(crate) trust: Trust,
     /// What the clients speak.
     pub(crate) protocol: Protocol,
     /// How many clients.
@@ -156,6 +158,18 @@ pub(crate) struct Common {
     pub(crate) shard: Option<Shard>,
     /// What the figures are held against.
     pub(crate) against: Against,
+}
+
+/// Whose certificate is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// That of whom the system trusts.
+    #[default]
+    System,
+    /// That of whom this file trusts.
+    Authority(PathBuf),
+    /// Anyone's.
+    Anyone,
 }
 
 /// What the figures of the server are held against.

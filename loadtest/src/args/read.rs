@@ -1,7 +1,7 @@
 //! Owns how the words of the command line are read, and what is said of those that are no good.
 
 use super::spec::{self, COMMANDS, Opt, Spec};
-use super::{Against, Command, Common, Floor, Merge, Publishing, Reports, Run, Scenario, Shard};
+use super::{Against, Command, Common, Floor, Merge, Publishing, Reports, Run, Scenario, Shard, Trust};
 use crate::bayeux::Transport;
 use crate::doctor::Need;
 use crate::http::Target;
@@ -198,9 +198,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
 fn common(values: &Values) -> Result<Common, String> {
     let url = values.need("url")?;
     let Url { host, port, target, secure } = parse_url(url)?;
-    if secure {
-        return Err(format!("--url {url:?}: TLS is not supported; give a URL with http or ws"));
-    }
+    let trust = trust(values, secure)?;
     if values.command != "rooms" {
         values.need("clients")?;
     }
@@ -217,6 +215,7 @@ fn common(values: &Values) -> Result<Common, String> {
         host,
         port,
         secure,
+        trust,
         protocol: Protocol::Bayeux,
         clients: values.small("clients", 1, CLIENTS_MAX)?.unwrap_or(1000),
         transports,
@@ -238,6 +237,19 @@ fn common(values: &Values) -> Result<Common, String> {
             (false, None) => Against::Floor,
         },
     })
+}
+
+fn trust(values: &Values, secure: bool) -> Result<Trust, String> {
+    let trust = match (values.text("ca"), values.has("insecure")) {
+        (Some(_), true) => return Err("--ca and --insecure exclude each other".into()),
+        (Some(file), false) => Trust::Authority(file.into()),
+        (None, true) => Trust::Anyone,
+        (None, false) => Trust::System,
+    };
+    if !secure && trust != Trust::System {
+        return Err("--ca and --insecure need a --url with https or wss".into());
+    }
+    Ok(trust)
 }
 
 fn transports(values: &Values) -> Result<Vec<Transport>, String> {
@@ -319,7 +331,7 @@ struct Url {
 }
 
 fn parse_url(url: &str) -> Result<Url, String> {
-    let wrong = |why: &str| format!("--url takes http://HOST[:PORT]/PATH, not {url:?}: {why}");
+    let wrong = |why: &str| format!("--url takes http[s]://HOST[:PORT]/PATH, not {url:?}: {why}");
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
     let secure = match scheme {
         "http" | "ws" => false,

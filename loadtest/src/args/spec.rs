@@ -19,6 +19,8 @@ const SERVER: &[Opt] = &[
     Opt("url", "URL", "the endpoint, such as http://127.0.0.1:8080/cometd (required)"),
     Opt("clients", "N", "clients, each with a session and a connection (required; rooms: 1000)"),
     Opt("channel", "/CH", "the channel that all subscribe to, or how the names of several begin [/load]"),
+    Opt("ca", "FILE", "https, wss: trust the certificates in this file (PEM), in place of the system's"),
+    Opt("insecure", "", "https, wss: take any certificate; for measuring only"),
     Opt("deflate", "", "offer compression on each WebSocket"),
     Opt("ack", "", "acknowledge events, by CometD's extension"),
     Opt("pid", "PID", "the server's process: adds its memory and CPU (Linux, same machine)"),

@@ -69,6 +69,9 @@ fn each_scenario_has_its_defaults() {
     assert_eq!(run(&format!("mixed {base}")).common.transports, Transport::ALL);
     let two = run(&format!("mixed {base} --transport streaming,websocket --ack")).common.transports;
     assert_eq!(two, [Transport::Streaming, Transport::WebSocket]);
+    let secure = run("fanout --url wss://h/ --clients 1 --ca f").common;
+    assert_eq!((secure.secure, secure.port, secure.trust), (true, 443, Trust::Authority("f".into())));
+    assert_eq!(run("fanout --url https://h:1/ --clients 1 --insecure").common.trust, Trust::Anyone);
     let Ok(Command::Floor(floor)) = words("floor --drop-every 7") else { panic!("no floor") };
     assert_eq!((floor.listen.to_string().as_str(), floor.drop_every), ("127.0.0.1:0", Some(7)));
     let Ok(Command::Merge(merge)) = words("merge a.json b.json --json c.json") else { panic!("no merge") };
@@ -90,7 +93,7 @@ fn errors_say_what_is_accepted() {
         ("floor extra", "unexpected word \"extra\""),
         ("fanout --clients 1", "fanout needs --url"),
         ("fanout --url http://h/", "fanout needs --clients"),
-        ("fanout --url https://h/ --clients 1", "TLS is not supported"),
+        ("fanout --url https://h/ --clients 1 --ca f --insecure", "exclude each other"),
         ("fanout --url ftp://h/ --clients 1", "none of http, https, ws, wss"),
         ("fanout --url h/ --clients 1", "it has no scheme"),
         ("fanout --url http://h:x/ --clients 1", "bad port"),
@@ -122,6 +125,7 @@ fn errors_say_what_is_accepted() {
         ("--channel /a/*", "--channel takes a channel"),
         ("--source-addrs 127.0.0.2,x", "not \"x\""),
         ("--source-addrs 127.0.0.9-127.0.0.2", "no range of 1 to 1000"),
+        ("--insecure", "need a --url with https or wss"),
         ("--burst 3", "--messages 100 is no multiple of --burst 3"),
         ("--shard 3/2 --run a", "--shard takes I/N"),
         ("--shard 1/2", "--shard needs --run"),

@@ -72,6 +72,8 @@ pub(crate) enum FaultKind {
     Io,
     /// The server closed the connection before it had answered.
     Closed,
+    /// The two sides could not agree on TLS, or the server is not trusted.
+    Tls,
     /// The bytes are no HTTP response.
     Http,
     /// A status other than 200, or than 101 to an upgrade.
@@ -94,6 +96,7 @@ impl FaultKind {
         match self {
             Self::Io => "io",
             Self::Closed => "closed",
+            Self::Tls => "tls",
             Self::Http => "http",
             Self::Status => "status",
             Self::Frame => "frame",

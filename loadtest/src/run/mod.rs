@@ -15,10 +15,12 @@ use crate::report::{
     latency_curve,
 };
 use crate::swarm::{self, Group, Setting, Source, Swarm};
+use crate::tls::Tls;
 use crate::watch::{self, Goal, Seen};
 use mio::Events;
 use plan::Plan;
 use std::net::ToSocketAddrs;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -129,8 +131,9 @@ impl<'a> Stage<'a> {
             Scenario::Slow { bytes_per_s, .. } => bytes_per_s,
             _ => 0,
         };
+        let tls = common.secure.then(|| Tls::new(&common.host, &common.trust)).transpose()?.map(Rc::new);
         let setting =
-            Setting { script, server, sources: common.sources.clone(), run: run_mark(common), slow_bytes_per_s };
+            Setting { script, server, sources: common.sources.clone(), tls, run: run_mark(common), slow_bytes_per_s };
         let mut swarm = Swarm::new(setting, plan.sources()).map_err(|error| format!("cannot make a poll: {error}"))?;
         if common.shard.as_ref().is_some_and(|shard| shard.index > 1) {
             swarm.ledger_mut().expect_foreign();

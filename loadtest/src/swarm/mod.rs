@@ -17,6 +17,7 @@ use crate::http;
 use crate::link::{Got, Link, Route};
 use crate::protocol::Verdict;
 use crate::tally::Tally;
+use crate::tls::Tls;
 use mio::event::Event as Readiness;
 use mio::{Events, Poll, Token};
 use press::Press;
@@ -24,6 +25,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Readiness events taken in one turn.
@@ -84,6 +86,8 @@ pub(crate) struct Setting {
     pub(crate) server: SocketAddr,
     /// Source addresses, taken in turn; none leaves it to the system.
     pub(crate) sources: Vec<IpAddr>,
+    /// TLS, if the server speaks it.
+    pub(crate) tls: Option<Rc<Tls>>,
     /// The mark of this run.
     pub(crate) run: u32,
     /// Bytes that a slow client reads in a second; 0 is none.
@@ -93,7 +97,7 @@ pub(crate) struct Setting {
 impl Setting {
     fn route(&self, index: usize) -> Route {
         let source = (!self.sources.is_empty()).then(|| self.sources[index % self.sources.len()]);
-        Route { server: self.server, source, receive_bytes: None }
+        Route { server: self.server, source, receive_bytes: None, tls: self.tls.clone() }
     }
 }
 
@@ -454,7 +458,7 @@ impl Swarm {
             }
             self.last_activity_ns = now;
             let token = Token(index * 2 + lane as usize);
-            sent = self.members[index].links[lane as usize].send(bytes, route, self.poll.registry(), token);
+            sent = self.members[index].links[lane as usize].send(bytes, route.clone(), self.poll.registry(), token);
         }
         if let Err(fault) = sent {
             self.fail(index, &fault);

@@ -84,8 +84,7 @@ impl Press {
         buffer: &mut [u8],
     ) -> Result<(), Fault> {
         let (pipeline, link) = &mut self.lines[at];
-        let route = setting.route(at);
-        link.ready(event, route)?;
+        link.ready(event, setting.route(at))?;
         let ended = loop {
             match link.read(buffer)? {
                 Got::Bytes(count) => {
@@ -106,7 +105,7 @@ impl Press {
             link.close();
             let again = pipeline.reopened();
             if !again.is_empty() {
-                link.send(&again, route, registry, Self::token(at))?;
+                link.send(&again, setting.route(at), registry, Self::token(at))?;
             }
         }
         Ok(())

@@ -4,3 +4,5 @@ mod common;
 mod daemon;
 mod floor;
 mod shown;
+#[cfg(unix)]
+mod tls;

@@ -333,6 +333,24 @@ fn must_6_the_number_of_a_browsers_sessions_can_be_set() {
 }
 
 #[test]
+fn must_6_what_a_browsers_first_session_holds_counts_when_a_second_one_comes() {
+    let mut b = Bench::with(|setup| setup.broker.max_sessions_per_browser = Some(1));
+    let mut client = || {
+        let client = b.handshake_with(Some(COOKIE));
+        b.say(client.down, &client.connect());
+        b.give(client.down, &Post::json(&client.connect()).bytes());
+        let held = b.raw(client.down).is_empty();
+        (client, held)
+    };
+    let ((first, first_held), (second, second_held)) = (client(), client());
+    assert!(first_held && !second_held);
+    b.cut(first.down);
+    b.hold(&second);
+    b.give(first.up, &Post::json(&first.connect()).bytes());
+    assert!(!b.raw(first.up).is_empty(), "the first one asks as well now");
+}
+
+#[test]
 fn must_6_sessions_without_a_cookie_are_of_different_browsers() {
     let mut b = Bench::new();
     for _ in 0..6 {
