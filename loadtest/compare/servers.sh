@@ -160,12 +160,15 @@ start_server() {
         sleep 0.1
     done
     pid=$main_pid options=()
-    if [ -n "${speaks[$server]:-}" ]; then "attach_$server"; fi
+    [ -z "${speaks[$server]:-}" ] || "attach_$server"
 }
 
 attach_nchan() {
     # The first process only looks after the one that works.
-    until pid=$(cut -d ' ' -f 1 "/proc/$main_pid/task/$main_pid/children") && [ -n "$pid" ]; do sleep 0.1; done
+    until pid=$(cut -d ' ' -f 1 "/proc/$main_pid/task/$main_pid/children") && [ -n "$pid" ]; do
+        kill -0 "$main_pid" || return 1
+        sleep 0.1
+    done
     options=(--protocol nchan --publish-url "${url%/*}/pub")
 }
 
