@@ -8,6 +8,7 @@ mod bayeux;
 mod client;
 mod event;
 mod floor;
+mod foreign;
 mod http;
 mod link;
 mod merge;

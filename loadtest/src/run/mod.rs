@@ -115,6 +115,7 @@ impl<'a> Stage<'a> {
         let script = Script {
             protocol: common.protocol,
             target: common.target.clone(),
+            publish: common.publish.clone(),
             channels: plan.channels.clone(),
             deflate: common.deflate,
             ack: common.ack,
