@@ -18,8 +18,8 @@ Usage: loadtest/compare.sh [options]
   --out FILE         where the results go [loadtest/RESULTS.md, but target/compare/RESULTS.md for a part of the whole]
   --help             print this
 
-Servers: floor, encke, nchan, faye, cometd-nodejs, cometd-java, centrifugo. What cannot be had is left out and named in
-the results. The figures of every run are kept as JSON in target/compare/runs.
+Servers: floor, encke, nchan, faye, cometd-nodejs, cometd-java. What cannot be had is left out and named in the
+results. The figures of every run are kept as JSON in target/compare/runs.
 END
 }
 
@@ -64,6 +64,7 @@ kept=$cache/runs
 mkdir -p "$cache"
 work=$(mktemp -d)
 mkdir "$work/runs"
+cut -d ' ' -f 1-3 /proc/loadavg >"$work/load"
 
 # shellcheck source=compare/servers.sh
 . loadtest/compare/servers.sh
@@ -96,13 +97,16 @@ write_results() {
 measure() { # ROLE COUNT SCENARIO OPTION…
     local role=$1 count=$2 scenario=$3
     local file=$work/runs/$scenario.$transport.$count.$server.$role
+    local floor=$work/runs/$scenario.$transport.$count.floor.$role.json
     shift 3
     local words=("$scenario" --url "$url" --transport "$transport" --clients "$count" --pid "$pid" --timeout 120
         "${options[@]}" "$@")
+    # It is not to start a floor of its own: there is one among the servers.
+    if [ "$server" != floor ] && [ -s "$floor" ]; then words+=(--floor-json "$floor"); else words+=(--no-floor); fi
     printf 'encke-loadtest %s\n' "${words[*]}" >"$file.command"
     # A run that fails is a result too; its words are kept.
     timeout 180 "$target/release/encke-loadtest" "${words[@]}" --json "$file.json" >"$file.log" 2>&1 ||
-        say "    $role: $(grep -m 1 -E '^encke-loadtest:|^  not as expected|^  complaint' "$file.log" || echo "not all as expected")"
+        say "    run $role was not as expected: $(tail -n 1 "$file.log")"
     cp "$file".* "$kept/"
 }
 
@@ -139,9 +143,24 @@ rooms_group() {
     [ -z "${speaks[$server]:-}" ] || return 0
     start_server || return 0
     for ((run = 1; run <= runs; run++)); do
-        measure "$run" 1000 rooms --messages $((seconds * 10)) --rate 10
+        # Each of 100 rooms has every tenth client.
+        measure "$run" 1000 rooms --channel "/room$run" --rate $((deliveries / 100)) --messages $((deliveries / 100 * seconds))
     done
     stop_server
+}
+
+# A page with curves for each table: the first run of every server side by side.
+write_pages() {
+    local pages=$cache/pages first group files
+    rm -rf "$pages" && mkdir "$pages"
+    for first in "$kept"/*.encke.1.json; do
+        group=${first%.encke.1.json} files=()
+        for server in "${servers[@]}"; do
+            [ ! -s "$group.$server.1.json" ] || files+=("$server=$group.$server.1.json")
+        done
+        "$target/release/encke-loadtest" report "${files[@]}" --html "$pages/${group##*/}.html" >&2 ||
+            say "no page for ${group##*/}"
+    done
 }
 
 each_server() { # DO WORD…
@@ -167,8 +186,10 @@ done
 transport=eventsource
 say "fanout, $transport, $stream_clients clients"
 each_server fanout_group "$stream_clients"
-transport=long-polling
-say "rooms, $transport"
-each_server rooms_group
+for transport in long-polling websocket; do
+    say "rooms, $transport"
+    each_server rooms_group
+done
 write_results finished
-say "results: $out; every run: $kept"
+write_pages
+say "results: $out; pages with curves: $cache/pages; every run: $kept"

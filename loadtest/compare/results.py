@@ -16,11 +16,14 @@ import statistics
 import sys
 from pathlib import Path
 
+# What differs in a command from start to start, and what stands for it.
+CHANGING = [(r"--pid \d+", "--pid PID"), (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+            (r"--floor-json \S+", "--floor-json FLOOR.json")]
 TRANSPORTS = ["long-polling", "websocket", "eventsource"]
 # Clients that a server parks in a second, roughly, for the estimate; the generator needs its share.
 PARKED_PER_S = {"faye": 1500, "cometd-nodejs": 1500, "cometd-java": 3000}
 STREAMERS = {"encke", "nchan", "faye"}
-SOCKETS = {"floor", "encke", "nchan", "faye", "centrifugo"}
+SOCKETS = {"floor", "encke", "nchan", "faye"}
 BAYEUX = {"floor", "encke", "faye", "cometd-nodejs", "cometd-java"}
 
 
@@ -69,7 +72,7 @@ class Runs:
         for run in self.runs.get(key, {}).values():
             figures = run["figures"]
             if figures is None:
-                last = run["log"].strip().splitlines()[-1:] or ["ended without a word"]
+                last = run["log"].strip().splitlines()[-1:] or ["it did not end in time"]
                 words.append(last[0].removeprefix("encke-loadtest: "))
             elif not figures["ok"]:
                 words.extend(figures["complaints"] or ["not as expected"])
@@ -173,13 +176,15 @@ def complaints(runs, keys):
     return "\nNot as expected:\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def single(runs, scenario, role, head, row):
-    """A table of the runs with one role."""
-    rows = []
-    for (kind, transport, clients, server), roles in runs.runs.items():
-        figures = roles.get(role, {}).get("figures")
-        if kind == scenario and figures:
-            rows.append([transport, f"{clients:,}", server, *row(figures)])
+def single(runs, scenario, role, names, row):
+    """A table of the runs with one role; `row` gives what stands above a column and in it."""
+    rows, head = [], []
+    for transport in TRANSPORTS:
+        for key in sorted(runs.keys(scenario, transport), key=lambda key: order(key, names)):
+            figures = runs.runs[key].get(role, {}).get("figures")
+            if figures:
+                head, cells = zip(*row(figures))
+                rows.append([transport, f"{key[2]:,}", key[3], *cells])
     return table(["transport", "clients", "server", *head], rows) if rows else "Not measured.\n"
 
 
@@ -187,16 +192,24 @@ def idle_row(figures):
     used = dig(figures, "server") or {}
     cpu = (used.get("cpu_user_s") or 0) + (used.get("cpu_system_s") or 0)
     took = dig(figures, "idle", "seconds")
-    return [number(took), f"{cpu:.2f}", f"{100 * cpu / took:.2f} %" if took else "–", number(used.get("wakeups"), 1)]
+    return [
+        ("seconds", number(took)),
+        ("CPU s", f"{cpu:.2f}"),
+        ("of a core", f"{100 * cpu / took:.2f} %" if took else "–"),
+        ("wake-ups", number(used.get("wakeups"), 1)),
+    ]
 
 
 def full_row(figures):
     late = dig(figures, "latency_us", "p99")
-    return [number(dig(figures, "delivery", "deliveries_per_second"), 1),
-            number(dig(figures, "server", "cpu_us_per_delivery")), number(late / 1000 if late else None)]
+    return [
+        ("deliveries/s", number(dig(figures, "delivery", "deliveries_per_second"), 1)),
+        ("CPU µs per delivery", number(dig(figures, "server", "cpu_us_per_delivery"))),
+        ("p99 ms", number(late / 1000 if late else None)),
+    ]
 
 
-def machine():
+def machine(work):
     cpu = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.M)
     memory = int(re.search(r"^MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(), re.M)[1])
     rows = [
@@ -204,7 +217,7 @@ def machine():
         ["memory", f"{memory / 1024 / 1024:.1f} GiB"],
         ["kernel", f"{platform.system()} {platform.release()}"],
         ["date", f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"],
-        ["load average", Path("/proc/loadavg").read_text().rsplit(" ", 2)[0] + ", the run itself included"],
+        ["load average before", (work / "load").read_text().strip()],
     ]
     return "\n".join(["| machine | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]) + "\n"
 
@@ -213,11 +226,13 @@ def commands(runs):
     """The commands of one server of each protocol, with the parts that change from start to start left out."""
     lines = []
     for (_, _, _, server), roles in sorted(runs.runs.items()):
-        if server not in ("encke", "nchan", "centrifugo"):
+        if server not in ("encke", "nchan"):
             continue
         for role in [role for role in roles if not role.isdigit() or role == "1"]:
-            line = re.sub(r"--pid \d+", "--pid PID", roles[role]["command"])
-            lines.append(re.sub(r"(127\.0\.0\.1):\d+", r"\1:PORT", line))
+            line = roles[role]["command"]
+            for pattern, word in CHANGING:
+                line = re.sub(pattern, word, line)
+            lines.append(line)
     return "```sh\n" + "\n".join(lines) + "\n```\n"
 
 
@@ -242,7 +257,7 @@ def document(work, state):
     parts = [INTRO.format(runs=counted)]
     if state != "finished":
         parts.append("**The run was not finished: this is what there was of it.**\n\n")
-    parts += [machine(), "\n"]
+    parts += [machine(work), "\n"]
     parts += ["| server | version | set up |\n|---|---|---|\n"]
     parts += [f"| {row['name']} | {row['version']} | {row['how']} |\n" for row in rows if not row["reason"]]
     parts += [f"\n`{row['name']}` was not measured: {row['reason']}.\n" for row in rows if row["reason"]]
@@ -252,9 +267,9 @@ def document(work, state):
     if any(rooms):
         parts += ["## Rooms: 100 channels, 10 of them for every client\n\n", *rooms]
     parts.append("## As fast as it goes: the next message when all have the last\n\n")
-    parts.append(single(runs, "fanout", "full", ["deliveries/s", "CPU µs per delivery", "p99 ms"], full_row))
+    parts.append(single(runs, "fanout", "full", names, full_row))
     parts.append("\n## Waiting: no events at all\n\n")
-    parts.append(single(runs, "idle", "idle", ["seconds", "CPU s", "of a core", "wake-ups"], idle_row))
+    parts.append(single(runs, "idle", "idle", names, idle_row))
     parts += ["\n## Commands\n\n", commands(runs)]
     return "".join(parts)
 
