@@ -31,7 +31,7 @@ fail() {
 
 # What is measured: deliveries a second in all, seconds of publishing, bytes of a message.
 deliveries=10000
-seconds=4
+seconds=3
 size=100
 idle_seconds=10
 stream_clients=1000
@@ -69,9 +69,11 @@ cut -d ' ' -f 1-3 /proc/loadavg >"$work/load"
 # shellcheck source=compare/servers.sh
 . loadtest/compare/servers.sh
 
+runner=''
 ended() {
     local code=$?
     trap - EXIT INT TERM
+    [ -z "$runner" ] || kill "$runner" 2>/dev/null || true
     stop_server
     rm -rf "$work"
     exit "$code"
@@ -84,8 +86,8 @@ trap 'exit 143' TERM
 ulimit -n "$(ulimit -Hn)"
 files=$(ulimit -n)
 [ "$files" != unlimited ] && [ "$files" -le 1048576 ] || files=1048576
-[ "$files" -ge $((largest + 200)) ] ||
-    fail "$largest clients need $((largest + 200)) open files, and ulimit -Hn is $files; raise it or give fewer --clients"
+[ "$files" -ge $((largest + 300)) ] ||
+    fail "$largest clients need $((largest + 300)) open files, and ulimit -Hn is $files; raise it or give fewer --clients"
 for tool in cargo python3; do command -v "$tool" >/dev/null || fail "$tool is missing"; done
 
 # The table anew, from all that there is.
@@ -105,8 +107,11 @@ measure() { # ROLE COUNT SCENARIO OPTION…
     if [ "$server" != floor ] && [ -s "$floor" ]; then words+=(--floor-json "$floor"); else words+=(--no-floor); fi
     printf 'encke-loadtest %s\n' "${words[*]}" >"$file.command"
     # A run that fails is a result too; its words are kept.
-    timeout 180 "$target/release/encke-loadtest" "${words[@]}" --json "$file.json" >"$file.log" 2>&1 ||
-        say "    run $role was not as expected: $(tail -n 1 "$file.log")"
+    timeout 180 "$target/release/encke-loadtest" "${words[@]}" --json "$file.json" >"$file.log" 2>&1 &
+    # Waited for in this way a signal is heard at once.
+    runner=$!
+    wait "$runner" || say "    run $role was not as expected: $(tail -n 1 "$file.log")"
+    runner=''
     cp "$file".* "$kept/"
 }
 
@@ -172,6 +177,7 @@ each_server() { # DO WORD…
     done
 }
 
+awk '$1 > 0.5 { exit 1 }' "$work/load" || say "this machine is not quiet (load $(cat "$work/load")): so are the figures not"
 say "building"
 cargo build --release --locked --quiet -p encke -p encke-loadtest
 choose_servers "$only"

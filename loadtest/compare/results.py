@@ -152,7 +152,7 @@ def fanout(runs, scenario, transport, names):
     text = f"### {transport}\n\n" + table(head, costs)
     if scenario == "fanout" and memory:
         text += "\n" + table(["clients", "server", "RSS before", "RSS per client", "kernel memory per client",
-                              "parked per second"], memory)
+                              "parked per second", "CPU µs per client"], memory)
     return text + complaints(runs, keys) + "\n"
 
 
@@ -168,6 +168,7 @@ def waiting(runs, key):
         f"{number(dig(fresh, 'server', 'rss_bytes_per_client'), 1)} B",
         f"{number(kernel, 1)} B",
         number(dig(fresh, "parking", "clients_per_second"), 1),
+        number(dig(fresh, "server", "cpu_us_per_join")),
     ]
 
 
@@ -223,16 +224,16 @@ def machine(work):
 
 
 def commands(runs):
-    """The commands of one server of each protocol, with the parts that change from start to start left out."""
-    lines = []
-    for (_, _, _, server), roles in sorted(runs.runs.items()):
-        if server not in ("encke", "nchan"):
-            continue
-        for role in [role for role in roles if not role.isdigit() or role == "1"]:
-            line = roles[role]["command"]
-            for pattern, word in CHANGING:
-                line = re.sub(pattern, word, line)
-            lines.append(line)
+    """The commands of a server of each protocol for the largest size, without what changes from start to start."""
+    lines, largest = [], {}
+    for key in sorted(runs.runs):
+        if key[3] in ("encke", "nchan"):
+            largest.update({(*key[:2], key[3], role): key for role in runs.runs[key] if role in ("1", "idle", "full")})
+    for (*_, role), key in largest.items():
+        line = runs.runs[key][role]["command"]
+        for pattern, word in CHANGING:
+            line = re.sub(pattern, word, line)
+        lines.append(line)
     return "```sh\n" + "\n".join(lines) + "\n```\n"
 
 
@@ -246,6 +247,14 @@ parentheses where there are several. *CPU* is that of the server's process, in u
 its ratio to that of `encke-loadtest floor`, which writes bytes made beforehand and knows no sessions. *RSS per client*
 is what the process grew by while the clients came, *kernel memory* what the kernel holds in its buffers for both ends of
 their connections; both are from the first run of a fresh process.
+
+"""
+
+COMMANDS = """
+## Commands
+
+`loadtest/compare.sh --install` runs all of it; these are the runs with the largest size, for one server of each protocol.
+With fewer clients the rate is higher by as much, so that there are as many deliveries a second.
 
 """
 
@@ -270,7 +279,7 @@ def document(work, state):
     parts.append(single(runs, "fanout", "full", names, full_row))
     parts.append("\n## Waiting: no events at all\n\n")
     parts.append(single(runs, "idle", "idle", names, idle_row))
-    parts += ["\n## Commands\n\n", commands(runs)]
+    parts.append(COMMANDS + commands(runs))
     return "".join(parts)
 
 

@@ -71,6 +71,8 @@ fn each_poll_names_the_message_before_it() {
         let expected = "GET /sub/load HTTP/1.1\r\nHost: h:1\r\nIf-Modified-Since: Sat, 21 Nov 2026 06:54:00 GMT\r\n\
             If-None-Match: 0\r\n\r\n";
         assert_eq!(String::from_utf8(output.request).unwrap(), expected);
+        let output = take(&mut subscriber, LATE.as_bytes(), split.min(LATE.len())).unwrap();
+        assert_eq!(String::from_utf8(output.request).unwrap(), expected, "after a poll without a message");
     }
 }
 
