@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures encke beside other servers, one after the other on this machine, and writes RESULTS.md. Each is one process
-# on a free port of loopback, with its log off and its limits raised to the number of clients; how it is set up stands in
-# `compare/servers.sh`, what is measured below, and what becomes of the figures in `compare/results.py`.
+# on a free port of loopback, with its log off and its limits raised to the number of clients. How it is set up stands
+# in `compare/servers.sh`, what is measured below, and what becomes of the figures in `compare/results.py`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -86,8 +86,9 @@ trap 'exit 143' TERM
 ulimit -n "$(ulimit -Hn)"
 files=$(ulimit -n)
 [ "$files" != unlimited ] && [ "$files" -le 1048576 ] || files=1048576
-[ "$files" -ge $((largest + 300)) ] ||
-    fail "$largest clients need $((largest + 300)) open files, and ulimit -Hn is $files; raise it or give fewer --clients"
+needed=$((largest + 300))
+[ "$files" -ge "$needed" ] ||
+    fail "$largest clients need $needed open files, and ulimit -Hn is $files; raise it or give fewer --clients"
 for tool in cargo python3; do command -v "$tool" >/dev/null || fail "$tool is missing"; done
 
 # The table anew, from all that there is.
@@ -143,13 +144,13 @@ fanout_group() { # COUNT
 }
 
 rooms_group() {
-    local run
+    local run rate=$((deliveries / 100))
     # Others publish no batches.
     [ -z "${speaks[$server]:-}" ] || return 0
     start_server || return 0
     for ((run = 1; run <= runs; run++)); do
         # Each of 100 rooms has every tenth client.
-        measure "$run" 1000 rooms --channel "/room$run" --rate $((deliveries / 100)) --messages $((deliveries / 100 * seconds))
+        measure "$run" 1000 rooms --channel "/room$run" --rate "$rate" --messages $((rate * seconds))
     done
     stop_server
 }
@@ -177,12 +178,13 @@ each_server() { # DO WORD…
     done
 }
 
-awk '$1 > 0.5 { exit 1 }' "$work/load" || say "this machine is not quiet (load $(cat "$work/load")): so are the figures not"
+awk '$1 > 0.5 { exit 1 }' "$work/load" || say "this machine is not quiet: its load is $(cat "$work/load")"
 say "building"
 cargo build --release --locked --quiet -p encke -p encke-loadtest
 choose_servers "$only"
 rm -rf "$kept" && mkdir -p "$kept"
-say "measuring ${servers[*]}; about $(python3 loadtest/compare/results.py --estimate "$work" "$runs" "$seconds" "${sizes[@]}") minutes"
+minutes=$(python3 loadtest/compare/results.py --estimate "$work" "$runs" "$seconds" "${sizes[@]}")
+say "measuring ${servers[*]}; about $minutes minutes"
 for transport in long-polling websocket; do
     for count in "${sizes[@]}"; do
         say "fanout, $transport, $count clients"

@@ -114,8 +114,8 @@ launch_nchan() {
     exec "$nginx" -p "$PWD" -c "$PWD/nginx.conf"
 }
 
-# Go's module proxy answered 403 for all modules of github.com/centrifugal where this was written. The load generator was
-# not taught a protocol that it could not be tried against.
+# Go's module proxy answered 403 for all modules of github.com/centrifugal where this was written. The load generator
+# was not taught a protocol that it could not be tried against.
 find_centrifugo() {
     reason='its Go modules could not be had, and the load generator does not speak its protocol'
     return 1
