@@ -33,7 +33,7 @@ fail() {
 deliveries=10000
 seconds=3
 size=100
-idle_seconds=10
+idle_seconds=5
 stream_clients=1000
 
 runs=5 clients=100,1000,10000 only='' install='' out='' part=''
@@ -66,7 +66,7 @@ work=$(mktemp -d)
 mkdir "$work/runs"
 cut -d ' ' -f 1-3 /proc/loadavg >"$work/load"
 
-# shellcheck source=compare/servers.sh
+# shellcheck source=loadtest/compare/servers.sh
 . loadtest/compare/servers.sh
 
 runner=''
@@ -123,36 +123,42 @@ paced() { # COUNT
     printf -- '--rate %s --messages %s --size %s' "$rate" "$((rate * seconds + 1))" "$size"
 }
 
+# Each run has a process of its own: the sessions that a run leaves behind would expire in the next. What compiles while
+# it runs gets to do so before it counts, with as few clients as do not matter afterwards.
 fanout_group() { # COUNT
-    local count=$1 run pace
+    local count=$1 run pace few=$(($1 < 1000 ? $1 : 1000))
     read -ra pace <<<"$(paced "$count")"
-    start_server || return 0
-    if [ "$count" = "$largest" ]; then
-        measure idle "$count" idle --seconds "$idle_seconds" --channel /idle
-    elif [ -n "${warms[$server]:-}" ]; then
-        # What compiles while it runs gets to do so before it counts.
-        measure warm "$count" fanout --messages $((20000 / count)) --channel /warm --size "$size"
+    if [ "$count" -gt 1000 ] || [ "$count" = "$largest" ]; then
+        start_server || return 0
+        measure idle "$count" idle --seconds "$idle_seconds"
+        stop_server
     fi
     for ((run = 1; run <= runs; run++)); do
-        # Sessions of the last run may still be there: nobody else hears this channel.
-        measure "$run" "$count" fanout --channel "/load$run" "${pace[@]}"
+        start_server || return 0
+        if [ -n "${warms[$server]:-}" ]; then
+            measure warm "$few" fanout --messages $((15000 / few)) --channel /warm --size "$size"
+        fi
+        measure "$run" "$count" fanout "${pace[@]}"
+        if [ "$count" = "$stream_clients" ] && [ "$run" = 1 ]; then
+            measure full "$count" fanout --messages 50 --channel /full --size "$size"
+        fi
+        stop_server
     done
-    if [ "$count" = "$stream_clients" ]; then
-        measure full "$count" fanout --messages 50 --channel /full --size "$size"
-    fi
-    stop_server
 }
 
 rooms_group() {
     local run rate=$((deliveries / 100))
     # Others publish no batches.
     [ -z "${speaks[$server]:-}" ] || return 0
-    start_server || return 0
     for ((run = 1; run <= runs; run++)); do
+        start_server || return 0
+        if [ -n "${warms[$server]:-}" ]; then
+            measure warm 1000 rooms --messages 150 --channel /warm
+        fi
         # Each of 100 rooms has every tenth client.
-        measure "$run" 1000 rooms --channel "/room$run" --rate "$rate" --messages $((rate * seconds))
+        measure "$run" 1000 rooms --rate "$rate" --messages $((rate * seconds))
+        stop_server
     done
-    stop_server
 }
 
 # A page with curves for each table: the first run of every server side by side.

@@ -21,7 +21,7 @@ CHANGING = [(r"--pid \d+", "--pid PID"), (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT")
             (r"--floor-json \S+", "--floor-json FLOOR.json")]
 TRANSPORTS = ["long-polling", "websocket", "eventsource"]
 # Clients that a server parks in a second, roughly, for the estimate; the generator needs its share.
-PARKED_PER_S = {"faye": 1500, "cometd-nodejs": 1500, "cometd-java": 3000}
+PARKED_PER_S = {"faye": 2500, "cometd-nodejs": 3000, "cometd-java": 2000}
 STREAMERS = {"encke", "nchan", "faye"}
 SOCKETS = {"floor", "encke", "nchan", "faye"}
 BAYEUX = {"floor", "encke", "faye", "cometd-nodejs", "cometd-java"}
@@ -51,7 +51,7 @@ class Runs:
 
     def keys(self, scenario, transport):
         """The sizes and servers of a table."""
-        return [key for key in self.runs if key[:2] == (scenario, transport)]
+        return [key for key in self.runs if key[:2] == (scenario, transport) and set(self.runs[key]) != {"warm"}]
 
     def counted(self, key):
         """The figures of the runs that count."""
@@ -59,12 +59,11 @@ class Runs:
         return [run["figures"] for role, run in sorted(roles.items()) if role.isdigit() and run["figures"]]
 
     def fresh(self, key):
-        """The figures of the first run of a process, whose memory nobody used before."""
-        scenario, *rest = key
-        idle = self.runs.get(("idle", *rest), {}).get("idle")
+        """The figures of the first runs of processes, whose memory nobody used before."""
+        idle = self.runs.get(("idle", *key[1:]), {}).get("idle")
         roles = self.runs.get(key, {})
-        first = idle or roles.get("warm") or roles.get("1")
-        return first["figures"] if first else None
+        first = idle or roles.get("warm")
+        return self.counted(key) if first is None else [first["figures"]] if first["figures"] else []
 
     def failed(self, key):
         """The words of the runs that gave no figures, or not the expected ones."""
@@ -160,15 +159,18 @@ def waiting(runs, key):
     fresh, clients = runs.fresh(key), key[2]
     if not fresh:
         return None
-    before, after = (dig(fresh, "kernel", name) for name in ("memory_before_kib", "memory_parked_kib"))
+
+    def middle(*names):
+        return median(values(fresh, *names))
+
+    before, after = (middle("kernel", name) for name in ("memory_before_kib", "memory_parked_kib"))
     kernel = None if before is None or after is None else (after - before) * 1024 / clients
-    start = dig(fresh, "server", "rss_before_kib")
     return [
-        f"{number(start)} KiB",
-        f"{number(dig(fresh, 'server', 'rss_bytes_per_client'), 1)} B",
+        f"{number(middle('server', 'rss_before_kib'))} KiB",
+        f"{number(middle('server', 'rss_bytes_per_client'), 1)} B",
         f"{number(kernel, 1)} B",
-        number(dig(fresh, "parking", "clients_per_second"), 1),
-        number(dig(fresh, "server", "cpu_us_per_join")),
+        number(middle("parking", "clients_per_second"), 1),
+        number(middle("server", "cpu_us_per_join")),
     ]
 
 
@@ -246,7 +248,8 @@ time at which a message was meant to go. Figures are medians of {runs} runs, wit
 parentheses where there are several. *CPU* is that of the server's process, in user mode and in the kernel; *× floor* is
 its ratio to that of `encke-loadtest floor`, which writes bytes made beforehand and knows no sessions. *RSS per client*
 is what the process grew by while the clients came, *kernel memory* what the kernel holds in its buffers for both ends of
-their connections; both are from the first run of a fresh process.
+their connections, the second of them by all programs of this machine. Each run has a process of its own; Node.js and
+Java may compile what they run before it counts, but their memory is that of a process which has not.
 
 """
 
@@ -290,9 +293,10 @@ def estimate(work, counts, seconds, sizes):
     for name in [row["name"] for row in servers(work) if not row["reason"]]:
         groups = sizes * (1 + (name in SOCKETS)) + [1000] * ((name in STREAMERS) + (name in BAYEUX))
         for clients in groups:
+            slow = name in PARKED_PER_S
             parking = clients / PARKED_PER_S.get(name, 12000)
-            total += 2 + counts * (parking + seconds + 1.5)
-            total += (parking + 12 if clients == largest else 2) + (3 if clients == 1000 else 0)
+            total += counts * (parking + seconds + 1.5 + 3.5 * slow)
+            total += parking + 7 if clients == largest else 0
     return round(total / 60) or 1
 
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154
 # How each server is found, fetched if that is asked for, started with its limits raised, and stopped. Read by
 # compare.sh, which has set root, target, cache, work, files and install.
 #
