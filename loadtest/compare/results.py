@@ -146,8 +146,8 @@ def fanout(runs, scenario, transport, names):
         row = waiting(runs, key)
         if row:
             memory.append([f"{clients:,}", server, *row])
-    head = ["clients", "server", "CPU µs per delivery", "× floor", "p50 ms", "p99 ms", "p99.9 ms", "deliveries/s", "lost",
-            "duplicated", "out of order"]
+    head = ["clients", "server", "CPU µs per delivery", "× floor", "p50 ms", "p99 ms", "p99.9 ms", "deliveries/s",
+            "lost", "duplicated", "out of order"]
     text = f"### {transport}\n\n" + table(head, costs)
     if scenario == "fanout" and memory:
         text += "\n" + table(["clients", "server", "RSS before", "RSS per client", "kernel memory per client",
@@ -245,19 +245,19 @@ Written by [`loadtest/compare.sh`](compare.sh), which measures all of this again
 on loopback, on the machine where the load generator runs as well; its clients count every delivery. Publishing is
 open-loop: the rate is the same for all, and a server that cannot keep up shows it in its latency, which counts from the
 time at which a message was meant to go. Figures are medians of {runs} runs, with the lowest and the highest of them in
-parentheses where there are several. *CPU* is that of the server's process, in user mode and in the kernel; *× floor* is
-its ratio to that of `encke-loadtest floor`, which writes bytes made beforehand and knows no sessions. *RSS per client*
-is what the process grew by while the clients came, *kernel memory* what the kernel holds in its buffers for both ends of
-their connections, the second of them by all programs of this machine. Each run has a process of its own; Node.js and
-Java may compile what they run before it counts, but their memory is that of a process which has not.
+parentheses where there are several. *CPU* is that of the server's process, in user mode and in the kernel; *× floor*
+is its ratio to that of `encke-loadtest floor`, which writes bytes made beforehand and knows no sessions. *RSS per
+client* is what the process grew by while the clients came, *kernel memory* what the kernel holds in its buffers for both
+ends of their connections, the second of them by all programs of this machine. Each run has a process of its own; Node.js
+and Java may compile what they run before it counts, but their memory is that of a process which has not.
 
 """
 
 COMMANDS = """
 ## Commands
 
-`loadtest/compare.sh --install` runs all of it; these are the runs with the largest size, for one server of each protocol.
-With fewer clients the rate is higher by as much, so that there are as many deliveries a second.
+`loadtest/compare.sh --install` runs all of it; these are the runs with the largest size, for one server of each
+protocol. With fewer clients the rate is higher by as much, so that there are as many deliveries a second.
 
 """
 

@@ -92,6 +92,7 @@ find_nchan() {
             # Unpacked, not installed: nothing is started, and the system stays as it is.
             mkdir -p "$place"
             (cd "$place" && apt-get download -qq nginx libnginx-mod-nchan &&
+                dpkg-deb -f libnginx-mod-nchan*.deb Version >version &&
                 for deb in *.deb; do dpkg -x "$deb" .; done && rm ./*.deb) >&2 ||
                 { reason='Debian'"'"'s packages could not be fetched' && return 1; }
         fi
@@ -99,7 +100,7 @@ find_nchan() {
     fi
     [ -x "$nginx" ] && [ -e "$module" ] ||
         { reason='not installed: Debian has it as `libnginx-mod-nchan`; `--install` fetches it' && return 1; }
-    version="nchan $(dpkg-query -W -f '${Version}' libnginx-mod-nchan 2>/dev/null || echo '(version unknown)')"
+    version="nchan $(cat "$place/version" 2>/dev/null || dpkg-query -W -f '${Version}' libnginx-mod-nchan)"
     version+=", $("$nginx" -v 2>&1 | sed 's/^nginx version: //')"
     how='`compare/nginx.conf.in`; one worker, which is what is measured, and no access log'
 }
