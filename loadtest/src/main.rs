@@ -11,6 +11,7 @@ mod doctor;
 mod event;
 mod figures;
 mod floor;
+mod foreign;
 mod http;
 mod link;
 mod machine;

@@ -4,6 +4,7 @@
 use crate::bayeux;
 use crate::client::{Client, Fault, FaultKind, Role, Script, Session};
 use crate::event::Batch;
+use crate::foreign::nchan::{self, Subscriber};
 use crate::http::{self, Response};
 
 /// A protocol.
@@ -12,6 +13,8 @@ pub(crate) enum Protocol {
     /// Bayeux.
     #[default]
     Bayeux,
+    /// That of nchan, the publish-subscribe module of nginx.
+    Nchan,
 }
 
 /// What the answer to a publish says.
@@ -26,10 +29,22 @@ pub(crate) struct Verdict {
 }
 
 impl Protocol {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Bayeux, Self::Nchan];
+
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bayeux => "bayeux",
+            Self::Nchan => "nchan",
+        }
+    }
+
     /// A client that has not begun.
     pub(crate) fn client(self, role: Role) -> Client {
         match self {
             Self::Bayeux => Client::Bayeux(Session::new(role)),
+            Self::Nchan => Client::Nchan(Subscriber::new(role)),
         }
     }
 
@@ -48,15 +63,16 @@ impl Protocol {
                 bayeux::write_publish(&mut body, session.client_id(), channel, batch);
                 http::write_post(out, &script.target, session.cookies(), &body);
             }
+            Self::Nchan => nchan::write_publish(out, &script.publish, channel, batch),
         }
     }
 
     /// Judges the answer to a request that published `count` messages.
     pub(crate) fn judge_publish(self, response: &Response<'_>, count: u32) -> Result<Verdict, Fault> {
-        if response.status != 200 {
-            return Err(Fault::new(FaultKind::Status, format!("HTTP {} to a publish", response.status)));
-        }
         match self {
+            Self::Bayeux if response.status != 200 => {
+                Err(Fault::new(FaultKind::Status, format!("HTTP {} to a publish", response.status)))
+            }
             Self::Bayeux => {
                 let verdict = bayeux_verdict(&response.body)?;
                 if verdict.accepted + verdict.refused != u64::from(count) {
@@ -64,6 +80,7 @@ impl Protocol {
                 }
                 Ok(verdict)
             }
+            Self::Nchan => nchan::judge_publish(response),
         }
     }
 }

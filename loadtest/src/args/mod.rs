@@ -130,6 +130,8 @@ pub(crate) struct Common {
     pub(crate) trust: Trust,
     /// What the clients speak.
     pub(crate) protocol: Protocol,
+    /// Where messages are published, on the same host and port.
+    pub(crate) publish: Target,
     /// How many clients.
     pub(crate) clients: u32,
     /// How they reach the server, in turn. Only in `mixed` there are several.

@@ -197,7 +197,7 @@ fn publishing(values: &Values, scenario: Scenario) -> Result<Publishing, String>
 
 fn common(values: &Values) -> Result<Common, String> {
     let url = values.need("url")?;
-    let Url { host, port, target, secure } = parse_url(url)?;
+    let Url { host, port, target, secure } = parse_url("url", url)?;
     let trust = trust(values, secure)?;
     if values.command != "rooms" {
         values.need("clients")?;
@@ -205,6 +205,8 @@ fn common(values: &Values) -> Result<Common, String> {
     let channel = values.text("channel").unwrap_or("/load").to_owned();
     check_channel(&channel)?;
     let transports = transports(values)?;
+    let protocol = protocol(values, &transports)?;
+    let publish = publish(values, protocol, &target)?;
     let ack = values.has("ack");
     if ack && transports.contains(&Transport::EventSource) {
         return Err("--ack cannot be had with eventsource: what comes on it is no reply that could be numbered".into());
@@ -216,7 +218,8 @@ fn common(values: &Values) -> Result<Common, String> {
         port,
         secure,
         trust,
-        protocol: Protocol::Bayeux,
+        protocol,
+        publish,
         clients: values.small("clients", 1, CLIENTS_MAX)?.unwrap_or(1000),
         transports,
         deflate: values.has("deflate"),
@@ -269,6 +272,42 @@ fn transports(values: &Values) -> Result<Vec<Transport>, String> {
         return Err("--deflate needs --transport websocket".into());
     }
     Ok(transports)
+}
+
+/// What the server speaks, and that it can do with it what is asked for.
+fn protocol(values: &Values, transports: &[Transport]) -> Result<Protocol, String> {
+    let name = values.text("protocol").unwrap_or(Protocol::default().name());
+    let known = || Protocol::ALL.map(Protocol::name).join(", ");
+    let protocol = Protocol::ALL.into_iter().find(|protocol| protocol.name() == name);
+    let protocol = protocol.ok_or_else(|| format!("--protocol takes one of {}, not {name:?}", known()))?;
+    if protocol == Protocol::Nchan {
+        if transports.contains(&Transport::Streaming) {
+            return Err("--protocol nchan knows no --transport streaming".into());
+        }
+        if values.has("ack") || values.small("burst", 1, BURST_MAX)?.is_some_and(|burst| burst > 1) {
+            return Err("--protocol nchan knows neither --ack nor a --burst of several messages in one request".into());
+        }
+    }
+    Ok(protocol)
+}
+
+/// Where messages are published. One server is measured, which has one address.
+fn publish(values: &Values, protocol: Protocol, target: &Target) -> Result<Target, String> {
+    match (protocol, values.text("publish-url")) {
+        (Protocol::Bayeux, None) => Ok(target.clone()),
+        (Protocol::Bayeux, Some(_)) => Err("--publish-url needs --protocol nchan".into()),
+        (Protocol::Nchan, None) => Err("--protocol nchan needs --publish-url".into()),
+        (Protocol::Nchan, Some(url)) => {
+            let place = parse_url("publish-url", url)?.target;
+            if place.host != target.host {
+                return Err(format!(
+                    "--publish-url must begin as --url does, with {}, not {}",
+                    target.host, place.host
+                ));
+            }
+            Ok(place)
+        }
+    }
 }
 
 fn shard(values: &Values) -> Result<Option<Shard>, String> {
@@ -330,8 +369,8 @@ struct Url {
     secure: bool,
 }
 
-fn parse_url(url: &str) -> Result<Url, String> {
-    let wrong = |why: &str| format!("--url takes http[s]://HOST[:PORT]/PATH, not {url:?}: {why}");
+fn parse_url(option: &str, url: &str) -> Result<Url, String> {
+    let wrong = |why: &str| format!("--{option} takes http[s]://HOST[:PORT]/PATH, not {url:?}: {why}");
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
     let secure = match scheme {
         "http" | "ws" => false,

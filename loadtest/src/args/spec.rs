@@ -36,6 +36,10 @@ const TRANSPORT: &[Opt] = &[Opt(
     "T",
     "how they reach the server: long-polling, websocket, streaming or eventsource [long-polling]",
 )];
+const FOREIGN: &[Opt] = &[
+    Opt("protocol", "P", "what the server speaks: bayeux or nchan, whose paths end in the channel's name [bayeux]"),
+    Opt("publish-url", "URL", "with nchan: where messages are published (required)"),
+];
 const FLOORED: &[Opt] = &[
     Opt("no-floor", "", "with --pid: do not run the same against `floor` afterwards"),
     Opt("floor-json", "FILE", "with --pid: take the figures of an earlier run against `floor` from there"),
@@ -57,7 +61,7 @@ pub(super) const COMMANDS: [&Spec; 10] = [
         name: "fanout",
         what: "Parks N clients, publishes M messages to all of them and counts every delivery.",
         words: "",
-        options: &[SERVER, TRANSPORT, PUBLISHING, SHARDED, FLOORED],
+        options: &[SERVER, TRANSPORT, PUBLISHING, FOREIGN, SHARDED, FLOORED],
     },
     &Spec {
         name: "rooms",
@@ -87,6 +91,7 @@ pub(super) const COMMANDS: [&Spec; 10] = [
                 "S",
                 "how long to watch; shorter than the server's poll timeout shows the state without any event (required)",
             )],
+            FOREIGN,
             FLOORED,
         ],
     },

@@ -63,6 +63,11 @@ fn each_scenario_has_its_defaults() {
     assert_eq!((rooms.scenario, rooms.common.clients), (Scenario::Rooms { rooms: 100, per_client: 10 }, 1000));
     assert_eq!((rooms.publishing.messages, rooms.publishing.burst, rooms.publishing.size), (1000, 10, 50));
     assert_eq!(run(&format!("storm {base}")).publishing.rate, 50.0);
+    let nchan = run(&format!("fanout {base} --protocol nchan --publish-url http://[::1]/pub")).common;
+    assert_eq!(
+        (nchan.protocol, nchan.publish.path.as_str(), nchan.target.path.as_str()),
+        (Protocol::Nchan, "/pub", "/x")
+    );
     let slow = run(&format!("slow {base} --slow-share 25 --slow-rate 100"));
     assert_eq!(slow.scenario, Scenario::Slow { share: 0.25, bytes_per_s: 100 });
     assert_eq!(run(&format!("mixed {base}")).scenario, Scenario::Mixed { channels: 8, speakers: 8 });
@@ -132,6 +137,14 @@ fn errors_say_what_is_accepted() {
         ("--shard 1/2 --run a", "--shard needs --rate"),
         ("--shard 1/2 --run a/b", "--run takes letters"),
         ("--run a", "--run needs --shard"),
+        ("--protocol gopher", "--protocol takes one of bayeux, nchan, not \"gopher\""),
+        ("--publish-url http://h/p", "--publish-url needs --protocol nchan"),
+        ("--protocol nchan", "--protocol nchan needs --publish-url"),
+        ("--protocol nchan --publish-url http://i/p", "--publish-url must begin as --url does, with h, not i"),
+        ("--protocol nchan --publish-url h/p", "--publish-url takes http://HOST"),
+        ("--protocol nchan --publish-url http://h/p --burst 2", "--burst of several"),
+        ("--protocol nchan --publish-url http://h/p --ack", "neither --ack"),
+        ("--protocol nchan --publish-url http://h/p --transport streaming", "no --transport streaming"),
         ("--no-floor --floor-json f", "exclude each other"),
         ("-c 5", "unknown option -c; fanout accepts --url, --clients,"),
     ] {

@@ -24,6 +24,7 @@ pub(crate) use session::Session;
 
 use crate::bayeux::Transport;
 use crate::event::{Batch, Event};
+use crate::foreign::nchan::Subscriber;
 use crate::http::{HttpError, Target};
 use crate::protocol::Protocol;
 use crate::websocket::Codec;
@@ -37,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) protocol: Protocol,
     /// Where requests go.
     pub(crate) target: Target,
+    /// Where messages are published, if the protocol has a place of its own for that.
+    pub(crate) publish: Target,
     /// The channels of the run.
     pub(crate) channels: Vec<String>,
     /// Whether WebSockets offer compression.
@@ -184,7 +187,7 @@ pub(crate) struct Output {
     /// Sessions that the server had forgotten, and that began anew.
     pub(crate) anew: u64,
     body: Vec<u8>,
-    codec: Codec,
+    pub(crate) codec: Codec,
 }
 
 impl Output {
@@ -207,6 +210,8 @@ impl Output {
 pub(crate) enum Client {
     /// Of Bayeux.
     Bayeux(Session),
+    /// Of nchan.
+    Nchan(Subscriber),
 }
 
 impl Client {
@@ -214,6 +219,7 @@ impl Client {
     pub(crate) fn begin(&mut self, script: &Script, output: &mut Output) {
         match self {
             Self::Bayeux(session) => session.begin(script, output),
+            Self::Nchan(subscriber) => subscriber.begin(script, output),
         }
     }
 
@@ -227,6 +233,7 @@ impl Client {
     ) -> Result<Step, Fault> {
         match self {
             Self::Bayeux(session) => session.receive(lane, bytes, script, output),
+            Self::Nchan(subscriber) => subscriber.receive(bytes, script, output),
         }
     }
 
@@ -234,6 +241,8 @@ impl Client {
     pub(crate) fn resume(&mut self, script: &Script, output: &mut Output) {
         match self {
             Self::Bayeux(session) => session.resume(script, output),
+            // It never pauses.
+            Self::Nchan(_) => {}
         }
     }
 
@@ -241,6 +250,7 @@ impl Client {
     pub(crate) fn returns(&mut self, script: &Script, output: &mut Output) {
         match self {
             Self::Bayeux(session) => session.returns(script, output),
+            Self::Nchan(subscriber) => subscriber.begin(script, output),
         }
     }
 
@@ -248,6 +258,7 @@ impl Client {
     pub(crate) fn ended(&mut self, lane: Lane, script: &Script, output: &mut Output) -> Ended {
         match self {
             Self::Bayeux(session) => session.ended(lane, script, output),
+            Self::Nchan(subscriber) => subscriber.ended(),
         }
     }
 
@@ -255,6 +266,8 @@ impl Client {
     pub(crate) fn publish(&mut self, channel: &str, batch: Batch, script: &Script, output: &mut Output) {
         match self {
             Self::Bayeux(session) => session.publish(channel, batch, script, output),
+            // A subscriber cannot: `mixed` does not take this protocol.
+            Self::Nchan(_) => {}
         }
     }
 
@@ -262,6 +275,7 @@ impl Client {
     pub(crate) fn is_parked(&self) -> bool {
         match self {
             Self::Bayeux(session) => session.is_parked(),
+            Self::Nchan(subscriber) => subscriber.is_parked(),
         }
     }
 
@@ -269,6 +283,7 @@ impl Client {
     pub(crate) fn channels(&self) -> &Rc<[u32]> {
         match self {
             Self::Bayeux(session) => session.channels(),
+            Self::Nchan(subscriber) => subscriber.channels(),
         }
     }
 
@@ -276,6 +291,7 @@ impl Client {
     pub(crate) fn session(&self) -> Option<&Session> {
         match self {
             Self::Bayeux(session) => Some(session),
+            Self::Nchan(_) => None,
         }
     }
 
@@ -283,6 +299,7 @@ impl Client {
     pub(crate) fn fail(&mut self) {
         match self {
             Self::Bayeux(session) => session.fail(),
+            Self::Nchan(subscriber) => subscriber.fail(),
         }
     }
 }

@@ -13,7 +13,14 @@ const CONNECTED: &str = r#"[{"channel":"/meta/connect","id":"3","successful":tru
 
 fn script() -> Script {
     let target = Target { host: "h".into(), path: "/cometd".into() };
-    Script { protocol: Protocol::Bayeux, target, channels: vec!["/load".into()], deflate: false, ack: false }
+    Script {
+        protocol: Protocol::Bayeux,
+        publish: target.clone(),
+        target,
+        channels: vec!["/load".into()],
+        deflate: false,
+        ack: false,
+    }
 }
 
 fn client(transport: Transport) -> Session {

@@ -112,6 +112,10 @@ pub(crate) struct Response<'a> {
     pub(crate) set_cookies: Vec<&'a str>,
     /// Whether the connection serves further requests.
     pub(crate) keep_alive: bool,
+    /// The value of `Last-Modified`.
+    pub(crate) last_modified: Option<&'a str>,
+    /// The value of `Etag`.
+    pub(crate) etag: Option<&'a str>,
     /// The body without its framing; borrowed unless it came in chunks.
     pub(crate) body: Cow<'a, [u8]>,
     /// The bytes that it took.
@@ -147,6 +151,8 @@ struct Head<'a> {
     status: u16,
     set_cookies: Vec<&'a str>,
     keep_alive: bool,
+    last_modified: Option<&'a str>,
+    etag: Option<&'a str>,
     /// `None`: the body ends with the connection.
     framing: Option<Framing>,
     /// The bytes that it took.
@@ -162,6 +168,7 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head<'_>>, HttpError> {
     let mut framing = None;
     let mut keep_alive = head.version == Some(1);
     let mut set_cookies = Vec::new();
+    let (mut last_modified, mut etag) = (None, None);
     for field in head.headers.iter() {
         let Ok(value) = std::str::from_utf8(field.value).map(str::trim) else { continue };
         if field.name.eq_ignore_ascii_case("content-length") && !matches!(framing, Some(Framing::Chunked)) {
@@ -176,18 +183,21 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head<'_>>, HttpError> {
             keep_alive = has_token(value, "keep-alive") || (keep_alive && !has_token(value, "close"));
         } else if field.name.eq_ignore_ascii_case("set-cookie") {
             set_cookies.push(value);
+        } else if field.name.eq_ignore_ascii_case("last-modified") {
+            last_modified = Some(value);
+        } else if field.name.eq_ignore_ascii_case("etag") {
+            etag = Some(value);
         }
     }
     if status < 200 || status == 204 || status == 304 {
         framing = Some(Framing::Length(0));
     }
-    Ok(Some(Head { status, set_cookies, keep_alive, framing, length }))
+    Ok(Some(Head { status, set_cookies, keep_alive, last_modified, etag, framing, length }))
 }
 
 fn parse_one(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
-    let Some(Head { status, set_cookies, keep_alive, framing, length: head_len }) = read_head(bytes)? else {
-        return Ok(None);
-    };
+    let Some(head) = read_head(bytes)? else { return Ok(None) };
+    let Head { status, set_cookies, keep_alive, last_modified, etag, framing, length: head_len } = head;
     let rest = &bytes[head_len..];
     let (body, body_len) = match framing.ok_or(HttpError::Length)? {
         Framing::Length(length) if length > RESPONSE_BYTES_MAX => return Err(HttpError::TooLarge),
@@ -198,7 +208,8 @@ fn parse_one(bytes: &[u8]) -> Result<Option<Response<'_>>, HttpError> {
             None => return Ok(None),
         },
     };
-    Ok(Some(Response { status, set_cookies, keep_alive, body, consumed: head_len + body_len }))
+    let consumed = head_len + body_len;
+    Ok(Some(Response { status, set_cookies, keep_alive, last_modified, etag, body, consumed }))
 }
 
 /// The chunks of a body joined, and the bytes that they took with their framing and trailer; `None` until the last is

@@ -89,7 +89,7 @@ impl Responses {
         let before = self.held.len();
         self.held.extend_from_slice(bytes);
         let held = std::mem::take(&mut self.held);
-        let Some(Head { status, set_cookies, keep_alive, framing, length }) = read_head(&held)? else {
+        let Some(Head { status, set_cookies, keep_alive, framing, length, .. }) = read_head(&held)? else {
             *bytes = &[];
             if held.len() > RESPONSE_BYTES_MAX {
                 return Err(HttpError::TooLarge);

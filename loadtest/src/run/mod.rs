@@ -123,6 +123,7 @@ impl<'a> Stage<'a> {
         let script = Script {
             protocol: common.protocol,
             target: common.target.clone(),
+            publish: common.publish.clone(),
             channels: plan.channels.clone(),
             deflate: common.deflate,
             ack: common.ack,
