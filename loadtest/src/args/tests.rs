@@ -141,7 +141,7 @@ fn errors_say_what_is_accepted() {
         ("--publish-url http://h/p", "--publish-url needs --protocol nchan"),
         ("--protocol nchan", "--protocol nchan needs --publish-url"),
         ("--protocol nchan --publish-url http://i/p", "--publish-url must begin as --url does, with h, not i"),
-        ("--protocol nchan --publish-url h/p", "--publish-url takes http://HOST"),
+        ("--protocol nchan --publish-url h/p", "--publish-url takes http[s]://HOST"),
         ("--protocol nchan --publish-url http://h/p --burst 2", "--burst of several"),
         ("--protocol nchan --publish-url http://h/p --ack", "neither --ack"),
         ("--protocol nchan --publish-url http://h/p --transport streaming", "no --transport streaming"),
