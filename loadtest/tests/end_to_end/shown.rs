@@ -38,7 +38,7 @@ fn runs_are_shown_side_by_side() {
     std::fs::write(file("side-bad.json"), "{\"clients\": 3}").expect("a file");
     for (word, expected) in [
         ("side-bad.json", "side-bad.json: not a report: it names no \"scenario\""),
-        ("missing.json", "missing.json: No such file"),
+        ("side-none.json", "side-none.json: No such file"),
     ] {
         let output = report(&[word]);
         let text = String::from_utf8_lossy(&output.stderr);
