@@ -4,6 +4,7 @@
 //! Owns the grammar and nothing else: what is done with a host that does not parse is the caller's matter. User
 //! information (`user@host`) is not part of the grammar here.
 
+use super::{is_in, set};
 use core::net::Ipv6Addr;
 
 /// A host and its port, as written.
@@ -43,19 +44,20 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// A bit for each character that may stand in a `reg-name` by itself.
+const NAME_BYTES: u128 = set(b"-._~!$&'()*+;=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
 /// `reg-name` of RFC 3986 without the comma; IPv4 addresses are a subset. Percent escapes must be complete.
 fn is_reg_name(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
+            _ if is_in(NAME_BYTES, byte) => {}
             b'%' => match after.split_at_checked(2) {
                 Some((digits, after)) if digits.iter().all(u8::is_ascii_hexdigit) => rest = after,
                 _ => return false,
             },
-            b'-' | b'.' | b'_' | b'~' => {}
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' => {}
-            _ if byte.is_ascii_alphanumeric() => {}
             _ => return false,
         }
     }

@@ -26,6 +26,10 @@ pub enum MediaType {
 /// Reads a `Content-Type` (RFC 9110 section 8.3). Case does not matter. A `charset` must be UTF-8 by name, or US-ASCII,
 /// which is part of it; other parameters only have to be well formed.
 pub fn media_type(value: &[u8]) -> MediaType {
+    // As CometD's clients, Faye's and fetch write it, without a look at its parts.
+    if matches!(value, b"application/json" | b"application/json;charset=UTF-8") {
+        return MediaType::Json;
+    }
     let (name, parameters) = match value.iter().position(|&byte| byte == b';') {
         Some(at) => value.split_at_checked(at).unwrap_or((value, &[])),
         None => (value, &[][..]),

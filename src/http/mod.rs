@@ -51,12 +51,18 @@ impl HttpError {
 
 /// Whether the byte may stand in a token: a method, a field name, a parameter (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte < 128 && TOKEN_BYTES.wrapping_shr(u32::from(byte)) & 1 == 1
+    is_in(TOKEN_BYTES, byte)
+}
+
+/// Whether the byte is one of a set that [`set`] made.
+fn is_in(set: u128, byte: u8) -> bool {
+    byte < 128 && set.wrapping_shr(u32::from(byte)) & 1 == 1
 }
 
 /// A bit for each ASCII character that may stand in a token.
 const TOKEN_BYTES: u128 = set(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
+/// A bit for each of these ASCII characters.
 const fn set(mut characters: &[u8]) -> u128 {
     let mut set = 0;
     while let [first, rest @ ..] = characters {
