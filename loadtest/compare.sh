@@ -65,6 +65,9 @@ mkdir -p "$cache"
 work=$(mktemp -d)
 mkdir "$work/runs"
 cut -d ' ' -f 1-3 /proc/loadavg >"$work/load"
+# What bounds.py has put behind stays there.
+touch "$out"
+sed -n '/^## Against the floor/,$p' "$out" >"$work/bounds.md"
 
 # shellcheck source=loadtest/compare/servers.sh
 . loadtest/compare/servers.sh
@@ -93,7 +96,8 @@ for tool in cargo python3; do command -v "$tool" >/dev/null || fail "$tool is mi
 
 # The table anew, from all that there is.
 write_results() {
-    python3 loadtest/compare/results.py "$work" "$1" >"$work/results.md" && cp "$work/results.md" "$out"
+    python3 loadtest/compare/results.py "$work" "$1" >"$work/results.md" &&
+        cat "$work/results.md" "$work/bounds.md" >"$out"
 }
 
 # A run of the generator against the server that is up: its name for the file, then the scenario and its options.
