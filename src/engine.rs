@@ -9,7 +9,8 @@
 //! [`closed`](Engine::closed), [`command`](Engine::command); then [`handle_timeout`](Engine::handle_timeout) and
 //! [`flush`](Engine::flush); then, until [`next_dirty`](Engine::next_dirty) is empty, do what [`step`](Engine::step) says of
 //! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
-//! [`closed`](Engine::closed); then sleep until [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
+//! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
+//! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
 
 mod requests;
 mod sockets;
@@ -151,6 +152,8 @@ pub struct Engine {
     refusals: Refusals,
     now: Now,
     date: HttpDate,
+    /// Answers made in this turn so far.
+    flushed: usize,
     /// Scratch for one answer.
     answer: Answer,
     #[cfg(feature = "deflate")]
@@ -182,6 +185,7 @@ impl Engine {
             refusals: Refusals::default(),
             now,
             date: HttpDate::from_unix_ms(now.unix_ms),
+            flushed: 0,
             answer: Answer::default(),
             #[cfg(feature = "deflate")]
             inflater: crate::ws::deflate::Inflater::default(),
@@ -426,19 +430,20 @@ impl Engine {
         self.refusals.compare(&self.broker.counters(), self.now.mono_ms);
     }
 
-    /// Answers held connects that have something to say, as many as fit into a turn.
-    pub fn flush(&mut self, now: Now) {
-        self.flush_some(self.limits.deliveries_per_turn, now);
-    }
-
-    /// Answers so many of them at most; how many. A loop that writes what it has after every few finds it still in the
-    /// processor's nearest cache, and needs memory for those few only.
-    pub fn flush_some(&mut self, most: usize, now: Now) -> usize {
+    /// Answers held connects that have something to say: a few, which are to be written before the next. Whether it is to
+    /// be called again in this turn.
+    pub fn flush(&mut self, now: Now) -> bool {
         self.tell_time(now);
         self.settle();
-        for made in 0..most {
+        for _ in 0..self.limits.deliveries_at_once {
             self.answer.clear();
-            let Some((link, ticket)) = self.broker.pull(&mut self.answer) else { return made };
+            let pulled =
+                if self.flushed < self.limits.deliveries_per_turn { self.broker.pull(&mut self.answer) } else { None };
+            let Some((link, ticket)) = pulled else {
+                self.flushed = 0;
+                return false;
+            };
+            self.flushed += 1;
             let Some(key) = conn_key(link) else { continue };
             self.pack(key);
             let env = env(&self.date, &self.site, self.now, self.course);
@@ -449,7 +454,7 @@ impl Engine {
             }
             self.touch(key);
         }
-        most
+        true
     }
 
     /// The next connection to look at in this turn.

@@ -29,9 +29,9 @@
 //!    history, the event gets a number and is kept. A pointer to it goes into the queue of each subscriber, once
 //!    even if several patterns match, and lists those who hold a connect. A queue that is too full by then ends
 //!    its session, after all have got the event.
-//! 5. When everything that came in is done, the flush takes the listed sessions, so many a turn, and writes each one's
-//!    answer into its connection's pending bytes: small events are copied, large ones referenced.
-//! 6. The loop writes. What a socket does not take waits until it does.
+//! 5. When everything that came in is done, the flush takes the listed sessions, a few at a time and so many a turn, and
+//!    writes each one's answer into its connection's pending bytes: small events are copied, large ones referenced.
+//! 6. The loop writes them, then the next few. What a socket does not take waits until it does.
 //!
 //! # The life of one long poll
 //!
@@ -52,7 +52,7 @@
 //!
 //! One thread runs the loop and owns everything; events are shared by `Rc`, and the only lock is that of a bounded
 //! mailbox, to which other threads have [`Handle`](server::Handle)s. A server therefore stays on the thread that built
-//! it. A turn of the loop: read, act, fire timers, flush once, write, sleep until the next deadline. Nothing due: it
+//! it. A turn of the loop: read, act, fire timers, answer and write, sleep until the next deadline. Nothing due: it
 //! sleeps.
 //!
 //! # Guarantees

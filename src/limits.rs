@@ -98,6 +98,9 @@ pub struct Limits {
     pub client_advice_ms: u64,
     /// Sessions answered in one turn of the loop, count; the others follow in the next turn. Default 512.
     pub deliveries_per_turn: usize,
+    /// Of these, answers that are made before they are written, count: no more than a common allocator keeps blocks of one
+    /// size at hand, so that what is made is written while the processor's cache still has it.
+    pub deliveries_at_once: usize,
     /// Timers fired in one turn of the loop, count; the others follow in the next turn. Default 1,024.
     pub timers_per_turn: usize,
     /// Connections accepted in one turn of the loop, count. Default 256.
@@ -141,6 +144,7 @@ impl Default for Limits {
             history_channels: 10_000,
             client_advice_ms: 600_000,
             deliveries_per_turn: 512,
+            deliveries_at_once: 7,
             timers_per_turn: 1_024,
             accepts_per_turn: 256,
             read_bytes_per_turn: 64 * 1024,

@@ -224,7 +224,7 @@ impl Crowd {
             let start = worked();
             self.engine.handle_timeout(self.now);
             let fired = worked();
-            self.engine.flush(self.now);
+            while self.engine.flush(self.now) {}
             let flushed = worked();
             while let Some(key) = self.engine.next_dirty() {
                 self.write(key);
@@ -264,7 +264,7 @@ impl Crowd {
     fn ask(&mut self, at: usize, request: &str) -> String {
         self.heard = Some(Vec::new());
         self.engine.receive(self.clients[at].conn, request.as_bytes(), self.now);
-        self.engine.flush(self.now);
+        while self.engine.flush(self.now) {}
         while let Some(key) = self.engine.next_dirty() {
             self.write(key);
         }

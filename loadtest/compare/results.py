@@ -193,12 +193,12 @@ def single(runs, scenario, role, names, row):
 
 def idle_row(figures):
     used = dig(figures, "server") or {}
-    cpu = (used.get("cpu_user_s") or 0) + (used.get("cpu_system_s") or 0)
+    cpu = used.get("cpu_s") or 0
     took = dig(figures, "idle", "seconds")
     return [
         ("seconds", number(took)),
-        ("CPU s", f"{cpu:.2f}"),
-        ("of a core", f"{100 * cpu / took:.2f} %" if took else "–"),
+        ("CPU s", f"{cpu:.3f}"),
+        ("of a core", f"{100 * cpu / took:.3f} %" if took else "–"),
         ("wake-ups", number(used.get("wakeups"), 1)),
     ]
 

@@ -41,7 +41,7 @@ find_npm() { # PACKAGE
         cp "$here/package.json" "$place"
         # npm wants the lock there from the start; it is the sign of success only at the end.
         cp "$here/package-lock.json" "$place"
-        (cd "$place" && npm ci --silent --no-audit --no-fund) >&2 ||
+        (cd "$place" && npm ci --ignore-scripts --silent --no-audit --no-fund) >&2 ||
             { rm -rf "$place" && reason='`npm ci` failed' && return 1; }
     fi
     [ -d "$place/node_modules/$1" ] || { reason='not installed: `--install` runs `npm ci`' && return 1; }
@@ -115,10 +115,10 @@ launch_nchan() {
     exec "$nginx" -p "$PWD" -c "$PWD/nginx.conf"
 }
 
-# Go's module proxy answered 403 for all modules of github.com/centrifugal where this was written. The load generator
-# was not taught a protocol that it could not be tried against.
+# Where this was written Go's module proxy answered 403 for its modules, and the load generator was not taught a protocol
+# that it could not be tried against.
 find_centrifugo() {
-    reason='its Go modules could not be had, and the load generator does not speak its protocol'
+    reason='the load generator does not speak its protocol: its Go modules could not be had where it was written'
     return 1
 }
 
@@ -187,6 +187,9 @@ stop_server() {
         sleep 0.1
     done
     kill -9 "$main_pid" 2>/dev/null || true
+    # One that works for another would go on by itself.
+    [ -z "${pid:-}" ] || [ "$pid" = "$main_pid" ] || kill -9 "$pid" 2>/dev/null || true
+    pid=''
     wait "$main_pid" 2>/dev/null || true
     main_pid=''
 }

@@ -10,12 +10,11 @@
 
 use super::check::check;
 use super::message::{Advice, Field, FieldError, Id, Message, Subscription};
-use super::raw;
+use super::raw::{self, Name};
 use crate::limits::{self, Limits};
 use core::fmt;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// Whose fault, in terms that every transport can translate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,33 +151,6 @@ impl<'a> Reader<'_, 'a> {
         }
         self.messages.push(message);
         Ok(())
-    }
-}
-
-/// The name of a field, without escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-struct NameVisitor;
-
-impl<'de> Visitor<'de> for NameVisitor {
-    type Value = Name<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-        Ok(Name(Cow::Borrowed(name)))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-        Ok(Name(Cow::Owned(name.to_owned())))
     }
 }
 

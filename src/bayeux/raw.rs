@@ -69,13 +69,17 @@ pub struct Whole {
 #[must_use]
 pub fn whole(text: &str) -> Option<Whole> {
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned));
+    // What reads whole numbers takes a plus as well.
+    if !unsigned.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
     if let Ok(size) = unsigned.parse() {
         return Some(Whole { negative, size });
     }
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = || before.bytes().chain(after.bytes());
-    if before.is_empty() || !digits().all(|byte| byte.is_ascii_digit()) {
+    if mantissa.ends_with('.') || !digits().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     // So many digits stand before the point when the exponent has moved it.
@@ -110,6 +114,33 @@ pub fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
+/// The name of a field, without escapes.
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
+    }
+}
+
 /// The reader behind [`entries`].
 struct Entries<'a>(Vec<Entry<'a>>);
 
@@ -130,9 +161,8 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
         let mut entries = Vec::new();
-        while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-            // A name is always a string, so nothing is skipped.
-            entries.extend(text(name).map(|name| (name, value)));
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            entries.push((name, value));
         }
         Ok(Entries(entries))
     }
@@ -143,6 +173,13 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_json_does_not_write_is_no_number() {
+        for text in ["", "-", "+5", "-+5", "1.", ".5", "1.e3", "1e", "1e+", "1.+5", "5 ", " 5", "0x5", "NaN"] {
+            assert_eq!(whole(text), None, "{text:?}");
+        }
+    }
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()

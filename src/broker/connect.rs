@@ -206,7 +206,8 @@ impl Broker {
     fn try_hold(&mut self, key: SessionKey, way: Way) -> Option<Counting> {
         let Some(session) = self.sessions.get(key) else { return Some(Counting::No) };
         match (self.config.max_sessions_per_browser, &session.browser) {
-            (Some(1..), Some(_)) if way != Way::Push && !session.has_company => Some(Counting::Alone),
+            (Some(0), Some(_)) if way != Way::Push => None,
+            (Some(_), Some(_)) if way != Way::Push && !session.has_company => Some(Counting::Alone),
             (Some(most), Some(browser)) if way != Way::Push => {
                 self.browsers.try_hold(browser, most).then_some(Counting::Counted)
             }
@@ -216,19 +217,19 @@ impl Broker {
 
     /// The browser of a new session has another one: connects of both count from now on, the one that may be held too.
     pub(super) fn join_browser(&mut self, key: SessionKey) {
-        let Some(browser) = self.sessions.get(key).and_then(|session| session.browser.as_ref()) else { return };
-        let joined = self.browsers.join(browser, key.slot());
+        let Some(browser) = self.sessions.get(key).and_then(|session| session.browser.clone()) else { return };
+        let joined = self.browsers.join(&browser, key.slot());
         if let (Joined::With(_) | Joined::Company, Some(session)) = (joined, self.sessions.get_mut(key)) {
             session.has_company = true;
         }
         let Joined::With(slot) = joined else { return };
-        let Some(first) = self.sessions.key_at(slot).and_then(|first| self.sessions.get_mut(first)) else { return };
+        let first = self.sessions.key_at(slot).and_then(|first| self.sessions.get_mut(first));
+        // A slot is no key: whoever is there now must be of this browser.
+        let Some(first) = first.filter(|first| first.browser.as_ref() == Some(&browser)) else { return };
         first.has_company = true;
-        if let (Reach::Held(hold @ Hold { counting: Counting::Alone, .. }), Some(browser)) =
-            (&mut first.reach, &first.browser)
-        {
+        if let Reach::Held(hold @ Hold { counting: Counting::Alone, .. }) = &mut first.reach {
             hold.counting = Counting::Counted;
-            self.browsers.try_hold(browser, u32::MAX);
+            self.browsers.try_hold(&browser, u32::MAX);
         }
     }
 

@@ -247,7 +247,7 @@ impl Conn {
 /// The head of a response that carries batches.
 pub(super) fn batch_head<'a>(to: &ReplyTo, length: Length, persistence: Persistence, env: Env<'a>) -> ResponseHead<'a> {
     let wire = &to.wire;
-    let content = Content { length, disposition: wire.disposition(), ..Content::sized(wire.media_type(), 0) };
+    let content = Content { disposition: wire.disposition(), ..Content::new(wire.media_type(), length) };
     ResponseHead {
         status: Status::Ok,
         persistence,

@@ -36,7 +36,7 @@ impl Coding {
             }
         }
         match gzip.or(any) {
-            Some(gzip) if gzip > 0 && gzip >= identity.unwrap_or(0) => Self::Gzip,
+            Some(gzip) if gzip > 0 && gzip >= identity.or(any).unwrap_or(0) => Self::Gzip,
             _ => Self::Identity,
         }
     }

@@ -153,7 +153,12 @@ pub struct Content {
 impl Content {
     /// A body of this type and of so many bytes.
     pub const fn sized(media_type: &'static str, bytes: usize) -> Self {
-        Self { media_type, length: Length::Known(bytes), disposition: None, policy: None, coding: Coding::Identity }
+        Self::new(media_type, Length::Known(bytes))
+    }
+
+    /// A body of this type whose end is known in this way.
+    pub const fn new(media_type: &'static str, length: Length) -> Self {
+        Self { media_type, length, disposition: None, policy: None, coding: Coding::Identity }
     }
 }
 
@@ -470,7 +475,7 @@ mod tests {
             let head = ResponseHead { status: Status::NoContent, content, ..plain(&date) };
             assert_eq!(text(&head), "HTTP/1.1 204 No Content\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\n\r\n");
         }
-        let stream = |length| Content { length, ..Content::sized("text/event-stream", 0) };
+        let stream = |length| Content::new("text/event-stream", length);
         let chunked = text(&ResponseHead { content: Some(stream(Length::Chunked)), ..plain(&date) });
         assert!(
             chunked.ends_with("nosniff\r\nTransfer-Encoding: chunked\r\nX-Accel-Buffering: no\r\n\r\n"),

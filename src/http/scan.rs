@@ -53,7 +53,7 @@ pub struct HeadScan {
 
 impl HeadScan {
     /// Looks for the end of the head in `buf`, which always starts at the first byte after the previous request and only
-    /// ever grows. Resumes where it stopped and looks at no byte twice.
+    /// ever grows. Resumes where it stopped and looks at no byte more than twice.
     ///
     /// Returns the head's length in bytes, the empty line at its end and forgiven empty lines before it included, or None
     /// if more bytes are needed.

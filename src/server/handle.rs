@@ -77,7 +77,14 @@ pub(super) struct Inbox(Arc<Mailbox>);
 impl Inbox {
     /// What has come first.
     pub(super) fn next(&self) -> Option<Mail> {
-        self.0.open().as_mut()?.pop_front()
+        let mut mail = self.0.open();
+        let queue = mail.as_mut()?;
+        let first = queue.pop_front();
+        if first.is_none() {
+            // The memory of a rush goes with it.
+            *queue = VecDeque::new();
+        }
+        first
     }
 }
 

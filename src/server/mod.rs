@@ -52,8 +52,6 @@ const DRAIN_ACCEPTS: usize = 64;
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
 const SLICES: usize = 16;
-/// Answers that are made before they are written: no more than a common allocator keeps blocks of one size at hand.
-const DELIVERIES_AT_ONCE: usize = 7;
 
 /// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +233,7 @@ impl Server {
         }
     }
 
-    /// One turn: everything that has come in, one flush, everything that goes out. What is asked of the caller, if anything.
+    /// One turn: everything that has come in, then everything that goes out, a few answers at a time. What is asked of the caller, if anything.
     fn turn(&mut self, events: &Events) -> Option<Asked> {
         let now = self.clock.now();
         let mut asked = None;
@@ -250,7 +248,15 @@ impl Server {
         }
         self.accept(now);
         self.engine.handle_timeout(now);
-        self.deliver(now);
+        loop {
+            let more = self.engine.flush(now);
+            while let Some(key) = self.engine.next_dirty() {
+                self.drive(key, now);
+            }
+            if !more {
+                break;
+            }
+        }
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && self.again.is_empty();
         if let Life::Draining { until_ms } = self.life
@@ -268,22 +274,6 @@ impl Server {
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
         Some(Asked::End)
-    }
-
-    /// Everything that goes out, as much of it as fits into a turn.
-    fn deliver(&mut self, now: Now) {
-        let mut left = self.engine.limits().deliveries_per_turn;
-        loop {
-            let most = left.min(DELIVERIES_AT_ONCE);
-            let made = self.engine.flush_some(most, now);
-            while let Some(key) = self.engine.next_dirty() {
-                self.drive(key, now);
-            }
-            left -= made;
-            if made < most || left == 0 {
-                return;
-            }
-        }
     }
 
     /// Begins to end, if there is time for that and it has not begun: nothing is accepted any more, and clients are

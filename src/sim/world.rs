@@ -1,7 +1,7 @@
 //! The world: a clock, the network, the engine with its loop, and whoever lives at the other end.
 //!
 //! Owns the time and the turn. The loop here does what `server` does with real sockets, by the engine's contract and no
-//! more: inputs, timers, one flush, then every dirty connection until it wants nothing; then sleep until the earlier of the
+//! more: inputs, timers, then a few answers at a time and every dirty connection until it wants nothing; then sleep until the earlier of the
 //! network's next happening, the people's next alarm and the engine's next deadline. Knows nothing of what is said.
 
 use std::collections::{BTreeMap, HashMap};
@@ -232,11 +232,16 @@ impl<P: People> World<P> {
             self.people.commanded(&command, done, self.now);
         }
         self.engine.handle_timeout(self.clock());
-        self.engine.flush(self.clock());
         let mut written = 0;
-        while let Some(key) = self.engine.next_dirty() {
-            written += 1;
-            self.drive(key);
+        loop {
+            let more = self.engine.flush(self.clock());
+            while let Some(key) = self.engine.next_dirty() {
+                written += 1;
+                self.drive(key);
+            }
+            if !more {
+                break;
+            }
         }
         for event in self.tap.take() {
             self.people.numbered(&event, self.now);

@@ -269,9 +269,14 @@ impl Bench {
     pub(super) fn turn(&mut self) {
         loop {
             self.engine.handle_timeout(self.now);
-            self.engine.flush(self.now);
-            while let Some(conn) = self.engine.next_dirty() {
-                self.drive(conn);
+            loop {
+                let more = self.engine.flush(self.now);
+                while let Some(conn) = self.engine.next_dirty() {
+                    self.drive(conn);
+                }
+                if !more {
+                    break;
+                }
             }
             if !matches!(self.engine.poll_timeout(), Some((_, Wake::Work))) {
                 return;

@@ -93,6 +93,20 @@ fn answers_after_flushes(clients: usize) -> [usize; 3] {
 }
 
 #[test]
+fn limit_deliveries_at_once() {
+    let mut b = Bench::with(|setup| {
+        setup.limits.deliveries_per_turn = 5;
+        setup.limits.deliveries_at_once = 2;
+    });
+    let clients: Vec<_> = (0..6).map(|_| b.subscriber("/a")).collect();
+    for client in &clients {
+        b.hold(client);
+    }
+    assert!(b.inject_without_a_turn("/a", "1"));
+    assert_eq!([(); 4].map(|()| b.flush()), [2, 2, 1, 1], "two at once, five in a turn");
+}
+
+#[test]
 fn limit_deliveries_per_turn() {
     assert_eq!(answers_after_flushes(2), [2, 0, 0]);
     assert_eq!(answers_after_flushes(3), [3, 0, 0]);

@@ -321,7 +321,7 @@ fn must_6_a_session_takes_its_own_place_over() {
 
 #[test]
 fn must_6_the_number_of_a_browsers_sessions_can_be_set() {
-    for (most, held) in [(Some(1), 1), (Some(5), 5), (None, 5)] {
+    for (most, held) in [(Some(0), 0), (Some(1), 1), (Some(5), 5), (None, 5)] {
         let mut b = Bench::with(|setup| setup.broker.max_sessions_per_browser = most);
         let mut quiet = 0;
         for client in five(&mut b) {
