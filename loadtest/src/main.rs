@@ -6,7 +6,6 @@
 mod args;
 mod bayeux;
 mod client;
-mod compare;
 mod doctor;
 mod event;
 mod figures;
@@ -22,6 +21,7 @@ mod protocol;
 mod publisher;
 mod report;
 mod run;
+mod side_by_side;
 mod swarm;
 mod tally;
 mod tls;
@@ -62,7 +62,7 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Report(args) => compare::execute(&args).map(|()| true),
+        Command::Report(args) => side_by_side::execute(&args).map(|()| true),
         Command::Doctor(need) => {
             let (text, well) = doctor::examine(need);
             print(&text).map(|()| well)

@@ -50,7 +50,7 @@ pub(crate) struct Report {
     pub(crate) latency_buckets: Vec<(u64, u64)>,
     /// The time in which nothing was published.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) idle: Option<Watch>,
+    pub(crate) idle: Option<Idle>,
     /// What became of a storm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storm: Option<Storm>,
@@ -237,7 +237,7 @@ pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 /// The time in which nothing was published.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct Watch {
+pub(crate) struct Idle {
     /// How long it was.
     pub(crate) seconds: f64,
     /// Held connects that the server ended in it, which were sent again.
@@ -448,7 +448,7 @@ impl Report {
         if let Some(slow) = &self.slow {
             slow.rows(&mut rows);
         }
-        if let Some(Watch { seconds, polls_ended }) = self.idle {
+        if let Some(Idle { seconds, polls_ended }) = self.idle {
             rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
         }
         if let Some(server) = &self.server {

@@ -11,12 +11,12 @@ use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace, UNANSWERED_MAX};
 use crate::report::{
-    Deflate, Delivery, Generator, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, Watch, buckets,
+    Deflate, Delivery, Generator, Idle, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, buckets,
     latency_curve,
 };
 use crate::swarm::{self, Group, Setting, Source, Swarm};
 use crate::tls::Tls;
-use crate::watch::{self, Goal, Seen};
+use crate::watch::{Goal, Seen, Watch};
 use mio::Events;
 use plan::Plan;
 use std::net::ToSocketAddrs;
@@ -69,7 +69,7 @@ struct Stage<'a> {
     /// When the whole must have ended.
     deadline: u64,
     storm: Option<Raging>,
-    watch: watch::Watch,
+    watch: Watch,
     /// What is being done, and what ends it.
     phase: (&'static str, Goal),
     /// Whether publishing had to wait for answers.
@@ -141,7 +141,7 @@ impl<'a> Stage<'a> {
         }
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
-        let watch = watch::Watch::new(common.pid, common.quiet);
+        let watch = Watch::new(common.pid, common.quiet);
         let phase = ("parking", Goal::Parked);
         let events = swarm::events();
         Ok(Self { common, plan, swarm, events, began, deadline, storm: None, watch, phase, waited: false })
@@ -275,7 +275,7 @@ impl<'a> Stage<'a> {
             self.turn(until)?;
         }
         let polls_ended = self.swarm.counts().empty_polls - polls;
-        report.idle = Some(Watch { seconds: self::seconds(self.swarm.now() - started), polls_ended });
+        report.idle = Some(Idle { seconds: self::seconds(self.swarm.now() - started), polls_ended });
         let strangers = self.swarm.counts().strangers;
         if strangers > 0 {
             report.complaints.push(format!("{strangers} events came although nothing was published"));
