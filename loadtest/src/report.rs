@@ -368,9 +368,9 @@ impl Report {
         }) = self.delivery
         {
             let counts = [
-                (messages - published, "messages were not published"),
+                (messages.saturating_sub(published), "messages were not published"),
                 (refused, "publishes were refused"),
-                (published - acknowledged - refused, "publishes were not answered"),
+                (published.saturating_sub(acknowledged + refused), "publishes were not answered"),
                 (lost, "deliveries were lost"),
                 (duplicated, "deliveries came twice"),
                 (out_of_order, "deliveries came out of order"),
@@ -607,6 +607,13 @@ mod tests {
         assert_eq!(json["server"]["cpu_us_per_join"], 50000.0);
         assert_eq!(json["server"]["wakeups"], 12);
         assert_eq!(json["delivery"]["delivered"], 50);
+    #[test]
+    fn more_answers_than_publishes_are_no_panic() {
+        let mut report = exact();
+        report.delivery.as_mut().unwrap().acknowledged = 6;
+        assert!(report.judge().ok);
+    }
+
         assert!(json["latency_us"]["p99_9"].as_f64().is_some_and(|us| (4.9..5.1).contains(&us)));
         assert!(json.get("idle").is_none());
         assert_eq!(json["latency_buckets"][0][1], 1);
