@@ -384,8 +384,10 @@ impl Report {
         {
             self.complaints.push(format!("{} clients did not come back", dropped - returned));
         }
-        if let Some(Slow { duplicated: 1.., .. }) = self.slow {
-            self.complaints.push("deliveries to slow clients came twice".into());
+        if let Some(Slow { duplicated, out_of_order, .. }) = self.slow {
+            let counts = [(duplicated, "came twice"), (out_of_order, "came out of order")];
+            let wrong = counts.iter().filter(|(count, _)| *count > 0);
+            self.complaints.extend(wrong.map(|(count, what)| format!("{count} deliveries to slow clients {what}")));
         }
         let failed: u64 = self.faults.values().sum();
         if failed > 0 {
@@ -651,8 +653,9 @@ mod tests {
         let storm = Storm { dropped: 5, returned: 5, ..Storm::default() };
         assert_eq!(judged(Some(storm), Some(Slow::default())), [""; 0]);
         assert_eq!(judged(Some(Storm { returned: 3, ..storm }), None), ["2 clients did not come back"]);
-        let slow = Slow { duplicated: 1, ..Slow::default() };
-        assert_eq!(judged(None, Some(slow)), ["deliveries to slow clients came twice"]);
+        let slow = Slow { duplicated: 1, out_of_order: 2, ..Slow::default() };
+        let twice = "1 deliveries to slow clients came twice";
+        assert_eq!(judged(None, Some(slow)), [twice, "2 deliveries to slow clients came out of order"]);
     }
 
     #[test]

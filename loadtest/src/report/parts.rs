@@ -21,7 +21,7 @@ pub(crate) struct Storm {
     pub(crate) excused: u64,
 }
 
-/// What became of the slow clients. None of it is demanded but that nothing came twice.
+/// What became of the slow clients. None of it is demanded but that nothing came twice or out of order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Slow {
@@ -41,6 +41,8 @@ pub(crate) struct Slow {
     pub(crate) duplicated: u64,
     /// How many the server said it has dropped.
     pub(crate) told: u64,
+    /// How many came after a later one.
+    pub(crate) out_of_order: u64,
     /// How long their deliveries took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latency>,
@@ -191,6 +193,8 @@ mod tests {
 
     #[test]
     fn a_histogram_goes_through_its_buckets_unchanged() {
+        let (duplicated, out_of_order) = (self.duplicated, self.out_of_order);
+        rows.push(("and should not", format!("{duplicated} came twice, {out_of_order} out of order")));
         let mut one = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();
         for at in 1..2000_u64 {
             one.record_n(at * at * 997, at % 7 + 1).unwrap();

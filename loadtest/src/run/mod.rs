@@ -440,6 +440,7 @@ impl<'a> Stage<'a> {
             messages: own(u64::from(publishing.messages)),
             rate: publishing.rate,
             burst: publishing.burst,
+            out_of_order: share.out_of_order,
             size_bytes: publishing.size as u64,
             published: own(ledger.messages()),
             acknowledged: verdict.accepted,

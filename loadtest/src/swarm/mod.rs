@@ -11,7 +11,7 @@ mod trouble;
 pub(crate) use ledger::{Counts, Group, Ledger};
 
 use crate::bayeux;
-use crate::client::{Client, Ended, Fault, Lane, Output, Role, Script, Step};
+use crate::client::{Client, Ended, Fault, FaultKind, Lane, Output, Role, Script, Step};
 use crate::event::{Batch, Event};
 use crate::http;
 use crate::link::{Got, Link, Route};
@@ -470,7 +470,7 @@ impl Swarm {
         Route { receive_bytes: slow.then_some(SLOW_RECEIVE_BYTES), ..self.setting.route(index) }
     }
 
-    /// Ends a client. To one that is slow the server may do so.
+    /// Ends a client. From one that is slow the server may take its connection, and do nothing else to it.
     fn fail(&mut self, index: usize, fault: &Fault) {
         let Member { client, links, lost, group, .. } = &mut self.members[index];
         client.fail();
@@ -478,7 +478,8 @@ impl Swarm {
         if std::mem::replace(lost, true) {
             return;
         }
-        if self.slowed && *group == Group::Slow {
+        let cut = matches!(fault.kind, FaultKind::Closed | FaultKind::Io);
+        if cut && self.slowed && *group == Group::Slow {
             self.counts.cut += 1;
         } else {
             self.count_fault(fault, &format!("client {}", index + 1));
