@@ -3,7 +3,7 @@
 
 mod parts;
 
-pub(crate) use parts::{Cost, Floor, Part, Slow, Storm, buckets, histogram};
+pub(crate) use parts::{Cost, Floor, Part, Slow, Storm, Traffic, buckets, histogram};
 
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
@@ -30,6 +30,9 @@ pub(crate) struct Report {
     pub(crate) transport: String,
     /// How many clients.
     pub(crate) clients: u64,
+    /// Whether the server was a floor.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) of_floor: bool,
     /// What came of compression, where it was offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deflate: Option<Deflate>,
@@ -396,6 +399,17 @@ impl Report {
         }
         self.ok = self.complaints.is_empty();
         self
+    }
+
+    /// What was asked of the server, by which runs can be compared.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let of = |delivery: Delivery| (delivery.messages, delivery.rate, delivery.burst, delivery.size_bytes);
+        Traffic {
+            scenario: self.scenario.clone(),
+            transport: self.transport.clone(),
+            clients: self.clients,
+            publishing: self.delivery.map(of),
+        }
     }
 
     /// As JSON, with a line end.

@@ -22,6 +22,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+/// The session of every client, as JSON text, by which a floor is known.
+pub(crate) const CLIENT_ID: &str = r#""floor""#;
 const LISTENING: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;

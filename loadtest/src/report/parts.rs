@@ -4,6 +4,7 @@ use super::{Latency, Report, ticked};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use std::fmt::{self, Display};
 /// What became of a storm.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -61,6 +62,29 @@ pub(crate) struct Part {
 }
 
 /// What a server used, for each thing that it did.
+/// What was asked of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Traffic {
+    /// The name of the command.
+    pub(crate) scenario: String,
+    /// The connection type of the clients.
+    pub(crate) transport: String,
+    /// How many clients.
+    pub(crate) clients: u64,
+    /// Messages, how many a second, how many in a request, and the bytes of each; nothing where none are published.
+    pub(crate) publishing: Option<(u64, f64, u32, u64)>,
+}
+
+impl Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, transport, clients, publishing } = self;
+        write!(f, "{scenario}, {transport}, {clients} clients")?;
+        publishing.map_or(Ok(()), |(messages, rate, burst, size)| {
+            write!(f, ", {messages} messages of {size} bytes, {rate} a second, {burst} in a request")
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Cost {

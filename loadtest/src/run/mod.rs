@@ -80,7 +80,7 @@ struct Stage<'a> {
 pub(crate) fn run(run: &Run) -> Result<Report, String> {
     let floor = against::Comparison::prepare(run)?;
     let mut report = once(run)?;
-    floor.hold(run, &mut report)?;
+    floor.hold(run, &mut report);
     Ok(report)
 }
 
@@ -207,8 +207,9 @@ impl<'a> Stage<'a> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", "),
+            transport: transports(self.common),
             clients: clients as u64,
+            of_floor: self.swarm.serves_floor(),
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
             shard: self.common.shard.as_ref().map(|Shard { index, of, run }| Part {
@@ -495,3 +496,8 @@ fn run_mark(common: &Common) -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_nanos() as u64 / 1000) as u32 ^ std::process::id().rotate_left(20)
 }
+/// The connection types of the clients, as a report names them.
+fn transports(common: &Common) -> String {
+    common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ")
+}
+

@@ -13,6 +13,7 @@ pub(crate) use ledger::{Counts, Group, Ledger};
 use crate::bayeux;
 use crate::client::{Client, Ended, Fault, FaultKind, Lane, Output, Role, Script, Step};
 use crate::event::{Batch, Event};
+use crate::floor;
 use crate::http;
 use crate::link::{Got, Link, Route};
 use crate::protocol::Verdict;
@@ -225,6 +226,12 @@ impl Swarm {
     pub(crate) fn run_mark(&self) -> u32 {
         self.setting.run
     }
+    /// Whether the server is a floor.
+    pub(crate) fn serves_floor(&self) -> bool {
+        let session = self.members.first().and_then(|member| member.client.session());
+        session.is_some_and(|session| session.client_id() == floor::CLIENT_ID)
+    }
+
 
     /// Connections that were opened again.
     pub(crate) fn reopened(&self) -> u64 {
