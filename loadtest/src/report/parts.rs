@@ -1,10 +1,11 @@
-//! Owns the figures that only some runs have: of storms, of slow clients, of shards, and what a floor needs for the same.
+//! Owns the figures that only some runs have: of storms, of slow clients, of shards, and what a floor needs for the
+//! same.
 
 use super::{Latency, Report, ticked};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-
 use std::fmt::{self, Display};
+
 /// What became of a storm.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -17,8 +18,8 @@ pub(crate) struct Storm {
     pub(crate) seconds: f64,
     /// Sessions that the server had forgotten.
     pub(crate) sessions_anew: u64,
-    /// Deliveries lost on connections that broke, which nobody can demand without acknowledgement, or with a session that
-    /// the server has forgotten.
+    /// Deliveries lost on connections that broke, which nobody can demand without acknowledgement, or with a session
+    /// that the server has forgotten.
     pub(crate) excused: u64,
 }
 
@@ -40,10 +41,10 @@ pub(crate) struct Slow {
     pub(crate) delivered: u64,
     /// How many came again.
     pub(crate) duplicated: u64,
-    /// How many the server said it has dropped.
-    pub(crate) told: u64,
     /// How many came after a later one.
     pub(crate) out_of_order: u64,
+    /// How many the server said it has dropped.
+    pub(crate) told: u64,
     /// How long their deliveries took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency_us: Option<Latency>,
@@ -61,7 +62,6 @@ pub(crate) struct Part {
     pub(crate) run: String,
 }
 
-/// What a server used, for each thing that it did.
 /// What was asked of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traffic {
@@ -85,6 +85,7 @@ impl Display for Traffic {
     }
 }
 
+/// What a server used, for each thing that it did.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Cost {
@@ -188,9 +189,12 @@ impl Slow {
         rows.push((
             "what they got",
             format!(
-                "{delivered} of {expected}; told of {told} dropped; {disconnected} disconnected, {sessions_anew} sessions anew"
+                "{delivered} of {expected}; told of {told} dropped; {disconnected} disconnected, \
+                 {sessions_anew} sessions anew"
             ),
         ));
+        let (duplicated, out_of_order) = (self.duplicated, self.out_of_order);
+        rows.push(("and should not", format!("{duplicated} came twice, {out_of_order} out of order")));
         if let Some(latency) = self.latency_us {
             rows.push(("slow latency ms", latency.to_string()));
         }
@@ -217,8 +221,6 @@ mod tests {
 
     #[test]
     fn a_histogram_goes_through_its_buckets_unchanged() {
-        let (duplicated, out_of_order) = (self.duplicated, self.out_of_order);
-        rows.push(("and should not", format!("{duplicated} came twice, {out_of_order} out of order")));
         let mut one = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();
         for at in 1..2000_u64 {
             one.record_n(at * at * 997, at % 7 + 1).unwrap();

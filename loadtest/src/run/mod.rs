@@ -304,6 +304,10 @@ impl<'a> Stage<'a> {
         }
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
+        if let Some(Raging { storm, .. }) = &mut self.storm {
+            // Not before: what comes until now is not lost.
+            (storm.excused, storm.sessions_anew) = (self.swarm.excused(), self.swarm.counts().anew);
+        }
         report.delivery = Some(self.delivery(&run.publishing, started));
         let latency_ns = &self.swarm.ledger().share(Group::Good).latency_ns;
         (report.latency_us, report.latency_buckets) = (Latency::of(latency_ns), buckets(latency_ns));
@@ -338,6 +342,10 @@ impl<'a> Stage<'a> {
             if let Scenario::Storm { away_s } = run.scenario {
                 self.rage(sent == pace.batches / 2, (away_s * NS_PER_S as f64) as u64, now);
             }
+            if self.storm.is_some_and(|storm| !storm.returning) {
+                // Nothing can come to those who are away.
+                progress.since = now;
+            }
             let drained = progress.since + drain_s * NS_PER_S;
             let until = match pace.due(now, sent, all_done) {
                 Due::Now(intended) if !self.has_to_wait(sent) => {
@@ -349,18 +357,24 @@ impl<'a> Stage<'a> {
                     }
                     continue;
                 }
-                Due::Now(_) if now < drained => now + NS_PER_S / 1000,
+                Due::Now(_) if now < drained => {
+                    self.waited = true;
+                    now + NS_PER_S / 1000
+                }
                 Due::At(at) => at,
-                Due::Done if all_done => return Ok(None),
-                Due::Done if self.weathered(missing) => progress.since + CALM_NS,
+                Due::Done if all_done && self.all_back() => return Ok(None),
+                Due::Done if self.weathered(missing) => {
+                    let calm = progress.since + CALM_NS;
+                    if now >= calm {
+                        return Ok(None);
+                    }
+                    calm
+                }
                 Due::Now(_) | Due::Blocked | Due::Done if now >= drained => {
                     return Ok(Some(format!("nothing was delivered for {drain_s} s")));
                 }
                 Due::Now(_) | Due::Blocked | Due::Done => drained,
             };
-            if now >= until {
-                return Ok(None);
-            }
             let until = self.storm.map_or(until, |storm| if storm.returning { until } else { until.min(storm.until) });
             if let Err(late) = self.check_time("publishing") {
                 return Ok(Some(late));
@@ -370,11 +384,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether a batch has to wait for the answers to those before it.
-    fn has_to_wait(&mut self, batch: u32) -> bool {
+    fn has_to_wait(&self, batch: u32) -> bool {
         let (source, flow) = self.plan.aim(batch);
-        let waits = source == Source::Press && self.swarm.is_full(flow);
-        self.waited |= waits;
-        waits
+        source == Source::Press && self.swarm.is_full(flow)
     }
 
     /// Deliveries that have not come to those who do as they should.
@@ -383,8 +395,8 @@ impl<'a> Stage<'a> {
         share.expected.saturating_sub(share.delivered)
     }
 
-    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who is
-    /// back.
+    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who
+    /// is back.
     fn rage(&mut self, half_way: bool, away_ns: u64, now: u64) {
         match &mut self.storm {
             None if half_way => {
@@ -408,12 +420,14 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether nobody is away.
+    fn all_back(&self) -> bool {
+        self.storm.is_none_or(|Raging { storm, .. }| storm.returned == storm.dropped)
+    }
+
     /// Whether the storm is over, and what is missing was lost on the connections that broke.
-    fn weathered(&mut self, missing: u64) -> bool {
-        let Some(Raging { storm, .. }) = &mut self.storm else { return false };
-        storm.excused = self.swarm.excused();
-        storm.sessions_anew = self.swarm.counts().anew;
-        storm.returned == storm.dropped && storm.excused == missing && self.swarm.all_answered()
+    fn weathered(&self, missing: u64) -> bool {
+        self.storm.is_some() && self.all_back() && self.swarm.all_answered() && self.swarm.excused() == missing
     }
 
     fn slow(&self, bytes_per_second: u64) -> Slow {
@@ -426,6 +440,7 @@ impl<'a> Stage<'a> {
             expected: share.expected,
             delivered: share.delivered,
             duplicated: share.duplicated,
+            out_of_order: share.out_of_order,
             told: share.dropped,
             latency_us: Latency::of(&share.latency_ns),
         }
@@ -441,7 +456,6 @@ impl<'a> Stage<'a> {
             messages: own(u64::from(publishing.messages)),
             rate: publishing.rate,
             burst: publishing.burst,
-            out_of_order: share.out_of_order,
             size_bytes: publishing.size as u64,
             published: own(ledger.messages()),
             acknowledged: verdict.accepted,
@@ -483,6 +497,11 @@ fn connections(run: &Run) -> u64 {
     u64::from(common.clients) + u64::from(coming) + 8
 }
 
+/// The connection types of the clients, as a report names them.
+fn transports(common: &Common) -> String {
+    common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ")
+}
+
 /// Nanoseconds as seconds.
 fn seconds(ns: u64) -> f64 {
     ns as f64 / NS_PER_S as f64
@@ -496,8 +515,3 @@ fn run_mark(common: &Common) -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_nanos() as u64 / 1000) as u32 ^ std::process::id().rotate_left(20)
 }
-/// The connection types of the clients, as a report names them.
-fn transports(common: &Common) -> String {
-    common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ")
-}
-

@@ -34,8 +34,8 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 const NS_PER_MS: u64 = 1_000_000;
-/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback would
-/// make it slower than it is to be.
+/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback
+/// would make it slower than it is to be.
 const SLOW_RECEIVE_BYTES: usize = 128 * 1024;
 /// How often a slow client reads.
 const SLOW_READS_PER_S: u64 = 10;
@@ -65,6 +65,8 @@ struct Absence {
     flow: u32,
     /// The first number that had not come when they went.
     from: u32,
+    /// The first number that went out when the server had had time to see that they were gone.
+    seen: u32,
     /// The first number that went out when it was back.
     to: u32,
 }
@@ -76,6 +78,8 @@ enum Timer {
     Resume(usize),
     /// The slow member reads.
     Read(usize),
+    /// The server must have seen that connections broke.
+    Seen,
 }
 
 /// What all connections of a run share.
@@ -169,8 +173,8 @@ impl Swarm {
         })
     }
 
-    /// The clock of the run: nanoseconds since 1970, read once from the system and then never stepping, so that the times
-    /// of several processes can be compared.
+    /// The clock of the run: nanoseconds since 1970, read once from the system and then never stepping, so that the
+    /// times of several processes can be compared.
     pub(crate) fn now(&self) -> u64 {
         self.epoch_ns + self.started.elapsed().as_nanos() as u64
     }
@@ -222,16 +226,16 @@ impl Swarm {
         self.parked
     }
 
-    /// The mark of this run.
-    pub(crate) fn run_mark(&self) -> u32 {
-        self.setting.run
-    }
     /// Whether the server is a floor.
     pub(crate) fn serves_floor(&self) -> bool {
         let session = self.members.first().and_then(|member| member.client.session());
         session.is_some_and(|session| session.client_id() == floor::CLIENT_ID)
     }
 
+    /// The mark of this run.
+    pub(crate) fn run_mark(&self) -> u32 {
+        self.setting.run
+    }
 
     /// Connections that were opened again.
     pub(crate) fn reopened(&self) -> u64 {
@@ -355,6 +359,7 @@ impl Swarm {
                     self.output.clear();
                 }
                 Timer::Read(index) => self.read_slowly(index),
+                Timer::Seen => self.note_seen(),
             }
         }
     }
