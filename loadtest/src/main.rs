@@ -1,7 +1,7 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
-//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the clients
-//! of each protocol, `floor` the least that a server can do.
+//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the
+//! clients of each protocol, `floor` the least that a server can do.
 
 mod args;
 mod bayeux;

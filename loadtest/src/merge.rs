@@ -1,5 +1,5 @@
-//! Owns how the figures of the shards of a run become those of the whole: counts add up, latencies are joined from their
-//! histograms, and what all of them saw of the one server is taken once.
+//! Owns how the figures of the shards of a run become those of the whole: counts add up, latencies are joined from
+//! their histograms, and what all of them saw of the one server is taken once.
 
 use crate::args::Merge;
 use crate::report::{Generator, Kernel, Latency, Part, Report, Server, buckets, histogram, latency_curve};

@@ -395,8 +395,8 @@ impl<'a> Stage<'a> {
         share.expected.saturating_sub(share.delivered)
     }
 
-    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who
-    /// is back.
+    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches
+    /// who is back.
     fn rage(&mut self, half_way: bool, away_ns: u64, now: u64) {
         match &mut self.storm {
             None if half_way => {
