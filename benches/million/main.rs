@@ -1,29 +1,30 @@
 //! A million sessions in one engine: `cargo bench --bench million [-- OPTIONS]`.
 //!
-//! The engine is the whole server but for sockets ([`encke::engine`]); its clients are connections in memory, each with one
-//! session that has one subscription and polls as `encke-loadtest` does. One engine grows to 1,000, 10,000, 100,000 and
-//! 1,000,000 sessions, and at each size all of them are asked for. Every figure is per session, the median of several
-//! rounds over all sessions; times are the thread's own (`CLOCK_THREAD_CPUTIME_ID`). What is counted must be exact: each event to each session once, each connect held.
+//! The engine is the whole server but for sockets ([`encke::engine`]); its clients are connections in memory, each with
+//! one session that has one subscription and polls as `encke-loadtest` does. One engine grows to 1,000, 10,000, 100,000
+//! and 1,000,000 sessions, and at each size all of them are asked for. Every figure is per session, the median of
+//! several rounds over all sessions; times are the thread's own (`CLOCK_THREAD_CPUTIME_ID`). What is counted must be
+//! exact: each event to each session once, each connect held.
 //!
 //! | figure | from | to |
 //! |---|---|---|
 //! | queue | a publish from within the server | the event encoded, the channel matched, a pointer in each outbox |
-//! | frame | sessions with something to say | each one's held connect ended, its HTTP response in its connection's pending bytes |
-//! | written | the loop asks what to write | it has been told that all went; pending bytes are freed, the session's expiry is armed |
-//! | connect | the bytes of the next connect | head and batch parsed, the client known by id and cookie, the connect held, its timer armed |
+//! | frame | sessions with something to say | held connects ended, HTTP responses in the connections' pending bytes |
+//! | written | the loop asks what to write | told that all went: pending bytes freed, the session's expiry armed |
+//! | connect | the bytes of the next connect | parsed, the client known by id and cookie, the connect held with a timer |
 //! | **publish** | queue + frame | |
 //! | **poll cycle** | connect + frame + written | |
 //! | **timeout** | 30 s without an event | timers fired, the answers framed and written |
 //!
 //! Bytes are those asked of the allocator, with what growing tables hold in reserve, without the allocator's own share
 //! and without the clients: for an accepted *connection*, for a *session* beside it whose connect is held, and for
-//! *all*, where queues that have carried a publish to everyone keep their size. What the kernel takes for sockets is not
-//! in it. *Allocations* are calls of the allocator for one publish and one poll cycle. All calls are counted while times are
-//! taken, which costs each some nanoseconds.
+//! *all*, where queues that have carried a publish to everyone keep their size. What the kernel takes for sockets is
+//! not in it. *Allocations* are calls of the allocator for one publish and one poll cycle. All calls are counted while
+//! times are taken, which costs each some nanoseconds.
 //!
 //! The first table has its clients come back in the order in which they came: their state lies in memory as it is asked
-//! for. In the second one connections, sessions, subscriptions and connects are each in an order of their own, the worst
-//! that years of coming and going can make of it.
+//! for. In the second one connections, sessions, subscriptions and connects are each in an order of their own, the
+//! worst that years of coming and going can make of it.
 //!
 //! `cargo test` runs it with 1,000 sessions and takes no times.
 

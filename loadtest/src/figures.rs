@@ -126,11 +126,8 @@ pub(crate) fn is_floor(run: &Report) -> bool {
 
 /// The run of the floor with the same traffic, if it is among these.
 fn floor_of<'a>(run: &Report, all: &'a [Report]) -> Option<&'a Report> {
-    let traffic = |run: &Report| {
-        let of = |delivery: Delivery| (delivery.messages, delivery.rate, delivery.burst, delivery.size_bytes);
-        (run.scenario.clone(), run.transport.clone(), run.clients, run.delivery.map(of))
-    };
-    all.iter().find(|other| is_floor(other) && traffic(other) == traffic(run))
+    let traffic = run.traffic();
+    all.iter().find(|other| is_floor(other) && other.traffic() == traffic)
 }
 
 /// What the floor spends on a delivery of this run: as that run has measured it, or another of the floor.

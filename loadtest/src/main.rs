@@ -1,12 +1,11 @@
 //! `encke-loadtest`: a load generator for Bayeux servers that counts every delivery.
 //!
-//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the clients
-//! of each protocol, `floor` the least that a server can do.
+//! This file owns the commands and the exit code; `run` owns the course of a run, `swarm` the loop, `client` the
+//! clients of each protocol, `floor` the least that a server can do.
 
 mod args;
 mod bayeux;
 mod client;
-mod compare;
 mod doctor;
 mod event;
 mod figures;
@@ -22,6 +21,7 @@ mod protocol;
 mod publisher;
 mod report;
 mod run;
+mod side_by_side;
 mod swarm;
 mod tally;
 mod tls;
@@ -31,7 +31,7 @@ mod websocket;
 use args::Command;
 use encke::http::date::iso8601;
 use report::Report;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ fn complain(error: &str, code: u8) -> ExitCode {
 /// Does it; says whether all was as expected.
 fn execute(command: Command) -> Result<bool, String> {
     match command {
-        Command::Report(args) => compare::execute(&args).map(|()| true),
+        Command::Report(args) => side_by_side::execute(&args).map(|()| true),
         Command::Doctor(need) => {
             let (text, well) = doctor::examine(need);
             print(&text).map(|()| well)
@@ -105,12 +105,22 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
+    /// What is in the file stays until there is something to write: it may be what is read in between.
     fn open(path: &'a Path) -> Result<Self, String> {
-        File::create(path).map(|file| Self { path, file }).map_err(|error| cannot_write(path, &error))
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map(|file| Self { path, file }).map_err(|error| cannot_write(path, &error))
     }
 
-    fn write(mut self, text: &str) -> Result<(), String> {
-        self.file.write_all(text.as_bytes()).map_err(|error| cannot_write(self.path, &error))
+    fn write(self, text: &str) -> Result<(), String> {
+        let Self { path, mut file } = self;
+        let mut write = || {
+            // A pipe or a terminal has no length to set.
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        write().map_err(|error| cannot_write(path, &error))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Owns how the figures of the shards of a run become those of the whole: counts add up, latencies are joined from their
-//! histograms, and what all of them saw of the one server is taken once.
+//! Owns how the figures of the shards of a run become those of the whole: counts add up, latencies are joined from
+//! their histograms, and what all of them saw of the one server is taken once.
 
 use crate::args::Merge;
 use crate::report::{Generator, Kernel, Latency, Part, Report, Server, buckets, histogram, latency_curve};
@@ -65,7 +65,8 @@ fn prefix(report: &mut Report, index: u32) {
 
 fn add(whole: &mut Report, other: Report) -> Result<(), String> {
     if (&whole.scenario, &whole.transport) != (&other.scenario, &other.transport) {
-        return Err(format!("one shard ran {} and another {}", whole.scenario, other.scenario));
+        let ran = |report: &Report| format!("{} over {}", report.scenario, report.transport);
+        return Err(format!("one shard ran {} and another {}", ran(whole), ran(&other)));
     }
     whole.clients += other.clients;
     whole.complaints.extend(other.complaints);
@@ -181,5 +182,12 @@ mod tests {
         let mut other = shard(2, 10, &[]);
         other.shard.as_mut().unwrap().run = "another".into();
         assert!(join(vec![shard(1, 10, &[]), other]).unwrap_err().contains("different runs"));
+        let over = |index, transport: &str| Report {
+            scenario: "fanout".into(),
+            transport: transport.into(),
+            ..shard(index, 10, &[])
+        };
+        let error = join(vec![over(1, "websocket"), over(2, "streaming")]).unwrap_err();
+        assert_eq!(error, "one shard ran fanout over websocket and another fanout over streaming");
     }
 }

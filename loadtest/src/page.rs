@@ -242,7 +242,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Delivery, Latency, Machine, Sample, Server, Watch};
+    use crate::report::{Delivery, Idle, Latency, Machine, Sample, Server};
 
     /// A run in which every figure is there, and every text is `text`.
     fn run(name: &str, text: &str) -> Report {
@@ -268,7 +268,7 @@ mod tests {
             delivery: Some(Delivery { lost: 3, expected: 4000, delivered: 3997, ..Delivery::default() }),
             latency_us: Some(Latency { p50: 100.0, p90: 200.0, p99: 300.0, p99_9: 400.0, max: 20_000.0 }),
             latency_curve: vec![(0.0, 50.0), (0.5, 100.0), (0.9, 200.0), (1.0, 20_000.0)],
-            idle: Some(Watch { seconds: 8.0, polls_ended: 0 }),
+            idle: Some(Idle { seconds: 8.0, polls_ended: 0 }),
             server: Some(server),
             first_fault: Some(text.into()),
             began: "2026-11-21T06:40:12.000Z".into(),

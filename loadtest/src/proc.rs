@@ -1,6 +1,6 @@
 //! Owns what the system says of a process and of its sockets: the files under `/proc`, and the limits that a run can
-//! hit. CPU time is that of `schedstat`, in nanoseconds, where the kernel has it (`CONFIG_SCHED_INFO`, as in the kernels
-//! of distributions), else that of `stat`, in ticks of mostly 10 ms.
+//! hit. CPU time is that of `schedstat`, in nanoseconds, where the kernel has it (`CONFIG_SCHED_INFO`, as in the
+//! kernels of distributions), else that of `stat`, in ticks of mostly 10 ms.
 
 use std::fs;
 use std::net::IpAddr;

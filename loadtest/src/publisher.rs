@@ -2,9 +2,10 @@
 //!
 //! Publishing is open-loop: a request goes at its time, whether those before it are answered or not, one behind the
 //! other on the same connection (HTTP pipelining, RFC 9112 section 9.3.2). So a server that is late does not slow the
-//! publisher, up to a bound that is told when it is reached, and what is sent on one connection is read in the order in which it was sent. All that goes to one channel
-//! goes over one connection, and so "out of order" can be demanded and is the server's doing when it happens; a pool of
-//! connections with one request each could not have that, for the requests overtake each other on the way.
+//! publisher, up to a bound that is told when it is reached, and what is sent on one connection is read in the order in
+//! which it was sent. All that goes to one channel goes over one connection, and so "out of order" can be demanded and
+//! is the server's doing when it happens; a pool of connections with one request each could not have that, for the
+//! requests overtake each other on the way.
 
 use crate::client::{Fault, FaultKind};
 use crate::http::{Reassembly, Response};
@@ -98,8 +99,8 @@ impl Pipeline {
         self.closing
     }
 
-    /// The connection is a new one. Gives what is to be sent again: a server that says that it closes behind an answer has
-    /// not acted on what came after that request.
+    /// The connection is a new one. Gives what is to be sent again: a server that says that it closes behind an answer
+    /// has not acted on what came after that request.
     pub(crate) fn reopened(&mut self) -> Vec<u8> {
         self.closing = false;
         self.reassembly.reset();

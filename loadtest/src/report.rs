@@ -3,7 +3,7 @@
 
 mod parts;
 
-pub(crate) use parts::{Cost, Floor, Part, Slow, Storm, buckets, histogram};
+pub(crate) use parts::{Cost, Floor, Part, Slow, Storm, Traffic, buckets, histogram};
 
 use crate::proc::{Sockets, Usage};
 use hdrhistogram::Histogram;
@@ -30,6 +30,9 @@ pub(crate) struct Report {
     pub(crate) transport: String,
     /// How many clients.
     pub(crate) clients: u64,
+    /// Whether the server was a floor.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) of_floor: bool,
     /// What came of compression, where it was offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deflate: Option<Deflate>,
@@ -50,7 +53,7 @@ pub(crate) struct Report {
     pub(crate) latency_buckets: Vec<(u64, u64)>,
     /// The time in which nothing was published.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) idle: Option<Watch>,
+    pub(crate) idle: Option<Idle>,
     /// What became of a storm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) storm: Option<Storm>,
@@ -237,7 +240,7 @@ pub(crate) fn latency_curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
 /// The time in which nothing was published.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(crate) struct Watch {
+pub(crate) struct Idle {
     /// How long it was.
     pub(crate) seconds: f64,
     /// Held connects that the server ended in it, which were sent again.
@@ -368,9 +371,9 @@ impl Report {
         }) = self.delivery
         {
             let counts = [
-                (messages - published, "messages were not published"),
+                (messages.saturating_sub(published), "messages were not published"),
                 (refused, "publishes were refused"),
-                (published - acknowledged - refused, "publishes were not answered"),
+                (published.saturating_sub(acknowledged + refused), "publishes were not answered"),
                 (lost, "deliveries were lost"),
                 (duplicated, "deliveries came twice"),
                 (out_of_order, "deliveries came out of order"),
@@ -384,8 +387,10 @@ impl Report {
         {
             self.complaints.push(format!("{} clients did not come back", dropped - returned));
         }
-        if let Some(Slow { duplicated: 1.., .. }) = self.slow {
-            self.complaints.push("deliveries to slow clients came twice".into());
+        if let Some(Slow { duplicated, out_of_order, .. }) = self.slow {
+            let counts = [(duplicated, "came twice"), (out_of_order, "came out of order")];
+            let wrong = counts.iter().filter(|(count, _)| *count > 0);
+            self.complaints.extend(wrong.map(|(count, what)| format!("{count} deliveries to slow clients {what}")));
         }
         let failed: u64 = self.faults.values().sum();
         if failed > 0 {
@@ -394,6 +399,17 @@ impl Report {
         }
         self.ok = self.complaints.is_empty();
         self
+    }
+
+    /// What was asked of the server, by which runs can be compared.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let of = |delivery: Delivery| (delivery.messages, delivery.rate, delivery.burst, delivery.size_bytes);
+        Traffic {
+            scenario: self.scenario.clone(),
+            transport: self.transport.clone(),
+            clients: self.clients,
+            publishing: self.delivery.map(of),
+        }
     }
 
     /// As JSON, with a line end.
@@ -448,7 +464,7 @@ impl Report {
         if let Some(slow) = &self.slow {
             slow.rows(&mut rows);
         }
-        if let Some(Watch { seconds, polls_ended }) = self.idle {
+        if let Some(Idle { seconds, polls_ended }) = self.idle {
             rows.push(("watched for", format!("{seconds:.1} s; {polls_ended} polls ended and sent again")));
         }
         if let Some(server) = &self.server {
@@ -592,6 +608,13 @@ mod tests {
     }
 
     #[test]
+    fn more_answers_than_publishes_are_no_panic() {
+        let mut report = exact();
+        report.delivery.as_mut().unwrap().acknowledged = 6;
+        assert!(report.judge().ok);
+    }
+
+    #[test]
     fn json_has_stable_names() {
         let usage = |user_s, rss_kib, wakeups| Usage { user_s, rss_kib, wakeups, ..Usage::default() };
         let samples = [usage(0.0, 100, 0), usage(0.5, 200, 7), usage(0.5, 201, 8), usage(0.75, 210, 20)];
@@ -644,8 +667,9 @@ mod tests {
         let storm = Storm { dropped: 5, returned: 5, ..Storm::default() };
         assert_eq!(judged(Some(storm), Some(Slow::default())), [""; 0]);
         assert_eq!(judged(Some(Storm { returned: 3, ..storm }), None), ["2 clients did not come back"]);
-        let slow = Slow { duplicated: 1, ..Slow::default() };
-        assert_eq!(judged(None, Some(slow)), ["deliveries to slow clients came twice"]);
+        let slow = Slow { duplicated: 1, out_of_order: 2, ..Slow::default() };
+        let twice = "1 deliveries to slow clients came twice";
+        assert_eq!(judged(None, Some(slow)), [twice, "2 deliveries to slow clients came out of order"]);
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //!
 //! 1. A variant of [`Client`], in a file beside `session`, whose value provides, as [`Session`] does for Bayeux:
 //!    - `begin`: writes the first request into [`Output::request`];
-//!    - `receive(lane, bytes)` → [`Step`]: takes bytes of the server in pieces of any size, puts the events among them into
-//!      [`Output::events`] (read their data with [`Event::read`]) and what is to be sent next into [`Output::request`];
+//!    - `receive(lane, bytes)` → [`Step`]: takes bytes of the server in pieces of any size, puts the events among them
+//!      into [`Output::events`] (read their data with [`Event::read`]) and what is to be sent next into
+//!      [`Output::request`];
 //!    - `resume`: goes on after a [`Step::Pause`];
 //!    - `returns`: all its connections are gone; goes on in the same session on new ones, writing as `begin` does;
 //!    - `ended(lane)`: the server closed that connection, and this is what it means;

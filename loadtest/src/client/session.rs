@@ -124,6 +124,8 @@ pub(crate) struct Session {
     ack: Option<i64>,
     /// Replies to subscribes that are still to come.
     due: u32,
+    /// Messages that it published and that are not answered.
+    unanswered: u32,
     /// Whether the stream of events stands and is known to get through.
     open: bool,
     wire: Wire,
@@ -135,8 +137,8 @@ impl Session {
     pub(crate) fn new(role: Role) -> Self {
         let wire = Wire::new(role.transport, false);
         let (client_id, cookies, side) = (Box::default(), Cookies::default(), Side::default());
-        let (state, interval_ms, ack, due, open) = (State::Idle, 0, None, 0, false);
-        Self { role, state, interval_ms, client_id, cookies, ack, due, open, wire, side }
+        let (state, interval_ms, ack, due, unanswered, open) = (State::Idle, 0, None, 0, 0, false);
+        Self { role, state, interval_ms, client_id, cookies, ack, due, unanswered, open, wire, side }
     }
 
     /// What it subscribes to.
@@ -238,6 +240,7 @@ impl Session {
     /// Publishes over its own transport.
     pub(crate) fn publish(&mut self, channel: &str, batch: Batch, script: &Script, output: &mut Output) {
         output.body.clear();
+        self.unanswered += batch.count;
         bayeux::write_publish(&mut output.body, &self.client_id, channel, batch);
         match self.wire {
             Wire::Socket(_) => websocket::write_text(&mut output.request, &output.body, &mut output.codec),
@@ -456,8 +459,7 @@ impl Session {
         match asked {
             Asked::Publish => {
                 let verdict = protocol::bayeux_verdict(&response.body)?;
-                output.accepted += verdict.accepted;
-                output.refused += verdict.refused;
+                self.answered((verdict.accepted, verdict.refused), output)?;
                 Ok(Step::Wait)
             }
             Asked::Confirm => {
@@ -467,6 +469,16 @@ impl Session {
             Asked::Connect if self.take_batch(&response.body, script, output)? => Ok(self.go_on(script, output)),
             Asked::Connect => Err(Fault::new(FaultKind::Protocol, format!("no reply while {}", self.doing()))),
         }
+    }
+
+    /// Takes answers to so many publishes that were accepted and refused.
+    fn answered(&mut self, (accepted, refused): (u64, u64), output: &mut Output) -> Result<(), Fault> {
+        let left = u64::from(self.unanswered).checked_sub(accepted + refused);
+        let left = left.and_then(|left| u32::try_from(left).ok());
+        self.unanswered = left.ok_or_else(|| Fault::new(FaultKind::Protocol, "an answer to no publish"))?;
+        output.accepted += accepted;
+        output.refused += refused;
+        Ok(())
     }
 
     /// Takes the events of a batch, and the reply that matters if it is among them; whether it was.
@@ -490,8 +502,7 @@ impl Session {
                 }
             } else if message.is_publish_reply() {
                 let accepted = message.successful == Some(true);
-                output.accepted += u64::from(accepted);
-                output.refused += u64::from(!accepted);
+                self.answered((u64::from(accepted), u64::from(!accepted)), output)?;
             } else if replied || !self.awaits() {
                 return Err(Fault::new(FaultKind::Protocol, format!("a second reply, on {}", message.channel())));
             } else {

@@ -460,12 +460,16 @@ fn clients_publish_over_their_own_transport() {
     let (_, [main, side], output) = take_on(&mut client, Lane::Side, &ok(answer)).unwrap();
     assert_eq!((main + &side, output.accepted, output.refused, output.close), (String::new(), 1, 1, None));
     assert_eq!(take_on(&mut client, Lane::Side, &ok(answer)).unwrap_err().kind, FaultKind::Protocol);
+    client.publish("/load", Batch { count: 1, ..batch }, &script(), &mut Output::default());
+    let fault = take_on(&mut client, Lane::Side, &ok(answer)).unwrap_err();
+    assert_eq!((fault.kind, fault.text.as_str()), (FaultKind::Protocol, "an answer to no publish"));
     let mut client = parked_on_socket();
     let mut output = Output::default();
     client.publish("/load", batch, &script(), &mut output);
     assert!(output.side.is_empty() && !output.request.is_empty());
     let (step, requests, output) = take_frames(&mut client, &frame(answer)).unwrap();
     assert_eq!((step, requests.len(), output.accepted, output.refused), (Step::Wait, 0, 1, 1));
+    assert_eq!(take_frames(&mut client, &frame(answer)).unwrap_err().text, "an answer to no publish");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Owns the bytes of `floor`: the answers that never change, those that are made once for each publish, and how a request
-//! is found and told apart.
+//! Owns the bytes of `floor`: the answers that never change, those that are made once for each publish, and how a
+//! request is found and told apart.
 
+use super::CLIENT_ID;
 use crate::bayeux::{CONNECT_ID, HANDSHAKE_ID, PROBE_ID, PUBLISH_ID, SUBSCRIBE_ID, Transport};
 use encke::ws::frame::Opcode;
 use encke::ws::write::Frame;
@@ -69,8 +70,10 @@ impl Canned {
         let advice = |interval, timeout| {
             format!(r#","advice":{{"reconnect":"retry","interval":{interval},"timeout":{timeout}}}"#)
         };
-        let shake =
-            format!(r#","clientId":"floor","version":"1.0","supportedConnectionTypes":[{names}]{}"#, advice(0, 30_000));
+        let shake = format!(
+            r#","clientId":{CLIENT_ID},"version":"1.0","supportedConnectionTypes":[{names}]{}"#,
+            advice(0, 30_000)
+        );
         Self {
             handshake: reply("/meta/handshake", HANDSHAKE_ID, &shake),
             connect: form.reply(&format!("[{}]", connect_reply())),

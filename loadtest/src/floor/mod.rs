@@ -1,12 +1,13 @@
-//! Owns `floor`: the least that a server on one thread can spend on the traffic of a run, to hold a real server against.
+//! Owns `floor`: the least that a server on one thread can spend on the traffic of a run, to hold a real server
+//! against.
 //!
 //! It reads and writes as a server must, one read for each request and one write for each answer, and does nothing
 //! else: requests are found by the end of their head and their Content-Length, their kind by a search for the channel's
 //! name, the answers are bytes made beforehand. A publish makes its bytes once for each form that somebody needs, and
 //! each subscriber gets them in one write, however many messages there are. No JSON, no sessions, no timers, no
-//! acknowledgement. A connection is a client; on a WebSocket and beside a stream a connect but the first gets no answer.
-//! It serves this program's clients only: it counts on their spelling of a request, on `data` being the last field of a
-//! publish and flat, and on the ids in [`crate::bayeux`].
+//! acknowledgement. A connection is a client; on a WebSocket and beside a stream a connect but the first gets no
+//! answer. It serves this program's clients only: it counts on their spelling of a request, on `data` being the last
+//! field of a publish and flat, and on the ids in [`crate::bayeux`].
 
 mod bytes;
 mod socket;
@@ -22,6 +23,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+/// The session of every client, as JSON text, by which a floor is known.
+pub(crate) const CLIENT_ID: &str = r#""floor""#;
 const LISTENING: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;

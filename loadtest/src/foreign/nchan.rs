@@ -1,5 +1,5 @@
-//! Owns one subscriber of nchan, the publish-subscribe module of nginx, and how a message is published there. The path of
-//! the run's URL is followed by the channel's name: what is published to `/pub/load` is heard at `/sub/load`.
+//! Owns one subscriber of nchan, the publish-subscribe module of nginx, and how a message is published there. The path
+//! of the run's URL is followed by the channel's name: what is published to `/pub/load` is heard at `/sub/load`.
 //!
 //! | state | waits for | then |
 //! |---|---|---|

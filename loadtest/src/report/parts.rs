@@ -1,8 +1,10 @@
-//! Owns the figures that only some runs have: of storms, of slow clients, of shards, and what a floor needs for the same.
+//! Owns the figures that only some runs have: of storms, of slow clients, of shards, and what a floor needs for the
+//! same.
 
 use super::{Latency, Report, ticked};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
 
 /// What became of a storm.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -16,12 +18,12 @@ pub(crate) struct Storm {
     pub(crate) seconds: f64,
     /// Sessions that the server had forgotten.
     pub(crate) sessions_anew: u64,
-    /// Deliveries lost on connections that broke, which nobody can demand without acknowledgement, or with a session that
-    /// the server has forgotten.
+    /// Deliveries lost on connections that broke, which nobody can demand without acknowledgement, or with a session
+    /// that the server has forgotten.
     pub(crate) excused: u64,
 }
 
-/// What became of the slow clients. None of it is demanded but that nothing came twice.
+/// What became of the slow clients. None of it is demanded but that nothing came twice or out of order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Slow {
@@ -39,6 +41,8 @@ pub(crate) struct Slow {
     pub(crate) delivered: u64,
     /// How many came again.
     pub(crate) duplicated: u64,
+    /// How many came after a later one.
+    pub(crate) out_of_order: u64,
     /// How many the server said it has dropped.
     pub(crate) told: u64,
     /// How long their deliveries took.
@@ -56,6 +60,29 @@ pub(crate) struct Part {
     pub(crate) of: u32,
     /// What they call their run.
     pub(crate) run: String,
+}
+
+/// What was asked of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Traffic {
+    /// The name of the command.
+    pub(crate) scenario: String,
+    /// The connection type of the clients.
+    pub(crate) transport: String,
+    /// How many clients.
+    pub(crate) clients: u64,
+    /// Messages, how many a second, how many in a request, and the bytes of each; nothing where none are published.
+    pub(crate) publishing: Option<(u64, f64, u32, u64)>,
+}
+
+impl Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, transport, clients, publishing } = self;
+        write!(f, "{scenario}, {transport}, {clients} clients")?;
+        publishing.map_or(Ok(()), |(messages, rate, burst, size)| {
+            write!(f, ", {messages} messages of {size} bytes, {rate} a second, {burst} in a request")
+        })
+    }
 }
 
 /// What a server used, for each thing that it did.
@@ -162,9 +189,12 @@ impl Slow {
         rows.push((
             "what they got",
             format!(
-                "{delivered} of {expected}; told of {told} dropped; {disconnected} disconnected, {sessions_anew} sessions anew"
+                "{delivered} of {expected}; told of {told} dropped; {disconnected} disconnected, \
+                 {sessions_anew} sessions anew"
             ),
         ));
+        let (duplicated, out_of_order) = (self.duplicated, self.out_of_order);
+        rows.push(("and should not", format!("{duplicated} came twice, {out_of_order} out of order")));
         if let Some(latency) = self.latency_us {
             rows.push(("slow latency ms", latency.to_string()));
         }

@@ -1,11 +1,12 @@
 //! Owns what the figures of a server are held against: the same run with a floor, started for it or run earlier.
 
-use super::{QUIET_CPU_S, once};
-use crate::args::{Against, Common, Run};
+use super::{QUIET_CPU_S, once, transports};
+use crate::args::{Against, Common, Publishing, Run, Scenario};
 use crate::proc;
-use crate::report::{Floor, Report};
+use crate::report::{Floor, Report, Traffic};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -35,30 +36,34 @@ impl Comparison {
         }
         match &common.against {
             Against::Nothing => Ok(Self::None),
-            Against::File(path) => read(path).map(Box::new).map(Self::Earlier),
+            Against::File(path) => read(path, &traffic(run)).map(Box::new).map(Self::Earlier),
             Against::Floor => Ok(Self::Later),
         }
     }
 
-    /// Adds to a report what a floor needs for the same.
-    pub(super) fn hold(self, run: &Run, report: &mut Report) -> Result<(), String> {
+    /// Adds to a report what a floor needs for the same. Where that fails it is a complaint: the figures of the server
+    /// are there already.
+    pub(super) fn hold(self, run: &Run, report: &mut Report) {
         let floor = match self {
-            Self::None => return Ok(()),
-            Self::Earlier(floor) => *floor,
+            Self::None => return,
+            Self::Earlier(floor) => Ok(*floor),
             // After a failure the figures are not worth another run.
-            Self::Later if !report.ok => return Ok(()),
+            Self::Later if !report.ok => return,
             Self::Later => {
                 calm(run.common.pid.unwrap_or_default());
-                Served::start()?.run(run)?
+                Served::start(&run.common).and_then(|served| served.run(run))
             }
         };
-        report.floor = Some(Floor::of(report, &floor));
-        if !floor.ok {
-            let first = floor.complaints.first().map_or("", String::as_str);
-            report.complaints.push(format!("the run against the floor was not as expected: {first}"));
-            report.ok = false;
-        }
-        Ok(())
+        let complaint = match floor {
+            Ok(floor) => {
+                report.floor = Some(Floor::of(report, &floor));
+                let first = floor.complaints.first().map_or("", String::as_str);
+                (!floor.ok).then(|| format!("the run against the floor was not as expected: {first}"))
+            }
+            Err(error) => Some(error),
+        };
+        report.ok &= complaint.is_none();
+        report.complaints.extend(complaint);
     }
 }
 
@@ -76,10 +81,30 @@ fn calm(pid: u32) {
     }
 }
 
-fn read(path: &Path) -> Result<Report, String> {
+/// What a run will have published, as its report will say it.
+fn traffic(run: &Run) -> Traffic {
+    let Publishing { messages, rate, burst, size, .. } = run.publishing;
+    let publishing = (u64::from(messages), rate, burst, size as u64);
+    Traffic {
+        scenario: run.scenario.name().into(),
+        transport: transports(&run.common),
+        clients: u64::from(run.common.clients),
+        publishing: (!matches!(run.scenario, Scenario::Idle { .. })).then_some(publishing),
+    }
+}
+
+fn read(path: &Path, asked: &Traffic) -> Result<Report, String> {
     let cannot = |error: String| format!("--floor-json {}: {error}", path.display());
-    let text = fs::read(path).map_err(|error| cannot(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| cannot(error.to_string()))
+    let text = fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let report = Report::from_json(&text).map_err(cannot)?;
+    if !report.of_floor && report.floor.is_none() {
+        return Err(cannot("neither a run against `floor` nor one that was held against it".into()));
+    }
+    let traffic = report.traffic();
+    if traffic != *asked {
+        return Err(cannot(format!("a run of {traffic} says nothing of {asked}")));
+    }
+    Ok(report)
 }
 
 /// A floor in a process of its own, which ends with this.
@@ -89,11 +114,13 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Result<Self, String> {
+    /// One that can be reached from where the clients connect from.
+    fn start(common: &Common) -> Result<Self, String> {
         let cannot = |error: std::io::Error| format!("cannot start the floor: {error}");
+        let listen = if common.sources.iter().any(IpAddr::is_ipv6) { "[::1]:0" } else { "127.0.0.1:0" };
         let program = std::env::current_exe().map_err(cannot)?;
         let mut child = Command::new(program)
-            .args(["floor", "--listen", "127.0.0.1:0"])
+            .args(["floor", "--listen", listen])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -117,7 +144,7 @@ impl Served {
         common.url = format!("http://{}/cometd", self.address);
         common.target.host.clone_from(&self.address);
         "/cometd".clone_into(&mut common.target.path);
-        host.clone_into(&mut common.host);
+        host.trim_matches(['[', ']']).clone_into(&mut common.host);
         common.port = port.parse().map_err(|_| "the floor did not say its port")?;
         (common.pid, common.secure, common.ack, common.deflate) = (Some(self.child.id()), false, false, false);
         common.protocol = crate::protocol::Protocol::Bayeux;
@@ -129,5 +156,72 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{self, Command};
+    use crate::report::Delivery;
+
+    fn run(line: &str) -> Run {
+        let words = format!("{line} --url http://h/cometd");
+        match args::parse(words.split_ascii_whitespace()) {
+            Ok(Command::Run(run)) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_floor_that_fails_does_not_cost_the_report() {
+        let mut report = Report { clients: 7, ok: true, ..Report::default() };
+        // The program is that of the tests here, which is no floor.
+        Comparison::Later.hold(&run("fanout --clients 7 --messages 1"), &mut report);
+        assert_eq!(
+            (report.ok, report.clients, &report.complaints[..]),
+            (false, 7, &["the floor did not start".into()][..])
+        );
+    }
+
+    #[test]
+    fn a_run_of_an_earlier_day_must_be_the_same_with_a_floor() {
+        let asked = traffic(&run("fanout --clients 7 --messages 4 --rate 5 --burst 2 --size 80"));
+        let delivery = Delivery { messages: 4, rate: 5.0, burst: 2, size_bytes: 80, ..Delivery::default() };
+        let (scenario, transport) = ("fanout".into(), "long-polling".into());
+        let fits =
+            Report { scenario, transport, clients: 7, of_floor: true, delivery: Some(delivery), ..Report::default() };
+        let path = std::env::temp_dir().join(format!("encke-floor-{}.json", std::process::id()));
+        let read = |report: &Report| {
+            fs::write(&path, report.to_json().unwrap()).unwrap();
+            super::read(&path, &asked).map(|report| report.clients)
+        };
+        assert_eq!(read(&fits), Ok(7));
+        assert_eq!(read(&Report { of_floor: false, floor: Some(Floor::default()), ..fits.clone() }), Ok(7));
+        let changed = |change: fn(&mut Report)| {
+            let mut report = fits.clone();
+            change(&mut report);
+            read(&report).unwrap_err()
+        };
+        assert!(changed(|report| report.of_floor = false).ends_with("nor one that was held against it"));
+        let changes: [fn(&mut Report); 8] = [
+            |report| report.scenario = "rooms".into(),
+            |report| report.transport = "websocket".into(),
+            |report| report.clients = 8,
+            |report| report.delivery = None,
+            |report| report.delivery.as_mut().unwrap().messages = 6,
+            |report| report.delivery.as_mut().unwrap().rate = 0.0,
+            |report| report.delivery.as_mut().unwrap().burst = 1,
+            |report| report.delivery.as_mut().unwrap().size_bytes = 81,
+        ];
+        for change in changes {
+            let error = changed(change);
+            let own = "fanout, long-polling, 7 clients, 4 messages of 80 bytes, 5 a second, 2 in a request";
+            assert!(
+                error.starts_with("--floor-json ") && error.ends_with(own) && error.lines().count() == 1,
+                "{error}"
+            );
+        }
+        let _ = fs::remove_file(&path);
     }
 }

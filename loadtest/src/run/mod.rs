@@ -11,12 +11,12 @@ use crate::client::Script;
 use crate::proc::{self, Usage};
 use crate::publisher::{Due, Pace, UNANSWERED_MAX};
 use crate::report::{
-    Deflate, Delivery, Generator, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, Watch, buckets,
+    Deflate, Delivery, Generator, Idle, Kernel, Latency, Parking, Part, Report, Server, Slow, Storm, buckets,
     latency_curve,
 };
 use crate::swarm::{self, Group, Setting, Source, Swarm};
 use crate::tls::Tls;
-use crate::watch::{self, Goal, Seen};
+use crate::watch::{Goal, Seen, Watch};
 use mio::Events;
 use plan::Plan;
 use std::net::ToSocketAddrs;
@@ -69,7 +69,7 @@ struct Stage<'a> {
     /// When the whole must have ended.
     deadline: u64,
     storm: Option<Raging>,
-    watch: watch::Watch,
+    watch: Watch,
     /// What is being done, and what ends it.
     phase: (&'static str, Goal),
     /// Whether publishing had to wait for answers.
@@ -80,7 +80,7 @@ struct Stage<'a> {
 pub(crate) fn run(run: &Run) -> Result<Report, String> {
     let floor = against::Comparison::prepare(run)?;
     let mut report = once(run)?;
-    floor.hold(run, &mut report)?;
+    floor.hold(run, &mut report);
     Ok(report)
 }
 
@@ -141,7 +141,7 @@ impl<'a> Stage<'a> {
         }
         let began = swarm.now();
         let deadline = began + common.timeout_s * NS_PER_S;
-        let watch = watch::Watch::new(common.pid, common.quiet);
+        let watch = Watch::new(common.pid, common.quiet);
         let phase = ("parking", Goal::Parked);
         let events = swarm::events();
         Ok(Self { common, plan, swarm, events, began, deadline, storm: None, watch, phase, waited: false })
@@ -207,8 +207,9 @@ impl<'a> Stage<'a> {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             url: self.common.url.clone(),
-            transport: self.common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", "),
+            transport: transports(self.common),
             clients: clients as u64,
+            of_floor: self.swarm.serves_floor(),
             parking: Parking { seconds: took, clients_per_second: clients as f64 / took, settled },
             kernel: Kernel::of(sockets, proc::sockets()),
             shard: self.common.shard.as_ref().map(|Shard { index, of, run }| Part {
@@ -275,7 +276,7 @@ impl<'a> Stage<'a> {
             self.turn(until)?;
         }
         let polls_ended = self.swarm.counts().empty_polls - polls;
-        report.idle = Some(Watch { seconds: self::seconds(self.swarm.now() - started), polls_ended });
+        report.idle = Some(Idle { seconds: self::seconds(self.swarm.now() - started), polls_ended });
         let strangers = self.swarm.counts().strangers;
         if strangers > 0 {
             report.complaints.push(format!("{strangers} events came although nothing was published"));
@@ -303,6 +304,10 @@ impl<'a> Stage<'a> {
         }
         // What the server still does for the last event, taking the polls that follow, belongs to it.
         self.settle()?;
+        if let Some(Raging { storm, .. }) = &mut self.storm {
+            // Not before: what comes until now is not lost.
+            (storm.excused, storm.sessions_anew) = (self.swarm.excused(), self.swarm.counts().anew);
+        }
         report.delivery = Some(self.delivery(&run.publishing, started));
         let latency_ns = &self.swarm.ledger().share(Group::Good).latency_ns;
         (report.latency_us, report.latency_buckets) = (Latency::of(latency_ns), buckets(latency_ns));
@@ -337,6 +342,10 @@ impl<'a> Stage<'a> {
             if let Scenario::Storm { away_s } = run.scenario {
                 self.rage(sent == pace.batches / 2, (away_s * NS_PER_S as f64) as u64, now);
             }
+            if self.storm.is_some_and(|storm| !storm.returning) {
+                // Nothing can come to those who are away.
+                progress.since = now;
+            }
             let drained = progress.since + drain_s * NS_PER_S;
             let until = match pace.due(now, sent, all_done) {
                 Due::Now(intended) if !self.has_to_wait(sent) => {
@@ -348,18 +357,24 @@ impl<'a> Stage<'a> {
                     }
                     continue;
                 }
-                Due::Now(_) if now < drained => now + NS_PER_S / 1000,
+                Due::Now(_) if now < drained => {
+                    self.waited = true;
+                    now + NS_PER_S / 1000
+                }
                 Due::At(at) => at,
-                Due::Done if all_done => return Ok(None),
-                Due::Done if self.weathered(missing) => progress.since + CALM_NS,
+                Due::Done if all_done && self.all_back() => return Ok(None),
+                Due::Done if self.weathered(missing) => {
+                    let calm = progress.since + CALM_NS;
+                    if now >= calm {
+                        return Ok(None);
+                    }
+                    calm
+                }
                 Due::Now(_) | Due::Blocked | Due::Done if now >= drained => {
                     return Ok(Some(format!("nothing was delivered for {drain_s} s")));
                 }
                 Due::Now(_) | Due::Blocked | Due::Done => drained,
             };
-            if now >= until {
-                return Ok(None);
-            }
             let until = self.storm.map_or(until, |storm| if storm.returning { until } else { until.min(storm.until) });
             if let Err(late) = self.check_time("publishing") {
                 return Ok(Some(late));
@@ -369,11 +384,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether a batch has to wait for the answers to those before it.
-    fn has_to_wait(&mut self, batch: u32) -> bool {
+    fn has_to_wait(&self, batch: u32) -> bool {
         let (source, flow) = self.plan.aim(batch);
-        let waits = source == Source::Press && self.swarm.is_full(flow);
-        self.waited |= waits;
-        waits
+        source == Source::Press && self.swarm.is_full(flow)
     }
 
     /// Deliveries that have not come to those who do as they should.
@@ -382,8 +395,8 @@ impl<'a> Stage<'a> {
         share.expected.saturating_sub(share.delivered)
     }
 
-    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches who is
-    /// back.
+    /// Lets the storm loose when it is time, has all come back when they have been away for long enough, and watches
+    /// who is back.
     fn rage(&mut self, half_way: bool, away_ns: u64, now: u64) {
         match &mut self.storm {
             None if half_way => {
@@ -407,12 +420,14 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether nobody is away.
+    fn all_back(&self) -> bool {
+        self.storm.is_none_or(|Raging { storm, .. }| storm.returned == storm.dropped)
+    }
+
     /// Whether the storm is over, and what is missing was lost on the connections that broke.
-    fn weathered(&mut self, missing: u64) -> bool {
-        let Some(Raging { storm, .. }) = &mut self.storm else { return false };
-        storm.excused = self.swarm.excused();
-        storm.sessions_anew = self.swarm.counts().anew;
-        storm.returned == storm.dropped && storm.excused == missing && self.swarm.all_answered()
+    fn weathered(&self, missing: u64) -> bool {
+        self.storm.is_some() && self.all_back() && self.swarm.all_answered() && self.swarm.excused() == missing
     }
 
     fn slow(&self, bytes_per_second: u64) -> Slow {
@@ -425,6 +440,7 @@ impl<'a> Stage<'a> {
             expected: share.expected,
             delivered: share.delivered,
             duplicated: share.duplicated,
+            out_of_order: share.out_of_order,
             told: share.dropped,
             latency_us: Latency::of(&share.latency_ns),
         }
@@ -479,6 +495,11 @@ fn connections(run: &Run) -> u64 {
         _ => common.ramp.min(common.clients),
     };
     u64::from(common.clients) + u64::from(coming) + 8
+}
+
+/// The connection types of the clients, as a report names them.
+fn transports(common: &Common) -> String {
+    common.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// Nanoseconds as seconds.

@@ -1,6 +1,6 @@
 //! Owns how several processes share one run. They talk through the server that they measure, on a channel of their own:
-//! the first waits until all have said that they are parked, says that it starts, publishes, and says how much that was;
-//! the others count what came to their own clients by that.
+//! the first waits until all have said that they are parked, says that it starts, publishes, and says how much that
+//! was; the others count what came to their own clients by that.
 
 use super::{Progress, Stage};
 use crate::args::Shard;

@@ -76,7 +76,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Nothing published, nothing come. Flow `f` belongs to channel `f % channels`, one after the other for each source.
+    /// Nothing published, nothing come. Flow `f` belongs to channel `f % channels`, one after the other for each
+    /// source.
     pub(crate) fn new(run: u32, channels: usize, sources: usize) -> Result<Self, CreationError> {
         let share = || {
             let latency_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)?;

@@ -11,8 +11,9 @@ mod trouble;
 pub(crate) use ledger::{Counts, Group, Ledger};
 
 use crate::bayeux;
-use crate::client::{Client, Ended, Fault, Lane, Output, Role, Script, Step};
+use crate::client::{Client, Ended, Fault, FaultKind, Lane, Output, Role, Script, Step};
 use crate::event::{Batch, Event};
+use crate::floor;
 use crate::http;
 use crate::link::{Got, Link, Route};
 use crate::protocol::Verdict;
@@ -33,8 +34,8 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 const NS_PER_MS: u64 = 1_000_000;
-/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback would
-/// make it slower than it is to be.
+/// What the system keeps for a slow client, so that the server feels it soon. Less than some packets of the loopback
+/// would make it slower than it is to be.
 const SLOW_RECEIVE_BYTES: usize = 128 * 1024;
 /// How often a slow client reads.
 const SLOW_READS_PER_S: u64 = 10;
@@ -64,6 +65,8 @@ struct Absence {
     flow: u32,
     /// The first number that had not come when they went.
     from: u32,
+    /// The first number that went out when the server had had time to see that they were gone.
+    seen: u32,
     /// The first number that went out when it was back.
     to: u32,
 }
@@ -75,6 +78,8 @@ enum Timer {
     Resume(usize),
     /// The slow member reads.
     Read(usize),
+    /// The server must have seen that connections broke.
+    Seen,
 }
 
 /// What all connections of a run share.
@@ -168,8 +173,8 @@ impl Swarm {
         })
     }
 
-    /// The clock of the run: nanoseconds since 1970, read once from the system and then never stepping, so that the times
-    /// of several processes can be compared.
+    /// The clock of the run: nanoseconds since 1970, read once from the system and then never stepping, so that the
+    /// times of several processes can be compared.
     pub(crate) fn now(&self) -> u64 {
         self.epoch_ns + self.started.elapsed().as_nanos() as u64
     }
@@ -219,6 +224,12 @@ impl Swarm {
     /// Clients that are parked, or have been since they began or came back.
     pub(crate) fn parked(&self) -> usize {
         self.parked
+    }
+
+    /// Whether the server is a floor.
+    pub(crate) fn serves_floor(&self) -> bool {
+        let session = self.members.first().and_then(|member| member.client.session());
+        session.is_some_and(|session| session.client_id() == floor::CLIENT_ID)
     }
 
     /// The mark of this run.
@@ -348,6 +359,7 @@ impl Swarm {
                     self.output.clear();
                 }
                 Timer::Read(index) => self.read_slowly(index),
+                Timer::Seen => self.note_seen(),
             }
         }
     }
@@ -470,7 +482,7 @@ impl Swarm {
         Route { receive_bytes: slow.then_some(SLOW_RECEIVE_BYTES), ..self.setting.route(index) }
     }
 
-    /// Ends a client. To one that is slow the server may do so.
+    /// Ends a client. From one that is slow the server may take its connection, and do nothing else to it.
     fn fail(&mut self, index: usize, fault: &Fault) {
         let Member { client, links, lost, group, .. } = &mut self.members[index];
         client.fail();
@@ -478,7 +490,8 @@ impl Swarm {
         if std::mem::replace(lost, true) {
             return;
         }
-        if self.slowed && *group == Group::Slow {
+        let cut = matches!(fault.kind, FaultKind::Closed | FaultKind::Io);
+        if cut && self.slowed && *group == Group::Slow {
             self.counts.cut += 1;
         } else {
             self.count_fault(fault, &format!("client {}", index + 1));

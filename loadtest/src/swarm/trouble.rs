@@ -4,6 +4,9 @@ use super::{Absence, Group, Link, Member, NS_PER_MS, SLOW_READS_PER_S, Swarm, Ti
 use crate::client::{Fault, FaultKind, Lane};
 use std::cmp::Reverse;
 
+/// How long after a connection broke a server may still write to it as if it stood.
+const UNSEEN_NS: u64 = 1000 * NS_PER_MS;
+
 impl Swarm {
     /// Breaks off all connections but the publisher's. Gives how many clients that are.
     pub(crate) fn drop_all(&mut self) -> usize {
@@ -17,9 +20,18 @@ impl Swarm {
             links.iter_mut().for_each(Link::abort);
             self.parked -= usize::from(std::mem::take(parked));
             let flows = self.ledger.flows_of(client.channels());
-            absence.extend(flows.map(|flow| Absence { flow, from: tally.next(flow), to: u32::MAX }));
+            let absent = |flow| Absence { flow, from: tally.next(flow), seen: u32::MAX, to: u32::MAX };
+            absence.extend(flows.map(absent));
         }
+        self.timers.push(Reverse((self.now() + UNSEEN_NS, Timer::Seen)));
         dropped
+    }
+
+    /// What is published from now on nobody may lose because connections broke.
+    pub(super) fn note_seen(&mut self) {
+        for absence in self.members.iter_mut().flat_map(|member| &mut member.absence) {
+            absence.seen = absence.seen.min(self.ledger.published_in(absence.flow));
+        }
     }
 
     /// Has all clients come back at once.
@@ -36,18 +48,23 @@ impl Swarm {
     }
 
     /// Deliveries that did not come, and that nobody can demand: without acknowledgement, what was under way to a
-    /// connection that broke is lost; and with it too, if the server has forgotten the session.
+    /// connection that broke is lost; and with it too all of the absence, if the server has forgotten the session or
+    /// knows none.
     pub(crate) fn excused(&self) -> u64 {
-        let excusable = |member: &&Member| member.group == Group::Good && (member.anew || !self.setting.script.ack);
         let missing = |member: &Member| {
-            let absences = member.absence.iter();
-            absences
-                .map(|Absence { flow, from, to }| {
-                    member.tally.missing(*flow, *from, (*to).min(self.ledger.published_in(*flow)))
-                })
-                .sum::<u64>()
+            let forgotten = member.anew || member.client.session().is_none();
+            let until = |absence: &Absence| match (forgotten, self.setting.script.ack) {
+                (true, _) => absence.to,
+                (false, false) => absence.to.min(absence.seen),
+                (false, true) => absence.from,
+            };
+            let excused = member.absence.iter().map(|absence| {
+                let to = until(absence).min(self.ledger.published_in(absence.flow));
+                member.tally.missing(absence.flow, absence.from, to)
+            });
+            excused.sum::<u64>()
         };
-        self.members.iter().filter(excusable).map(missing).sum()
+        self.members.iter().filter(|member| member.group == Group::Good).map(missing).sum()
     }
 
     /// From now on the slow ones are slow.
@@ -55,8 +72,8 @@ impl Swarm {
         self.slowed = true;
     }
 
-    /// The slow ones read all that is left, so that they learn what the server did with them: its end of a connection stands
-    /// behind what they have not read.
+    /// The slow ones read all that is left, so that they learn what the server did with them: its end of a connection
+    /// stands behind what they have not read.
     pub(crate) fn wake_slow(&mut self) {
         self.woken = true;
         let mut buffer = std::mem::take(&mut self.buffer);

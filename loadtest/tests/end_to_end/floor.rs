@@ -78,9 +78,15 @@ fn a_run_is_held_against_a_floor() {
     let options = format!("{options} --floor-json {}", path.display());
     let again = floor.run_well("fanout", "again.json", &options);
     assert_eq!(again["floor"]["cost"], figures["floor"]["cost"]);
-    let (output, _) = floor.run("fanout", "missing.json", &options.replace("ratio.json", "nothing.json"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.stdout.is_empty() && text.contains("--floor-json") && text.lines().count() == 1, "{text}");
+    for (options, expected) in [
+        (options.replace("ratio.json", "nothing.json"), "nothing.json: "),
+        (options.replace("--clients 50", "--clients 60"), ", 50 clients, 20 messages of "),
+    ] {
+        let (output, _) = floor.run("fanout", "missing.json", &options);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.stdout.is_empty() && text.contains("--floor-json") && text.contains(expected), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
     let options = format!("--clients 50 --messages 20 --no-floor {}", watched(&floor));
     let without = floor.run_well("fanout", "without.json", &options);
     assert_eq!(without["floor"], Value::Null);
@@ -119,7 +125,8 @@ fn idle_watches_a_quiet_server() {
         let figures = floor.run_well("idle", "idle.json", &options);
         assert_eq!(figures["transport"], transport);
         assert_eq!(figures["idle"]["polls_ended"], 0);
-        assert_eq!(figures["server"]["wakeups"], 0);
+        // What the kernel wakes it for on its own is no poll of fifty clients.
+        assert!(figures["server"]["wakeups"].as_u64().is_some_and(|count| count < 10), "{}", figures["server"]);
     }
 }
 
@@ -137,6 +144,9 @@ fn shards_share_a_run_and_their_figures_are_joined() {
     assert_eq!((merged.0, &merged.1["delivery"]["expected"]), (Some(1), &400.into()));
     let lost = ["lossy-1.json", "lossy-2.json"].map(|name| figures(name)["delivery"]["lost"].as_u64().unwrap_or(0));
     assert_eq!(merged.1["delivery"]["lost"], lost.iter().sum::<u64>());
+    // Into one of the files that it reads.
+    let again = merge(["lossy-1.json", "lossy-2.json"], "lossy-2.json");
+    assert_eq!((again.0, &again.1["delivery"]), (Some(1), &merged.1["delivery"]));
 }
 
 fn merge(names: [&str; 2], into: &str) -> (Option<i32>, Value) {

@@ -5,13 +5,16 @@
 use crate::common::{Server, file};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Another process may take a port between its choice and its use.
 const TRIES: usize = 5;
+/// How often it is looked whether nginx is ready, and how long in between.
+const LOOKS: usize = 1000;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// nginx, which speaks TLS for a server that does not.
 struct Front {
@@ -42,7 +45,7 @@ impl Front {
         ] {
             std::fs::write(folder.join(file), text).expect("a file");
         }
-        let mut child = Command::new(nginx())
+        let child = Command::new(nginx())
             .args(["-e", "stderr", "-p"])
             .arg(&folder)
             .args(["-c", "nginx.conf"])
@@ -50,13 +53,19 @@ impl Front {
             .stdout(Stdio::null())
             .spawn()
             .expect("nginx starts (Debian: apt-get install nginx-light); ENCKE_SKIP_PROXIES=1 leaves this out");
-        while TcpStream::connect(addr).is_err() {
-            if child.try_wait().expect("a child").is_some() {
+        let mut front = Self { child, addr, certificate: folder.join("cert.pem") };
+        // It writes its number when it listens. A connection would not tell: it might be to whoever took the port.
+        let number = front.child.id().to_string();
+        for _ in 0..LOOKS {
+            if front.child.try_wait().expect("a child").is_some() {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            if std::fs::read_to_string(folder.join("nginx.pid")).is_ok_and(|text| text.trim() == number) {
+                return Some(front);
+            }
+            std::thread::sleep(LOOK);
         }
-        Some(Self { child, addr, certificate: folder.join("cert.pem") })
+        panic!("nginx neither listens nor ends");
     }
 }
 
