@@ -190,8 +190,8 @@ def text(table, runs, bench):
     for figure, value, floor, ratio, bound, kept, command in table.rows:
         lines.append(f"| {figure} | {value} | {floor} | {ratio} | {bound} | {kept} | `{command}` |")
     lines += ["", "What `cargo bench --bench million` says of an engine without sockets, which grows; its figures are for",
-              "one session. Clients that come back in random order are the worst that years of coming and going make of",
-              "it: their state lies in memory as it was not asked for. No bound is set for them.", "", "```text", bench, "```"]
+              "one session. The bounds are for clients that come back in the order in which they came; random order is the",
+              "worst that years of coming and going make of it.", "", "```text", bench, "```"]
     return "\n".join(lines) + "\n"
 
 
