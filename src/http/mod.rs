@@ -1,9 +1,10 @@
 //! HTTP/1.1 as a server reads and answers it (RFC 9110, RFC 9112, RFC 6265).
 //!
-//! Owns the request head, the framing of the request body, the response head, and the small grammars that stand in header
-//! fields: cookies, origins, forwarded addresses, forms, dates, content codings. All of it is pure: bytes and limits in, values and bytes
-//! out. It must not touch sockets, clocks, sessions or Bayeux messages, and it keeps nothing between two requests except
-//! what [`head::HeadScan`] and [`body::ChunkedDecoder`] hold for a request that has not arrived completely.
+//! Owns the request head, the framing of the request body, the response head, and the small grammars that stand in
+//! header fields: cookies, origins, forwarded addresses, forms, dates, content codings. All of it is pure: bytes and
+//! limits in, values and bytes out. It must not touch sockets, clocks, sessions or Bayeux messages, and it keeps nothing
+//! between two requests except what [`head::HeadScan`] and [`body::ChunkedDecoder`] hold for a request that has not
+//! arrived completely.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
