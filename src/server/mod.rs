@@ -233,7 +233,8 @@ impl Server {
         }
     }
 
-    /// One turn: everything that has come in, then everything that goes out, a few answers at a time. What is asked of the caller, if anything.
+    /// One turn: everything that has come in, then everything that goes out, a few answers at a time. What is asked of the
+    /// caller, if anything.
     fn turn(&mut self, events: &Events) -> Option<Asked> {
         let now = self.clock.now();
         let mut asked = None;
