@@ -57,8 +57,11 @@ pub struct Limits {
     pub body_ms: u64,
     /// A keep-alive connection without a request, ms. Default 75 s, above what proxies use themselves.
     pub idle_ms: u64,
-    /// Without any progress in writing a response, ms. Default 10 s.
+    /// Without [`Limits::write_bytes`] of progress in writing what is pending, ms. Default 10 s.
     pub write_ms: u64,
+    /// Bytes that a peer takes within [`Limits::write_ms`], or all that is pending, to be kept: slower ones hold memory for
+    /// what they will never read. Default 4 KiB.
+    pub write_bytes: usize,
     /// Reading and discarding after an error response, ms. Default 1 s.
     pub linger_ms: u64,
     /// Between two heartbeats on a stream over which nothing goes, ms. Default 20 s.
@@ -125,6 +128,7 @@ impl Default for Limits {
             body_ms: 15_000,
             idle_ms: 75_000,
             write_ms: 10_000,
+            write_bytes: 4 * 1024,
             linger_ms: 1_000,
             heartbeat_ms: 20_000,
             stream_ms: 300_000,

@@ -71,7 +71,7 @@ enum Phase {
     Last,
     Parting,
     Finishing,
-    Lingering { discarded: u32 },
+    Lingering,
     Dead,
 }
 
@@ -202,6 +202,8 @@ pub struct Conn {
     since_ms: u64,
     /// When writing last made progress, or had nothing to do, ms.
     progress_ms: u64,
+    /// Bytes since then: those that the socket has taken, too few to be progress; while it lingers, those discarded.
+    moved: u32,
 }
 
 /// How what waits on a connection ends for another reason than events or time.
@@ -270,6 +272,7 @@ impl Conn {
             timer: None,
             since_ms: now_ms,
             progress_ms: now_ms,
+            moved: 0,
         }
     }
 
@@ -293,7 +296,7 @@ impl Conn {
         match self.phase {
             Phase::Dead => Step::Close,
             _ if !self.output.is_empty() => Step::Write,
-            Phase::Open | Phase::Last | Phase::Lingering { .. } => Step::Wait,
+            Phase::Open | Phase::Last | Phase::Lingering => Step::Wait,
             Phase::Finishing => Step::Close,
             Phase::Parting => Step::ShutdownWrite,
         }
@@ -316,7 +319,7 @@ impl Conn {
     pub fn wants_input(&self, limits: &Limits) -> bool {
         match self.phase {
             Phase::Open => self.may_receive(limits),
-            Phase::Last | Phase::Parting | Phase::Lingering { .. } => true,
+            Phase::Last | Phase::Parting | Phase::Lingering => true,
             Phase::Finishing | Phase::Dead => false,
         }
     }
@@ -437,9 +440,9 @@ impl Conn {
 
     /// Discards what comes after an error; the phase ends when it is too much.
     pub fn discard(&mut self, bytes: usize) {
-        if let Phase::Lingering { discarded } = &mut self.phase {
-            *discarded = discarded.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-            if *discarded as usize > limits::LINGER_BYTES {
+        if self.phase == Phase::Lingering {
+            self.moved = self.moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+            if self.moved as usize > limits::LINGER_BYTES {
                 self.phase = Phase::Dead;
             }
         }
@@ -455,6 +458,7 @@ impl Conn {
     fn begin_output(&mut self, env: Env<'_>) {
         if self.output.is_empty() {
             self.progress_ms = env.now_ms;
+            self.moved = 0;
         }
     }
 
@@ -473,10 +477,13 @@ impl Conn {
     pub fn sent(&mut self, n: usize, limits: &Limits, env: Env<'_>) -> bool {
         let received = self.may_receive(limits);
         self.output.advance(n);
-        if n > 0 {
-            self.progress_ms = env.now_ms;
-        }
         let all = self.output.is_empty();
+        self.moved = self.moved.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+        // Who takes a byte now and then keeps what is pending for ever.
+        if all || self.moved as usize >= limits.write_bytes {
+            self.progress_ms = env.now_ms;
+            self.moved = 0;
+        }
         if all {
             self.unwritten = 0;
             self.paused = false;
@@ -485,12 +492,16 @@ impl Conn {
         if (all && self.is_between()) || (!received && self.may_receive(limits)) {
             self.since_ms = env.now_ms;
         }
+        if all {
+            self.pong_at_last(env);
+        }
         all
     }
 
     /// Our side of the socket has been shut after an error.
     pub fn write_shut(&mut self, env: Env<'_>) {
-        self.phase = Phase::Lingering { discarded: 0 };
+        self.phase = Phase::Lingering;
+        self.moved = 0;
         self.since_ms = env.now_ms;
     }
 
@@ -536,7 +547,7 @@ impl Conn {
         let since = |ms: u64| Some(self.since_ms.saturating_add(ms));
         let reading = match (self.phase, self.stage) {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
-            (Phase::Lingering { .. }, _) => since(limits.linger_ms),
+            (Phase::Lingering, _) => since(limits.linger_ms),
             (Phase::Open, Stage::Head) if self.may_receive(limits) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,

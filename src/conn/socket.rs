@@ -24,6 +24,9 @@ pub struct Socket {
     /// The browser cookie of the request that opened it.
     #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
     cookie: Option<Box<Vec<u8>>>,
+    /// What the newest ping said that is not answered, for what was to be written before it still is.
+    #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
+    pong: Option<Box<Vec<u8>>>,
     /// Whether compressed messages may come, and go.
     pub(super) deflate: bool,
     /// Pings sent since something was heard, count.
@@ -38,6 +41,7 @@ impl Socket {
         Self {
             tickets: Tickets::None,
             cookie: cookie.map(|cookie| Box::new(cookie.to_vec())),
+            pong: None,
             deflate,
             pings: 0,
             until_ms: u64::MAX,
@@ -156,10 +160,24 @@ impl Conn {
         }
     }
 
-    /// Answers a ping.
+    /// Answers a ping: at once if nothing waits to be written, else when that is. Of several until then the newest is answered
+    /// (RFC 6455 section 5.5.3), so that pings cannot pile up answers.
     pub fn pong(&mut self, payload: &[u8], env: Env<'_>) {
-        self.begin_output(env);
-        write::write_pong(self.output.buffer(), payload, None);
+        if self.output.is_empty() {
+            self.begin_output(env);
+            write::write_pong(self.output.buffer(), payload, None);
+        } else if let Exchange::Socket(socket) = &mut self.exchange {
+            socket.pong = Some(Box::new(payload.to_vec()));
+        }
+    }
+
+    /// Answers the ping that has waited until all was written, if there is one.
+    pub(super) fn pong_at_last(&mut self, env: Env<'_>) {
+        if let (Phase::Open, Exchange::Socket(socket)) = (self.phase, &mut self.exchange)
+            && let Some(payload) = socket.pong.take()
+        {
+            self.pong(&payload, env);
+        }
     }
 
     /// Begins to close: a close frame, then the end of our side, then the peer's is awaited.

@@ -139,13 +139,34 @@ fn limit_linger_bytes() {
 }
 
 #[test]
+fn limit_write_bytes() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    for (taken, progress) in
+        [(limits.write_bytes - 1, false), (limits.write_bytes, true), (limits.write_bytes + 1, true)]
+    {
+        let mut conn = Conn::new(None, NOW);
+        conn.begin_output(bench.at(NOW));
+        conn.output.buffer().extend(vec![0; 3 * limits.write_bytes]);
+        // Byte by byte or at once: what counts is how much since the last progress.
+        conn.sent(taken - 10, &limits, bench.at(NOW + 1));
+        assert_eq!(conn.deadline(&limits), Some(NOW + limits.write_ms), "{taken}");
+        conn.sent(10, &limits, bench.at(NOW + 3));
+        let since = if progress { NOW + 3 } else { NOW };
+        assert_eq!(conn.deadline(&limits), Some(since + limits.write_ms), "{taken}");
+        conn.sent(1, &limits, bench.at(NOW + 4));
+        let since = if progress { NOW + 3 } else { NOW + 4 };
+        assert_eq!(conn.deadline(&limits), Some(since + limits.write_ms), "counted from the last progress on: {taken}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_not_taken_ends_the_connection() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
     conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     conn.sent(1, &limits, bench.at(NOW + 3));
     let due = conn.deadline(&limits).unwrap();
-    assert_eq!(due, NOW + 3 + limits.write_ms);
+    assert_eq!(due, NOW + limits.write_ms, "a byte is no progress");
     assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Nothing);
     assert_eq!(conn.step(), Step::Close);
 }

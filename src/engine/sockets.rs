@@ -89,7 +89,12 @@ impl Engine {
 
     #[cfg(feature = "deflate")]
     fn opened(&mut self, incoming: Incoming) -> Result<Incoming, Fault> {
-        self.inflater.open(incoming, &self.limits)
+        let opened = guarded(|| Ok(self.inflater.open(incoming, &self.limits)));
+        opened.unwrap_or_else(|_| {
+            // Whatever state that has left it in.
+            self.inflater = crate::ws::deflate::Inflater::default();
+            Err(Fault { code: CloseCode::INTERNAL, reason: "an error in the server" })
+        })
     }
 
     #[cfg(not(feature = "deflate"))]

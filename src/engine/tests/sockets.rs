@@ -271,6 +271,26 @@ fn nothing_is_written_behind_a_close_and_the_session_keeps_its_events() {
 }
 
 #[test]
+fn limit_one_pong_waits_and_it_is_that_of_the_newest_ping() {
+    let mut b = bench();
+    let conn = upgrade(&mut b, "");
+    let ping = |at: u32| {
+        let mut bytes = Vec::new();
+        Frame { mask: Some(MASK), ..Frame::whole(Opcode::Ping) }.write(&mut bytes, &at.to_be_bytes());
+        bytes
+    };
+    let pings: Vec<u8> = (0..1_000).flat_map(ping).collect();
+    b.stall(conn);
+    b.give(conn, &pings);
+    b.give(conn, &ping(1_000));
+    b.unstall(conn);
+    let pong = |at: u32| Incoming::Pong(at.to_be_bytes().to_vec());
+    assert_eq!(frames(&mut b, conn), [pong(0), pong(1_000)], "the one that was pending already, and the newest");
+    b.give(conn, &ping(7));
+    assert_eq!(frames(&mut b, conn), [pong(7)]);
+}
+
+#[test]
 fn must_7_a_peer_that_misses_two_pings_is_dropped() {
     let mut b = Bench::with(|setup| {
         setup.broker.transports = ALL.to_vec();
