@@ -154,6 +154,8 @@ pub struct Engine {
     date: HttpDate,
     /// Answers made in this turn so far.
     flushed: usize,
+    /// Events put into queues before this turn.
+    queued_before: u64,
     /// Scratch for one answer.
     answer: Answer,
     #[cfg(feature = "deflate")]
@@ -186,6 +188,7 @@ impl Engine {
             now,
             date: HttpDate::from_unix_ms(now.unix_ms),
             flushed: 0,
+            queued_before: 0,
             answer: Answer::default(),
             #[cfg(feature = "deflate")]
             inflater: crate::ws::deflate::Inflater::default(),
@@ -254,7 +257,7 @@ impl Engine {
         }
         self.tell_listeners(key);
         // What was received beyond the limits of pipelining has waited for this.
-        if self.conns.get(key).is_some_and(Conn::has_input) && !self.unread.contains(&key) {
+        if self.conns.get(key).is_some_and(Conn::has_input) {
             self.read(key, &[]);
         }
         self.touch(key);
@@ -412,7 +415,13 @@ impl Engine {
 
     /// Looks at what connections had no turn left for.
     fn read_on(&mut self) {
-        for key in core::mem::take(&mut self.unread) {
+        let mut waiting = core::mem::take(&mut self.unread).into_iter();
+        while !self.is_spent()
+            && let Some(key) = waiting.next()
+        {
+            if !self.conns.get(key).is_some_and(Conn::waits_for_turn) {
+                continue;
+            }
             self.read(key, &[]);
             self.touch(key);
             // There may be nothing to write, but its socket is to be read again.
@@ -423,6 +432,14 @@ impl Engine {
                 self.dirty.push(key);
             }
         }
+        // Who has had no turn comes before those who have used up theirs.
+        let had = core::mem::replace(&mut self.unread, waiting.collect());
+        self.unread.extend(had);
+    }
+
+    /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
+    pub fn is_spent(&self) -> bool {
+        self.broker.counters().queued - self.queued_before >= self.limits.fanout_per_turn
     }
 
     /// Has the log say what the broker had to refuse or to end since the last time.
@@ -441,6 +458,7 @@ impl Engine {
                 if self.flushed < self.limits.deliveries_per_turn { self.broker.pull(&mut self.answer) } else { None };
             let Some((link, ticket)) = pulled else {
                 self.flushed = 0;
+                self.queued_before = self.broker.counters().queued;
                 return false;
             };
             self.flushed += 1;

@@ -99,7 +99,11 @@ pub struct Limits {
     pub history_channels: usize,
     /// The longest `timeout` or `interval` that a client's advice may ask for, ms. Default 10 minutes.
     pub client_advice_ms: u64,
-    /// Sessions answered in one turn of the loop, count; the others follow in the next turn. Default 512.
+    /// Events put into queues of sessions in one turn of the loop, count, after which requests wait for the next turn; the
+    /// one publish under way is finished. Default 65,536.
+    pub fanout_per_turn: u64,
+    /// Sessions answered in one turn of the loop, count; the others follow in the next turn. An event that goes to more of
+    /// them is a broadcast: others do not wait behind all of its receivers. Default 512.
     pub deliveries_per_turn: usize,
     /// Of these, answers that are made before they are written, count: no more than a common allocator keeps blocks of one
     /// size at hand, so that what is made is written while the processor's cache still has it.
@@ -147,6 +151,7 @@ impl Default for Limits {
             history_bytes: 256 * 1024 * 1024,
             history_channels: 10_000,
             client_advice_ms: 600_000,
+            fanout_per_turn: 65_536,
             deliveries_per_turn: 512,
             deliveries_at_once: 7,
             timers_per_turn: 1_024,

@@ -10,6 +10,7 @@ use crate::reply::{Answer, Link, Ticket, Way};
 use super::browser::Joined;
 use super::ext::{Ack, Said};
 use super::policy::Verdict;
+use super::ready::Listed;
 use super::replay::Since;
 use super::session::{Counting, Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
 use super::{Broker, End, Removal, Request, reply_to};
@@ -168,10 +169,7 @@ impl Broker {
         let now_ms = self.now_ms;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.has_news(now_ms) {
-            if !session.listed {
-                session.listed = true;
-                self.ready.push_back(key);
-            }
+            self.ready.add(key, &mut session.listed, Listed::Prompt);
         } else if session.hurry_ms != 0 && session.takes_events() {
             self.schedule(key);
         }

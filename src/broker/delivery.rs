@@ -17,6 +17,7 @@ use super::ext::Told;
 use super::extras::Acks;
 use super::history::Appended;
 use super::policy::Verdict;
+use super::ready::Listed;
 use super::replay::will_read;
 use super::rules::{Keep, ReplayShape, Traits};
 use super::session::{Flow, Lasts, Reach, SessionKey, Stream};
@@ -137,7 +138,8 @@ impl Broker {
             return Err(PublishError::Full);
         }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
-        if history.is_none() && self.topics.matching(channel).next().is_none() {
+        let audience = self.topics.audience(channel);
+        if history.is_none() && audience == 0 {
             self.counters.published += 1;
             return Ok(None);
         }
@@ -159,7 +161,7 @@ impl Broker {
         let lazy = lazy || always_lazy;
         let Some(keep) = history else {
             let event = Event::new(&self.encoded, places.data);
-            self.deliver(channel, event, lazy);
+            self.deliver(channel, event, audience, lazy);
             return Ok(None);
         };
         match self.store.append(channel, &self.encoded) {
@@ -199,11 +201,12 @@ impl Broker {
         }
         let event = Event::numbered(json, places.data, Some(id));
         self.history.keep(channel, &event, keep, self.now_ms);
-        self.deliver(channel, event, lazy);
+        self.deliver(channel, event, self.topics.audience(channel), lazy);
     }
 
-    /// Puts an event into the outbox of each subscriber.
-    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
+    /// Puts an event into the outbox of each subscriber; of so many.
+    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, audience: usize, lazy: bool) {
+        let queue = if audience > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
         self.serial += 1;
         for subscriber in self.topics.matching(channel) {
             let key = subscriber.session;
@@ -228,9 +231,8 @@ impl Broker {
                 continue;
             }
             session.urgent = true;
-            if session.takes_events() && !session.listed {
-                session.listed = true;
-                self.ready.push_back(key);
+            if session.takes_events() {
+                self.ready.add(key, &mut session.listed, queue);
             }
         }
         drop(event);
@@ -328,10 +330,13 @@ impl Broker {
     /// The next session that has something to say: where, what waits there, and what to say, which is appended to
     /// `answer`. `None` when all have been asked.
     pub fn pull(&mut self, answer: &mut Answer) -> Option<(Link, Ticket)> {
-        while let Some(key) = self.ready.pop_front() {
+        while let Some((key, queue)) = self.ready.pop() {
+            if self.sessions.get(key).is_none_or(|session| session.listed != queue) {
+                continue;
+            }
             self.refill(key);
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            session.listed = false;
+            session.listed = Listed::No;
             let ticket = Ticket(key.to_bits());
             // What put the session on the list may have left by a newer connect.
             if !session.has_news(self.now_ms) {

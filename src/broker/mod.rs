@@ -13,6 +13,7 @@ pub mod extras;
 pub mod history;
 pub mod outbox;
 pub mod policy;
+pub mod ready;
 pub mod rules;
 pub mod session;
 pub mod token;
@@ -41,6 +42,7 @@ use ext::Said;
 use history::{History, Memory, Store};
 use outbox::Held;
 use policy::{Origin, Policy};
+use ready::Ready;
 use rules::{Rule, Rules};
 use session::{Reach, Session, SessionKey};
 use token::Entropy;
@@ -223,8 +225,8 @@ pub struct Broker {
     topics: Topics,
     wheel: Wheel<SessionKey>,
     held: Held,
-    /// Sessions with a held connect and something to say.
-    ready: VecDeque<SessionKey>,
+    /// Sessions with a held connect, or a stream, and something to say.
+    ready: Ready,
     endings: Vec<Ending>,
     /// Sessions whose outbox overflowed in the publish under way.
     overflowed: Vec<SessionKey>,
@@ -276,7 +278,7 @@ impl Broker {
             topics: Topics::default(),
             wheel: Wheel::new(now.mono_ms),
             held: Held::default(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             endings: Vec::new(),
             overflowed: Vec::new(),
             readers: Vec::new(),

@@ -42,6 +42,7 @@ use crate::wheel::TimerKey;
 use super::browser::BrowserId;
 use super::extras::{Acks, Extras};
 use super::outbox::Outbox;
+use super::ready::Listed;
 use super::token::SECRET_BYTES;
 use super::topics::TopicKey;
 
@@ -251,8 +252,8 @@ pub struct Session {
     pub reach: Reach,
     /// Over which events go without waiting for a connect.
     pub stream: Option<Stream>,
-    /// Whether it stands in the broker's list of sessions to answer.
-    pub listed: bool,
+    /// Where it stands among the sessions that are to be answered.
+    pub listed: Listed,
     /// Whether streams do not get through to its client.
     pub buffered: bool,
     /// The advice that its client has.
@@ -293,7 +294,7 @@ impl Session {
             secret,
             reach,
             stream: None,
-            listed: false,
+            listed: Listed::No,
             buffered: false,
             told: None,
             browser: None,

@@ -255,6 +255,34 @@ fn limit_deliveries_can_be_stopped_between_two_sessions() {
 }
 
 #[test]
+fn who_waits_for_a_single_event_does_not_wait_behind_a_broadcast() {
+    let mut bench = Bench::with(Limits { deliveries_per_turn: 3, ..Limits::default() }, Box::new(AllowAll));
+    let crowd: Vec<String> = (0..4).map(|_| bench.subscriber("/all")).collect();
+    let few: Vec<String> = (0..2).map(|_| bench.subscriber("/few")).collect();
+    let crowd: Vec<Link> = crowd.iter().map(|id| bench.hold(id).1).collect();
+    let few: Vec<Link> = few.iter().map(|id| bench.hold(id).1).collect();
+    assert_eq!(bench.publish("/all", "1"), Ok(None));
+    assert_eq!(bench.publish("/few", "2"), Ok(None));
+    let order: Vec<Link> = core::iter::from_fn(|| bench.pull()).map(|said| said.link).collect();
+    assert_eq!(order, [few[0], crowd[0], few[1], crowd[1], crowd[2], crowd[3]]);
+    assert!(!bench.broker.has_ready());
+}
+
+#[test]
+fn who_waits_for_both_gets_both_at_the_better_place_and_once() {
+    let mut bench = Bench::with(Limits { deliveries_per_turn: 1, ..Limits::default() }, Box::new(AllowAll));
+    let crowd: Vec<String> = (0..3).map(|_| bench.subscriber("/all")).collect();
+    assert_eq!(bench.tell(&subscribe(&crowd[2], "/few"))["successful"], true);
+    let crowd: Vec<Link> = crowd.iter().map(|id| bench.hold(id).1).collect();
+    assert_eq!(bench.publish("/all", "1"), Ok(None));
+    assert_eq!(bench.publish("/few", "2"), Ok(None));
+    let order: Vec<(Link, usize)> =
+        core::iter::from_fn(|| bench.pull()).map(|said| (said.link, said.events.len())).collect();
+    assert_eq!(order, [(crowd[2], 2), (crowd[0], 1), (crowd[1], 1)]);
+    assert!(!bench.broker.has_ready());
+}
+
+#[test]
 fn limit_timers_fired_at_once() {
     let mut bench = Bench::new();
     for _ in 0..5 {

@@ -128,13 +128,23 @@ impl Topics {
 
     /// The subscribers of every pattern that matches the channel; a session comes once for each of its patterns.
     pub fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = &Subscriber> {
+        self.of(channel).flat_map(|topic| &topic.subscribers)
+    }
+
+    /// How many that are.
+    pub fn audience(&self, channel: Channel<'_>) -> usize {
+        self.of(channel).map(|topic| topic.subscribers.len()).sum()
+    }
+
+    /// The topics whose pattern matches the channel.
+    fn of(&self, channel: Channel<'_>) -> impl Iterator<Item = &Topic> {
         let exact = self.exact.get(channel.as_str());
         let children = self.children.get(channel.parent());
         // Most servers have no `**` pattern: then the ancestors are not even looked at.
         let ancestors = (!self.descendants.is_empty()).then(|| channel.ancestors()).into_iter().flatten();
         let descendants = ancestors.filter_map(|ancestor| self.descendants.get(ancestor));
         let keys = exact.into_iter().chain(children).chain(descendants);
-        keys.filter_map(|key| self.topics.get(*key)).flat_map(|topic| &topic.subscribers)
+        keys.filter_map(|key| self.topics.get(*key))
     }
 }
 

@@ -86,6 +86,17 @@ enum Stage {
     Body,
 }
 
+/// What bytes that have been received wait for before requests are looked for in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// More bytes, if anything.
+    No,
+    /// All answers to be written.
+    Output,
+    /// The next turn: this one has done its share.
+    Turn,
+}
+
 /// What a connection waits for before it can answer a request.
 #[derive(Debug)]
 enum Exchange {
@@ -189,8 +200,8 @@ pub struct Conn {
     unwritten: u8,
     /// Whether it stands in the engine's list of connections to look at.
     pub listed: bool,
-    /// Whether what is kept of the input waits until all answers are written, or for the next turn.
-    paused: bool,
+    /// What is kept of the input waits for this.
+    pause: Pause,
     input: Option<Box<Input>>,
     output: Pending,
     exchange: Exchange,
@@ -264,7 +275,7 @@ impl Conn {
             stage: Stage::New,
             unwritten: 0,
             listed: false,
-            paused: false,
+            pause: Pause::No,
             input: None,
             output: Pending::default(),
             exchange: Exchange::None,
@@ -312,7 +323,7 @@ impl Conn {
 
     /// Whether more may come: it would not only be added to what waits already.
     fn may_receive(&self, limits: &Limits) -> bool {
-        self.may_parse(limits) && !self.paused
+        self.may_parse(limits) && self.pause == Pause::No
     }
 
     /// Whether the socket is to be read.
@@ -324,23 +335,27 @@ impl Conn {
         }
     }
 
-    /// Whether bytes have been received that no request was looked for in yet.
+    /// Whether bytes have been received that no request was looked for in yet, and that nothing keeps from it.
     pub fn has_input(&self) -> bool {
-        self.input.is_some()
+        self.input.is_some() && self.pause == Pause::No
+    }
+
+    /// Whether what has been received waits for the next turn.
+    pub fn waits_for_turn(&self) -> bool {
+        self.pause == Pause::Turn
     }
 
     /// Takes what is kept of an incomplete request.
     pub fn take_input(&mut self) -> Option<Box<Input>> {
-        self.paused = false;
+        self.pause = Pause::No;
         self.input.take()
     }
 
-    /// Keeps what is not complete; or, paused, what was not looked at and waits until all answers are written, or for the
-    /// next turn.
-    pub fn keep_input(&mut self, input: Box<Input>, paused: bool) {
+    /// Keeps what is not complete; or, paused, what was not looked at.
+    pub fn keep_input(&mut self, input: Box<Input>, pause: Pause) {
         if self.phase == Phase::Open {
             self.input = Some(input);
-            self.paused = paused;
+            self.pause = pause;
         }
     }
 
@@ -486,7 +501,9 @@ impl Conn {
         }
         if all {
             self.unwritten = 0;
-            self.paused = false;
+            if self.pause == Pause::Output {
+                self.pause = Pause::No;
+            }
         }
         // The time in which the socket was not read is not the peer's.
         if (all && self.is_between()) || (!received && self.may_receive(limits)) {

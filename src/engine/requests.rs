@@ -11,7 +11,7 @@ use crate::broker::replay::Since;
 use crate::broker::{PublishError, Request, StreamError, Wish};
 use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route};
-use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input};
+use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Pause};
 use crate::framing::{self, Opening, Wire};
 use crate::http::head::{Head, Method};
 use crate::http::origin::Grant;
@@ -39,16 +39,15 @@ impl Engine {
         }
         let data = if tail.is_empty() { bytes } else { tail.as_slice() };
         let mut rest = data;
-        let mut paused = false;
+        let mut pause;
         let complete = loop {
             if self.is_socket(key) {
                 // What stands behind the request that made it one is frames.
                 let frames = rest.to_vec();
                 return self.read_frames(key, &frames);
             }
-            if !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
-                // What has come of a request, if any has, is kept until the answers before it are written.
-                paused = !rest.is_empty();
+            pause = self.pause(key, rest);
+            if pause != Pause::No || !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
                 break false;
             }
             match self.read_one(key, &mut reader, &mut rest) {
@@ -67,8 +66,23 @@ impl Engine {
             tail.drain(..used);
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.keep_input(Box::new(Input::Request { tail, reader }), paused);
+            conn.keep_input(Box::new(Input::Request { tail, reader }), pause);
         }
+    }
+
+    /// What the next request, or message, of a connection has to wait for, if it has begun. Who has to wait for the next turn
+    /// is looked at then.
+    pub(super) fn pause(&mut self, key: ConnKey, rest: &[u8]) -> Pause {
+        let Some(conn) = self.conns.get(key).filter(|_| !rest.is_empty()) else { return Pause::No };
+        if !conn.may_parse(&self.limits) {
+            // What has come is kept until the answers before it are written: few bytes may ask for many.
+            return Pause::Output;
+        }
+        if !self.is_spent() {
+            return Pause::No;
+        }
+        self.unread.push(key);
+        Pause::Turn
     }
 
     /// Looks for one request at the front of `rest`, shortens `rest` by what is done with, and tells how far the next

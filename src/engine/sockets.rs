@@ -5,7 +5,7 @@ use crate::broker::Request;
 use crate::broker::browser::Presented;
 use crate::broker::policy::Origin;
 use crate::conn::route::RefusalKind;
-use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Socket};
+use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Pause, Socket};
 use crate::http::cookie;
 use crate::http::head::Head;
 use crate::refusals::Who;
@@ -44,20 +44,18 @@ impl Engine {
         }
         let data = if tail.is_empty() { bytes } else { tail.as_slice() };
         let mut rest = data;
-        let (mut ended, mut inflated) = (false, 0);
+        let (mut ended, mut inflated, mut pause) = (false, 0, Pause::No);
         while !rest.is_empty() {
             let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
-            if !conn.may_parse(&self.limits) {
-                // Kept until the answers before it are written: few bytes may ask for many.
-                break;
-            }
-            if inflated >= self.limits.inflated_bytes_per_turn {
-                if !self.unread.contains(&key) {
-                    self.unread.push(key);
-                }
-                break;
-            }
             let deflate = conn.socket().is_some_and(Socket::deflates);
+            pause = self.pause(key, rest);
+            if pause == Pause::No && inflated >= self.limits.inflated_bytes_per_turn {
+                self.unread.push(key);
+                pause = Pause::Turn;
+            }
+            if pause != Pause::No {
+                break;
+            }
             let rules = Rules { role: Role::Server, deflate, limits: &self.limits };
             let read = guarded(|| Ok(decoder.next(rest, &rules)));
             let next = read.unwrap_or(Err(Fault { code: CloseCode::INTERNAL, reason: "an error in the server" }));
@@ -82,7 +80,7 @@ impl Engine {
                 conn.heard(!idle, env);
             }
             if !idle || !rest.is_empty() {
-                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }), !rest.is_empty());
+                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }), pause);
             }
         }
     }

@@ -363,6 +363,9 @@ impl Server {
 
     fn read_mail(&mut self, now: Now) {
         for _ in 0..self.engine.limits().mailbox_commands {
+            if self.engine.is_spent() {
+                break;
+            }
             match self.mail.next() {
                 Some(Mail::Command(command)) => {
                     // What could not be published is counted and told by the engine.

@@ -268,20 +268,30 @@ impl Bench {
     /// The rest of a turn, and those that follow at once.
     pub(super) fn turn(&mut self) {
         loop {
-            self.engine.handle_timeout(self.now);
-            loop {
-                let more = self.engine.flush(self.now);
-                while let Some(conn) = self.engine.next_dirty() {
-                    self.drive(conn);
-                }
-                if !more {
-                    break;
-                }
-            }
+            self.turn_once();
             if !matches!(self.engine.poll_timeout(), Some((_, Wake::Work))) {
                 return;
             }
         }
+    }
+
+    /// The rest of a turn, and none that follows.
+    pub(super) fn turn_once(&mut self) {
+        self.engine.handle_timeout(self.now);
+        loop {
+            let more = self.engine.flush(self.now);
+            while let Some(conn) = self.engine.next_dirty() {
+                self.drive(conn);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Events published so far.
+    pub(super) fn published(&self) -> u64 {
+        self.engine.counters().published
     }
 
     fn seen(&mut self, conn: ConnKey) -> &mut Seen {

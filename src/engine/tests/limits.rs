@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, Post};
+use super::bench::{Bench, Client, Post};
 use crate::limits::Limits;
 
 const PART_OF_A_HEAD: &[u8] = b"POST /cometd HTTP/1.1\r\nHost: h.exa";
@@ -90,6 +90,26 @@ fn answers_after_flushes(clients: usize) -> [usize; 3] {
     }
     assert!(b.inject_without_a_turn("/a", "1"));
     core::array::from_fn(|_| b.flush())
+}
+
+#[test]
+fn limit_fanout_per_turn() {
+    let mut b = Bench::with(|setup| setup.limits.fanout_per_turn = 3);
+    let _subscribers = [b.subscriber("/a"), b.subscriber("/a")];
+    let (busy, other) = (b.client(), b.client());
+    let publish = |client: &Client| Post::json(&client.publish("/a", 1)).bytes();
+    b.receive(busy.up, &publish(&busy).repeat(10));
+    b.receive(other.up, &publish(&other));
+    let mut published = Vec::new();
+    for _ in 0..5 {
+        published.push(b.published());
+        b.turn_once();
+    }
+    // What came in the first turn is cut off before it ends.
+    assert_eq!(published, [2, 2, 4, 6, 8], "the publish under way is finished, the others wait");
+    assert_eq!((b.take(busy.up).len(), b.take(other.up).len()), (9, 1), "who has waited comes first");
+    b.turn();
+    assert_eq!((b.published(), b.take(busy.up).len()), (11, 1));
 }
 
 #[test]
