@@ -48,6 +48,15 @@ impl Pending {
         (self.front.len() + rest).saturating_sub(self.written)
     }
 
+    /// The memory that what is not yet written takes, bytes: of shared pieces this queue's share.
+    pub fn weight(&self) -> usize {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|chunk| match chunk {
+            Chunk::Owned(bytes) => bytes.len(),
+            Chunk::Shared(bytes) => bytes.len() / Rc::strong_count(bytes).max(1),
+        });
+        self.front.len() + rest.sum::<usize>()
+    }
+
     /// Whether everything is written.
     pub fn is_empty(&self) -> bool {
         self.front.is_empty() && self.rest.is_none()
@@ -148,6 +157,7 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(pending.slices(&mut slices), 3);
         assert_eq!(pending.len(), 4 + COPY_BELOW - 1 + COPY_BELOW + 1);
+        assert_eq!(pending.weight(), 4 + COPY_BELOW - 1 + COPY_BELOW / 2 + 1, "half of what it shares with this test");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 
 mod requests;
 mod sockets;
+mod tally;
 
 use core::net::IpAddr;
 use std::io::IoSlice;
@@ -29,12 +30,18 @@ use crate::conn::{Conn, ConnKey, Env, Overdue, Parting, Step};
 use crate::http::date::HttpDate;
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
+
+use tally::Tally;
+
+/// What one connection may have made ready: this part of the room that is left for all.
+const SHARES: usize = 64;
 
 /// Everything that an engine is made of.
 pub struct Parts {
@@ -70,6 +77,8 @@ pub enum Command {
 /// What can be changed while the engine runs.
 #[derive(Debug)]
 pub struct Change {
+    /// Which hosts are answered for.
+    pub hosts: HostRule,
     /// Which other sites' pages may use this server.
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
@@ -132,6 +141,10 @@ pub struct Census {
     pub timers: usize,
     /// Bytes of events waiting, each event once.
     pub queued_bytes: usize,
+    /// Bytes of answers that sockets do not take.
+    pub unsent_bytes: usize,
+    /// Bytes of requests and messages that are not complete.
+    pub received_bytes: usize,
     /// Events kept in histories.
     pub kept: usize,
     /// Bytes of them.
@@ -141,7 +154,10 @@ pub struct Census {
 /// The server without I/O. See the [module](self) for the order of calls.
 pub struct Engine {
     site: Site,
+    /// As they were set, but for `output_bytes`: of that, what is left to each connection now.
     limits: Limits,
+    /// As it was set.
+    output_bytes: usize,
     course: Course,
     broker: Broker,
     conns: Arena<Conn>,
@@ -149,6 +165,10 @@ pub struct Engine {
     dirty: Vec<ConnKey>,
     /// Connections that have used up their turn before all that came was looked at.
     unread: Vec<ConnKey>,
+    /// What sockets have not taken.
+    unsent: Tally,
+    /// What has come and is not complete.
+    received: Tally,
     refusals: Refusals,
     now: Now,
     date: HttpDate,
@@ -179,11 +199,14 @@ impl Engine {
             site,
             broker: Broker::new(broker, limits.clone(), now, entropy, policy),
             course: Course { life: Life::Serving, stream_ms: limits.stream_ms },
+            output_bytes: limits.output_bytes,
             limits,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
             dirty: Vec::new(),
             unread: Vec::new(),
+            unsent: Tally::default(),
+            received: Tally::default(),
             refusals: Refusals::default(),
             now,
             date: HttpDate::from_unix_ms(now.unix_ms),
@@ -217,6 +240,8 @@ impl Engine {
             browsers: self.broker.browsers(),
             timers: self.broker.timers() + self.wheel.len(),
             queued_bytes: self.broker.queued_bytes(),
+            unsent_bytes: self.unsent.bytes(),
+            received_bytes: self.received.bytes(),
             kept: self.broker.history().events(),
             kept_bytes: self.broker.history().bytes(),
         }
@@ -243,6 +268,7 @@ impl Engine {
             conn.discard(bytes.len());
         }
         self.read(key, bytes);
+        self.weigh_input(key);
         self.touch(key);
     }
 
@@ -252,13 +278,20 @@ impl Engine {
         let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.course)) else {
             return;
         };
-        if !conn.sent(n, &self.limits, env) {
+        let all = conn.sent(n, &self.limits, env);
+        if !all || !self.unsent.is_empty() {
+            let weight = if all { 0 } else { conn.pending_weight() };
+            self.unsent.set(key, weight);
+            self.pace();
+        }
+        if !all {
             return self.schedule(key);
         }
         self.tell_listeners(key);
         // What was received beyond the limits of pipelining has waited for this.
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.read(key, &[]);
+            self.weigh_input(key);
         }
         self.touch(key);
     }
@@ -286,6 +319,9 @@ impl Engine {
         self.tell_time(now);
         self.tell_listeners(key);
         let Some(conn) = self.conns.remove(key) else { return };
+        self.received.set(key, 0);
+        self.unsent.set(key, 0);
+        self.pace();
         if let Some(timer) = conn.timer {
             self.wheel.cancel(timer);
         }
@@ -314,14 +350,17 @@ impl Engine {
     /// # Errors
     /// More origins than can be told apart since the start; nothing has changed then.
     pub fn reconfigure(&mut self, change: Change) -> Result<(), String> {
-        let Change { origins, proxies, publishing, demo, broker, limits } = change;
+        let Change { hosts, origins, proxies, publishing, demo, broker, limits } = change;
         self.site.origins = self.site.origins.succeeded_by(&origins)?;
+        self.site.hosts = hosts;
         self.site.proxies = proxies;
         self.site.publishing = publishing;
         self.site.pages.show(demo);
         self.broker.reconfigure(broker, limits.clone());
         self.course.stream_ms = limits.stream_ms;
+        self.output_bytes = limits.output_bytes;
         self.limits = limits;
+        self.pace();
         // A deadline may have become earlier than the timer that stands for it.
         let keys: Vec<ConnKey> = self.conns.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -382,13 +421,15 @@ impl Engine {
 
     /// Logs how many of everything there are, and have been since the start.
     pub fn report(&self) {
-        let Census { connections, sessions, parked, topics, browsers, queued_bytes, kept, kept_bytes, .. } =
-            self.census();
+        let census = self.census();
+        let Census { connections, sessions, parked, topics, browsers, kept, kept_bytes, .. } = census;
+        let Census { queued_bytes, unsent_bytes, received_bytes, .. } = census;
         let counters = self.counters();
         let broker::Counters { published, delivered, sessions_added, overflows, .. } = counters;
         log::info!(
             "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
-            queued-bytes={queued_bytes} kept={kept} kept-bytes={kept_bytes}"
+            queued-bytes={queued_bytes} unsent-bytes={unsent_bytes} received-bytes={received_bytes} kept={kept} \
+            kept-bytes={kept_bytes}"
         );
         log::info!(
             "since the start: sessions={sessions_added} published={published} delivered={delivered} resent={} replayed={} \
@@ -403,6 +444,7 @@ impl Engine {
     /// Fires what is due, as much of it as fits into a turn.
     pub fn handle_timeout(&mut self, now: Now) {
         self.tell_time(now);
+        self.pace();
         self.read_on();
         self.broker.fire(now, self.limits.timers_per_turn);
         for _ in 0..self.limits.timers_per_turn {
@@ -423,6 +465,7 @@ impl Engine {
                 continue;
             }
             self.read(key, &[]);
+            self.weigh_input(key);
             self.touch(key);
             // There may be nothing to write, but its socket is to be read again.
             if let Some(conn) = self.conns.get_mut(key)
@@ -435,6 +478,32 @@ impl Engine {
         // Who has had no turn comes before those who have used up theirs.
         let had = core::mem::replace(&mut self.unread, waiting.collect());
         self.unread.extend(had);
+    }
+
+    /// Counts what a connection keeps of its input. Who has more to come when there is no room for it is refused.
+    fn weigh_input(&mut self, key: ConnKey) {
+        let weight = self.conns.get(key).map_or(0, Conn::input_weight);
+        self.received.set(key, weight);
+        if weight == 0 || self.received.bytes() <= self.limits.received_bytes {
+            return;
+        }
+        if self.is_socket(key) {
+            let reason = "too much is being received";
+            self.refuse_frame(key, RefusalKind::Overload, CloseCode::TRY_AGAIN_LATER, reason);
+        } else {
+            self.end_poll(key);
+            self.fail(key, &Refusal::too_much());
+        }
+        self.received.set(key, 0);
+    }
+
+    /// Leaves each connection the less to have made ready the more waits at slow ones. So all that waits comes near its
+    /// bound and exceeds it by no more than one event for each connection.
+    fn pace(&mut self) {
+        let waits = self.unsent.bytes().saturating_add(self.broker.queued_bytes());
+        let room = self.limits.queued_bytes.saturating_sub(waits);
+        self.limits.output_bytes = (room / SHARES).clamp(1, self.output_bytes.max(1));
+        self.broker.pace(self.unsent.bytes(), self.limits.output_bytes);
     }
 
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
@@ -519,7 +588,11 @@ impl Engine {
 
     /// Whether nothing is kept for anyone: what must hold once all connections and sessions have ended.
     pub fn is_at_rest(&self) -> bool {
-        self.conns.is_empty() && self.wheel.is_empty() && self.broker.is_at_rest()
+        self.conns.is_empty()
+            && self.wheel.is_empty()
+            && self.unsent.is_empty()
+            && self.received.is_empty()
+            && self.broker.is_at_rest()
     }
 
     /// Has events numbered by a store of the simulator.

@@ -85,14 +85,20 @@ pub struct Limits {
     pub json_depth: usize,
     /// Sessions, count. Default 1,000,000.
     pub sessions: usize,
+    /// Addresses of which it is known how fast they make sessions, count; those beyond share one bucket. Default 65,536.
+    pub handshake_addresses: usize,
     /// Subscriptions of one session, count. Default 256.
     pub subscriptions: usize,
     /// Events waiting for one session, count; `max-queue` of the command line. Default 10,000.
     pub outbox_events: usize,
     /// Bytes of events waiting for one session. Default 1 MiB.
     pub outbox_bytes: usize,
-    /// Bytes of events waiting for anyone, each event counted once. Default 256 MiB.
+    /// Bytes of events waiting for anyone, each event counted once, and of answers that sockets do not take. The nearer it
+    /// is, the less is made ready for one connection; beyond it, publishes are refused. Default 256 MiB.
     pub queued_bytes: usize,
+    /// Bytes of requests and messages that have come and are not complete, of all connections. Beyond it those are refused
+    /// of which more comes. Default 256 MiB.
+    pub received_bytes: usize,
     /// Bytes of events kept for channels with a history, all together. Default 256 MiB.
     pub history_bytes: usize,
     /// Channels of which events are kept, count. Default 10,000.
@@ -144,10 +150,12 @@ impl Default for Limits {
             batch_messages: 1_024,
             json_depth: 32,
             sessions: 1_000_000,
+            handshake_addresses: 65_536,
             subscriptions: 256,
             outbox_events: 10_000,
             outbox_bytes: 1024 * 1024,
             queued_bytes: 256 * 1024 * 1024,
+            received_bytes: 256 * 1024 * 1024,
             history_bytes: 256 * 1024 * 1024,
             history_channels: 10_000,
             client_advice_ms: 600_000,

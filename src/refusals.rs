@@ -21,7 +21,7 @@ struct Trouble {
 }
 
 /// The broker's troubles; their kinds come after those of refused requests.
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Trouble; 9] = [
     Trouble {
         short_name: "overflow",
         name: "ended a session",
@@ -33,6 +33,12 @@ const TROUBLES: [Trouble; 8] = [
         name: "refused a handshake",
         text: "there are as many sessions as max-sessions allows",
         count: |counters| counters.handshakes_refused,
+    },
+    Trouble {
+        short_name: "handshake-rate",
+        name: "refused a handshake",
+        text: "one address makes more sessions than handshake-rate allows; if it is a proxy, name it in trusted-proxies",
+        count: |counters| counters.handshakes_hasty,
     },
     Trouble {
         short_name: "queue-limit",
@@ -262,8 +268,8 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 publisher=0 overflow=0 session-limit=0 queue-limit=0 crowded=0 no-connect=3 buffered=0 \
-            dropped=0 inactive=0"
+            transport=1 publisher=0 overload=0 unknown-host=0 overflow=0 session-limit=0 handshake-rate=0 queue-limit=0 \
+            crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0"
         );
     }
 

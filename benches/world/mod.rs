@@ -16,6 +16,7 @@ use encke::conn::route::Site;
 use encke::conn::{ConnKey, Step};
 use encke::engine::{Command, Engine, Parts};
 use encke::http::forwarded::TrustedProxies;
+use encke::http::host::HostRule;
 use encke::http::origin::OriginRule;
 use encke::limits::Limits;
 use rustix::time::{ClockId, clock_gettime};
@@ -138,6 +139,7 @@ impl Crowd {
         let parts = Parts {
             site: Site {
                 mount: "/cometd".to_owned(),
+                hosts: HostRule::default(),
                 origins: OriginRule::new(&[]).expect("no origins are good ones"),
                 proxies: TrustedProxies::default(),
                 publishing: Default::default(),

@@ -46,6 +46,8 @@ pub enum Error<'a> {
     EventTooLarge(usize),
     /// `429::session_limit`: the server holds as many sessions as it may.
     SessionLimit,
+    /// `429::handshake_rate`: its address makes sessions too fast.
+    HandshakeRate,
     /// `429::queue_limit`: too much is waiting to be delivered.
     QueueLimit,
     /// `400::The replayId {…} you provided was invalid. …`: no number to read on from, or one from which events are gone; in
@@ -82,6 +84,7 @@ impl<'a> Error<'a> {
             Self::SubscriptionLimit(limit) => (429, limit.to_string().into(), "subscription_limit"),
             Self::EventTooLarge(limit) => (413, limit.to_string().into(), "event_too_large"),
             Self::SessionLimit => (429, "".into(), "session_limit"),
+            Self::HandshakeRate => (429, "".into(), "handshake_rate"),
             Self::QueueLimit => (429, "".into(), "queue_limit"),
             Self::ReplayInvalid(id) => return (400, "".into(), replay_invalid(id).into()),
             Self::ReplayMissing { channel, map } => return (400, "".into(), replay_missing(channel, map).into()),

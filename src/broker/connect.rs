@@ -33,6 +33,8 @@ pub enum StreamError {
     SessionUnknown,
     /// There are as many sessions as there may be.
     SessionLimit,
+    /// The address makes sessions too fast.
+    HandshakeRate,
     /// That is no channel or pattern that can be subscribed to.
     Channel,
     /// The policy says no, for this reason.
@@ -347,6 +349,9 @@ impl Broker {
         if self.sessions.len() >= self.limits.sessions {
             self.counters.handshakes_refused += 1;
             return Err(StreamError::SessionLimit);
+        }
+        if self.is_hasty(request).is_some() {
+            return Err(StreamError::HandshakeRate);
         }
         self.may_listen(request, pattern)?;
         let secret = self.entropy.secret();

@@ -133,7 +133,7 @@ impl Broker {
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, PublishError> {
         let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
-        if self.held.bytes() + drafted >= self.limits.queued_bytes {
+        if self.held.bytes() + self.unsent_bytes + drafted >= self.limits.queued_bytes {
             self.counters.publishes_refused += 1;
             return Err(PublishError::Full);
         }

@@ -91,6 +91,10 @@ impl Broker {
             // Room may come: clients back off by themselves between handshakes.
             return Err((Error::SessionLimit, self.advice(Reconnect::Retry)));
         }
+        if let Some(wait_ms) = self.is_hasty(request) {
+            // One after another, at the pace at which there is room for them.
+            return Err((Error::HandshakeRate, ReplyAdvice { interval: wait_ms, ..self.advice(Reconnect::Handshake) }));
+        }
         match self.policy.can_handshake(request.origin, message) {
             Verdict::Allow => Ok(()),
             Verdict::Deny { advice, .. } => {

@@ -13,6 +13,7 @@ pub mod extras;
 pub mod history;
 pub mod outbox;
 pub mod policy;
+pub mod rate;
 pub mod ready;
 pub mod rules;
 pub mod session;
@@ -24,6 +25,7 @@ mod delivery;
 mod meta;
 pub mod replay;
 
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use crate::arena::Arena;
@@ -42,6 +44,7 @@ use ext::Said;
 use history::{History, Memory, Store};
 use outbox::Held;
 use policy::{Origin, Policy};
+use rate::{Rate, Rates};
 use ready::Ready;
 use rules::{Rule, Rules};
 use session::{Reach, Session, SessionKey};
@@ -88,6 +91,8 @@ pub struct Config {
     pub delivery_during_handshake: bool,
     /// What holds for which channels.
     pub channels: Vec<Rule>,
+    /// How fast one address may make sessions; `None`: as fast as it likes. Loopback and Unix sockets always may.
+    pub handshake_rate: Option<Rate>,
     /// The connection types offered to clients, in order of preference.
     pub transports: Vec<&'static str>,
     /// The connection type advised to a client that streams do not get through to.
@@ -109,6 +114,7 @@ impl Default for Config {
             timestamps: false,
             delivery_during_handshake: false,
             channels: Vec::new(),
+            handshake_rate: Some(Rate { per_second: 1_000, burst: 10_000 }),
             transports: vec!["websocket", "streaming", "eventsource", "long-polling", "cross-origin-long-polling"],
             fallback: "long-polling",
         }
@@ -122,6 +128,8 @@ pub struct Request<'a> {
     pub link: Link,
     /// How events get there, if it brings a connect.
     pub way: Way,
+    /// The client's address, if it is to be counted how fast sessions are made there.
+    pub client: Option<IpAddr>,
     /// The browser cookie that came along.
     pub browser: Presented,
     /// For the policy.
@@ -193,6 +201,8 @@ pub struct Counters {
     pub overflows: u64,
     /// Handshakes refused because there were too many sessions.
     pub handshakes_refused: u64,
+    /// Handshakes refused because one address made too many.
+    pub handshakes_hasty: u64,
     /// Publishes refused because too much was waiting, or the event was too large to wait for anyone.
     pub publishes_refused: u64,
     /// Connects answered at once because their browser held too many.
@@ -222,9 +232,12 @@ pub struct Broker {
     drafts: VecDeque<delivery::Draft>,
     sessions: Arena<Session>,
     browsers: Browsers,
+    rates: Rates,
     topics: Topics,
     wheel: Wheel<SessionKey>,
     held: Held,
+    /// Bytes of answers that connections could not write yet.
+    unsent_bytes: usize,
     /// Sessions with a held connect, or a stream, and something to say.
     ready: Ready,
     endings: Vec<Ending>,
@@ -275,9 +288,11 @@ impl Broker {
             drafts: VecDeque::new(),
             sessions: Arena::default(),
             browsers: Browsers::default(),
+            rates: Rates::default(),
             topics: Topics::default(),
             wheel: Wheel::new(now.mono_ms),
             held: Held::default(),
+            unsent_bytes: 0,
             ready: Ready::default(),
             endings: Vec::new(),
             overflowed: Vec::new(),
@@ -389,6 +404,12 @@ impl Broker {
         self.limits = limits;
     }
 
+    /// So many bytes wait at connections already, beside what waits here; an answer takes so many of these at most.
+    pub fn pace(&mut self, unsent_bytes: usize, output_bytes: usize) {
+        self.unsent_bytes = unsent_bytes;
+        self.limits.output_bytes = output_bytes;
+    }
+
     /// Holds no connect from now on, and has those that are held, and polls of guests, end one after another: each at least
     /// 10 ms after the one before, or closer if they would not all end within three quarters of the time.
     ///
@@ -491,6 +512,14 @@ impl Broker {
         self.touch(key);
         self.confirm(key, message);
         Some(key)
+    }
+
+    /// Whether an address makes sessions too fast; if so, how long its next one has to wait, ms.
+    fn is_hasty(&mut self, request: &Request<'_>) -> Option<u64> {
+        let (rate, client) = (self.config.handshake_rate?, request.client?);
+        let wait = self.rates.take(client, rate, self.limits.handshake_addresses, self.now_ms).err()?;
+        self.counters.handshakes_hasty += 1;
+        Some(wait)
     }
 
     /// A message of the session has come: it expires later, but never for want of connects.

@@ -70,8 +70,13 @@ impl Bench {
         let text = messages.to_string();
         let messages = bayeux::decode(text.as_bytes(), &Limits::default()).unwrap();
         let head = Head::parse(HEAD, &Limits::default()).unwrap();
-        let request =
-            Request { link, way: Way::Answer, browser: Presented::Nothing, origin: Origin { head: Some(&head) } };
+        let request = Request {
+            link,
+            way: Way::Answer,
+            client: None,
+            browser: Presented::Nothing,
+            origin: Origin { head: Some(&head) },
+        };
         let mut answer = Answer::default();
         self.broker.receive(&request, &messages, self.now, &mut answer);
         for ticket in &answer.answered {

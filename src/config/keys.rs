@@ -7,8 +7,10 @@ use core::fmt;
 
 use super::Options;
 use super::channel::Channels;
-use super::value::{At, Count, Field, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time};
-use super::value::{Secret, Shown, Spill, Transport, Truth};
+use super::value::{
+    At, Count, Field, Fitted, Host, Limit, List, Mode, Mount, Origin, Patience, PerSecond, Place, Proxy,
+};
+use super::value::{Secret, Shown, Size, Spill, Time, Transport, Truth};
 
 /// One thing that can be set.
 pub struct Key {
@@ -117,6 +119,8 @@ pub static KEYS: &[Key] = &[
     Key::new("max-history-channels", "channels of which events are kept",
         at!(Count, settings.limits.history_channels)),
 
+    Key::new("allowed-hosts", "hosts that are answered for: comet.example, *.example; none for all",
+        at!(List<Host>, settings.allowed_hosts)),
     Key::new("allowed-origins", "sites whose pages may use it, such as https://app.example; or *",
         at!(List<Origin>, settings.allowed_origins)),
     Key::new("trusted-proxies", "whose X-Forwarded-* are believed: addresses, networks",
@@ -136,16 +140,18 @@ pub static KEYS: &[Key] = &[
         at!(Size, settings.limits.outbox_bytes)),
     Key::new("overflow", "what a session loses then: itself, or its oldest events",
         at!(Spill, settings.broker.overflow)),
-    Key::new("max-queued-bytes", "bytes of events waiting for anyone before publishes are refused",
+    Key::new("max-queued-bytes", "bytes waiting for anyone before publishes are refused",
         at!(Size, settings.limits.queued_bytes)),
     Key::new("max-sessions", "sessions before handshakes are refused", at!(Count, settings.limits.sessions)),
+    Key::new("handshake-rate", "sessions of one address, a second / at once; not loopback",
+        at!(PerSecond, settings.broker.handshake_rate)),
     Key::new("max-connections", "connections before accepting pauses", at!(Fitted, max_connections))
         .by_default("what the limit of open files leaves"),
     Key::new("max-head-size", "the largest request head", at!(Size, settings.limits.head_bytes)),
     Key::new("head-timeout", "for a request head to arrive", at!(Patience, settings.limits.head_ms)),
     Key::new("body-timeout", "for a request body to arrive", at!(Patience, settings.limits.body_ms)),
     Key::new("idle-timeout", "for a connection without a request", at!(Patience, settings.limits.idle_ms)),
-    Key::new("write-timeout", "for a client to take some of its answer", at!(Patience, settings.limits.write_ms)),
+    Key::new("write-timeout", "for a client to take 4 KiB of its answer, or the rest", at!(Patience, settings.limits.write_ms)),
 ];
 
 /// Headings of the help, each with the key that it stands above.
@@ -153,7 +159,7 @@ const HEADINGS: &[(&str, &str)] = &[
     ("listen", "Where it listens:"),
     ("transports", "Sessions:"),
     ("channel", "Channels:"),
-    ("allowed-origins", "Who is let in:"),
+    ("allowed-hosts", "Who is let in:"),
     ("shutdown-timeout", "Bounds:"),
 ];
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::broker::Overflow;
+use crate::broker::rate::Rate;
 use crate::broker::rules::{Keep, ReplayShape, Rule};
 
 fn inputs(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Inputs, String> {
@@ -143,11 +144,22 @@ fn every_key_sets_the_field_that_it_is_named_for() {
             ("max-history-channels", "27"),
             ("overflow", "drop-oldest"),
             ("channel", "{ pattern = \"/a\", lazy = true }"),
+            ("allowed-hosts", "a.example,*.b.example:80"),
+            ("handshake-rate", "28/29"),
         ],
     );
     let Options { backlog, settings, .. } = config.unwrap().options;
-    let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker: b, limits: l } =
-        settings;
+    let Settings {
+        allowed_hosts,
+        allowed_origins,
+        trusted_proxies,
+        http_api,
+        http_token,
+        demo,
+        shutdown_ms,
+        broker: b,
+        limits: l,
+    } = settings;
     assert_eq!((backlog, demo, shutdown_ms), (1, false, 7));
     assert_eq!((b.timeout_ms, b.interval_ms, b.max_interval_ms, b.multi_session_interval_ms), (2, 3, 4, 6));
     assert_eq!((b.max_sessions_per_browser, b.require_browser_cookie), (Some(5), true));
@@ -159,6 +171,8 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!((b.max_activity_ms, b.max_lazy_ms, l.history_bytes, l.history_channels), (24, 25, 26, 27));
     assert_eq!((b.timestamps, b.delivery_during_handshake, b.overflow), (false, false, Overflow::DropOldest));
     assert_eq!(b.channels, [Rule { pattern: "/a".to_owned(), lazy: Some(true), ..Rule::default() }]);
+    assert_eq!(allowed_hosts, ["a.example", "*.b.example:80"]);
+    assert_eq!(b.handshake_rate, Some(Rate { per_second: 28, burst: 29 }));
     assert_eq!((http_api, http_token.as_deref()), (true, Some("0123456789abcdef")));
 }
 

@@ -6,8 +6,10 @@
 use core::marker::PhantomData;
 
 use crate::broker::Overflow;
+use crate::broker::rate::Rate;
 use crate::framing;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::server::Listen;
 use crate::server::builder::check_mount;
@@ -587,6 +589,49 @@ impl Item for Origin {
 
     fn show(value: &String) -> String {
         value.clone()
+    }
+}
+
+/// A host that is answered for.
+pub(super) struct Host;
+
+impl Item for Host {
+    type Value = String;
+    const NAME: &'static str = "HOST,…";
+    const EXAMPLE: &'static str = "comet.example";
+    const NEEDED: bool = false;
+
+    fn read(text: &str) -> Result<String, String> {
+        HostRule::new(&[text.to_owned()]).map(|_| text.to_owned())
+    }
+
+    fn show(value: &String) -> String {
+        value.clone()
+    }
+}
+
+/// How fast one address may make sessions.
+pub(super) struct PerSecond;
+
+impl Kind for PerSecond {
+    type Value = Option<Rate>;
+    const NAME: &'static str = "COUNT/COUNT|unlimited";
+
+    fn read(said: &Said<'_>) -> Result<Option<Rate>, String> {
+        let accepted =
+            "must be how many a second and, after a slash, how many at once, such as 1000/10000, or unlimited";
+        let said = text(said, accepted)?;
+        if said == "unlimited" {
+            return Ok(None);
+        }
+        let number = |text: &str| text.parse().ok().filter(|count| *count > 0);
+        let parts = said.split_once('/').and_then(|(per_second, burst)| Some((number(per_second)?, number(burst)?)));
+        parts.map(|(per_second, burst)| Some(Rate { per_second, burst })).ok_or_else(|| accepted.to_owned())
+    }
+
+    fn show(value: &Option<Rate>) -> Shown {
+        let shown = |rate: Rate| format!("{}/{}", rate.per_second, rate.burst);
+        Shown::Text(value.map_or_else(|| "unlimited".to_owned(), shown))
     }
 }
 

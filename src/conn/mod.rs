@@ -297,6 +297,20 @@ impl Conn {
         self.output.len()
     }
 
+    /// The memory that they take, bytes.
+    pub fn pending_weight(&self) -> usize {
+        self.output.weight()
+    }
+
+    /// The memory that what has come and is not complete takes, bytes.
+    pub fn input_weight(&self) -> usize {
+        match self.input.as_deref() {
+            None => 0,
+            Some(Input::Request { tail, reader }) => tail.capacity() + reader.weight(),
+            Some(Input::Frames { decoder, tail }) => tail.capacity() + decoder.weight(),
+        }
+    }
+
     /// The next bytes to write, in as many slices as fit; how many slices.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)

@@ -83,6 +83,14 @@ pub enum Progress {
 }
 
 impl Reader {
+    /// The memory that it takes beside the bytes that are to be kept for it, bytes.
+    pub fn weight(&self) -> usize {
+        match &self.stage {
+            Stage::Head(_) | Stage::Length { .. } => 0,
+            Stage::Chunked { head, body, .. } => head.capacity() + body.capacity(),
+        }
+    }
+
     /// Looks at the bytes received since the end of the request before, less those said to be used.
     ///
     /// # Errors

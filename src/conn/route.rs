@@ -13,6 +13,7 @@ use crate::http::coding::Coding;
 use crate::http::form::{self, MediaType};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::{Head, Method, Version};
+use crate::http::host::HostRule;
 use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits;
@@ -27,6 +28,8 @@ use super::plain;
 pub struct Site {
     /// The path of the Bayeux endpoint, such as `/cometd`; everything below it is the endpoint too.
     pub mount: String,
+    /// Which hosts are answered for.
+    pub hosts: HostRule,
     /// Which other sites' pages may use this server.
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
@@ -138,11 +141,15 @@ pub enum RefusalKind {
     Transport,
     /// Somebody who may not publish.
     Publisher,
+    /// What there is no room for now.
+    Overload,
+    /// A host that is not answered for.
+    Host,
 }
 
 impl RefusalKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Origin,
         Self::Request,
         Self::Framing,
@@ -151,6 +158,8 @@ impl RefusalKind {
         Self::Size,
         Self::Transport,
         Self::Publisher,
+        Self::Overload,
+        Self::Host,
     ];
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -184,6 +193,8 @@ impl RefusalKind {
             Self::Transport => "transport",
             Self::Publisher => "publisher",
             Self::Size => "large-request",
+            Self::Overload => "overload",
+            Self::Host => "unknown-host",
         }
     }
 
@@ -198,6 +209,8 @@ impl RefusalKind {
             Self::Transport => "did not upgrade to WebSocket",
             Self::Publisher => "refused a publisher",
             Self::Size => "refused a large request",
+            Self::Overload => "refused what there is no room for",
+            Self::Host => "refused a request for another host",
         }
     }
 }
@@ -207,6 +220,12 @@ impl Refusal {
     pub fn too_slow() -> Self {
         let refusal = Self::new(Status::RequestTimeout, "The request did not arrive in time");
         Self { kind: RefusalKind::Timeout, ..refusal }
+    }
+
+    /// For a request of which no more can be kept.
+    pub fn too_much() -> Self {
+        let refusal = Self::new(Status::ServiceUnavailable, "Too much is being received; try again later");
+        Self { kind: RefusalKind::Overload, ..refusal }
     }
 
     pub(super) fn new(status: Status, text: impl Into<String>) -> Self {
@@ -225,6 +244,9 @@ impl Site {
             }
             Method::Post | Method::Other if head.path == HEALTH => return Route::Refuse(read_only()),
             _ => {}
+        }
+        if !self.is_served(head, peer) {
+            return Route::Refuse(refused_host(head));
         }
         let plain = self.plain(head.path);
         if !self.is_mounted(head.path) && plain.is_none() {
@@ -303,6 +325,15 @@ impl Site {
             Method::Head => PageForm::Head(Coding::wanted(head)),
             _ => PageForm::Whole(Coding::wanted(head)),
         })
+    }
+
+    /// Whether the host that is asked for is answered for. A trusted proxy says which that is.
+    fn is_served(&self, head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+        if self.hosts.is_any() {
+            return true;
+        }
+        let forwarded = Forwarded::from_head(head, peer, &self.proxies);
+        self.hosts.allows(forwarded.host.or(head.host).map(str::as_bytes))
     }
 
     /// The mount itself or anything below it.
@@ -431,6 +462,13 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
             "Content-Type must be application/json in UTF-8, or application/x-www-form-urlencoded with message=",
         )),
     }
+}
+
+/// Likewise.
+fn refused_host(head: &Head<'_>) -> Refusal {
+    let host = printable(head.host.unwrap_or("none").as_bytes());
+    let text = format!("Host {host} is not answered for here. If it is this server's, add it to allowed-hosts");
+    Refusal { kind: RefusalKind::Host, ..Refusal::new(Status::MisdirectedRequest, text) }
 }
 
 /// The refusal names the setting that would lift it.

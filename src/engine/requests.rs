@@ -2,6 +2,7 @@
 //!
 //! Owns the way of one request through the engine. A mistake in reading one peer's bytes costs that peer its connection.
 
+use core::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::bayeux::{self, DecodeErrorKind, Kind, Message, Meta};
@@ -227,7 +228,14 @@ impl Engine {
 
     fn request_from<'a>(&self, key: ConnKey, head: &'a Head<'a>, way: Way) -> Request<'a> {
         let browser = Presented::from_cookie(cookie::find(head, BROWSER_COOKIE));
-        Request { link: link(key), way, browser, origin: Origin { head: Some(head) } }
+        Request { link: link(key), way, client: None, browser, origin: Origin { head: Some(head) } }
+    }
+
+    /// The address that a handshake is counted for: what a trusted proxy says it is, or the connection's own. Not this
+    /// machine's.
+    fn counted(&self, key: ConnKey, head: &Head<'_>) -> Option<IpAddr> {
+        let client = who(&self.site, head, self.conns.get(key)?).client;
+        client.filter(|address| !address.to_canonical().is_loopback())
     }
 
     /// How the events of a session are to go whose connect is in the batch, and in which form the answer goes then.
@@ -255,7 +263,9 @@ impl Engine {
 
     fn act(&mut self, key: ConnKey, head: &Head<'_>, mut to: ReplyTo, messages: &[Message<'_>]) {
         let way = self.way(key, head, &mut to, messages);
-        let request = self.request_from(key, head, way);
+        let shakes = |message: &Message<'_>| message.kind() == Some(Kind::Meta(Meta::Handshake));
+        let client = if messages.iter().any(shakes) { self.counted(key, head) } else { None };
+        let request = Request { client, ..self.request_from(key, head, way) };
         self.answer.clear();
         self.broker.receive(&request, messages, self.now, &mut self.answer);
         if let Some(conn) = self.conns.get_mut(key) {
@@ -287,7 +297,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let once = !to.wire.is_stream();
         let cursor = self.broker.cursor().filter(|_| matches!(since, None | Some(Since::Now)));
-        let request = self.request_from(key, head, Way::Push);
+        let request = Request { client: self.counted(key, head), ..self.request_from(key, head, Way::Push) };
         let ticket = self
             .broker
             .open(&request, Wish { pattern, once, since }, self.now)
@@ -311,7 +321,11 @@ impl Engine {
             text: text.to_owned(),
             allow: None,
             grant: to.grant,
-            kind: if status == Status::Forbidden { RefusalKind::Publisher } else { RefusalKind::Batch },
+            kind: match status {
+                Status::Forbidden => RefusalKind::Publisher,
+                Status::ServiceUnavailable => RefusalKind::Overload,
+                _ => RefusalKind::Batch,
+            },
         };
         let depth = self.limits.json_depth.saturating_sub(2);
         let checked = guarded(|| Ok(bayeux::check::value(body, depth)));
@@ -396,6 +410,9 @@ fn refusal_of(error: StreamError, to: &ReplyTo) -> Refusal {
     let (status, text) = match error {
         StreamError::SessionUnknown => (Status::NotFound, "There is no such session".to_owned()),
         StreamError::SessionLimit => (Status::ServiceUnavailable, "There are too many clients already".to_owned()),
+        StreamError::HandshakeRate => {
+            (Status::TooManyRequests, "There come too many from one address; try again later".to_owned())
+        }
         StreamError::Channel => {
             (Status::BadRequest, "That is no channel or pattern that can be subscribed to".to_owned())
         }
@@ -404,5 +421,9 @@ fn refusal_of(error: StreamError, to: &ReplyTo) -> Refusal {
         }
         StreamError::Denied(reason) => (Status::Forbidden, format!("Subscribing is denied: {reason}")),
     };
-    Refusal { status, text, allow: None, grant: to.grant, kind: RefusalKind::Request }
+    let kind = match status {
+        Status::ServiceUnavailable | Status::TooManyRequests => RefusalKind::Overload,
+        _ => RefusalKind::Request,
+    };
+    Refusal { status, text, allow: None, grant: to.grant, kind }
 }

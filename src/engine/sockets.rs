@@ -149,10 +149,12 @@ impl Engine {
             }
             Err(error) => return self.close_socket(key, CloseCode::INTERNAL, error.reason),
         }
-        let Some(socket) = self.conns.get(key).and_then(Conn::socket) else { return };
+        let Some(conn) = self.conns.get(key) else { return };
+        let (peer, Some(socket)) = (conn.peer(), conn.socket()) else { return };
         let request = Request {
             link: link(key),
             way: Way::Push,
+            client: peer.filter(|address| !address.to_canonical().is_loopback()),
             browser: Presented::from_cookie(socket.cookie()),
             origin: Origin { head: None },
         };

@@ -13,6 +13,7 @@ mod http;
 mod limits;
 mod meta;
 mod origin;
+mod overload;
 #[cfg(feature = "demo")]
 mod pages;
 mod plain;

@@ -21,6 +21,7 @@ pub mod date;
 pub mod form;
 pub mod forwarded;
 pub mod head;
+pub mod host;
 pub mod origin;
 pub mod response;
 pub mod scan;

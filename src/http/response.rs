@@ -21,6 +21,8 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const UPGRADE_TO: &[u8] = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
 /// What a 401 must say (RFC 9110 section 15.5.2): a bearer token is asked for (RFC 6750 section 3).
 const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer\r\n";
+/// What a 429 and a 503 say: when to try again, s (RFC 9110 section 10.2.3, RFC 6585 section 4).
+const RETRY_AFTER: &[u8] = b"Retry-After: 1\r\n";
 
 /// A head without origin and cookie is shorter than this; one reservation serves it.
 pub(crate) const USUAL_HEAD_BYTES: usize = 320;
@@ -311,6 +313,7 @@ impl ResponseHead<'_> {
         match self.status {
             Status::UpgradeRequired => out.extend_from_slice(UPGRADE_TO),
             Status::Unauthorized => out.extend_from_slice(CHALLENGE),
+            Status::TooManyRequests | Status::ServiceUnavailable => out.extend_from_slice(RETRY_AFTER),
             _ => {}
         }
         match &self.content {

@@ -15,6 +15,7 @@ use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
 use crate::engine::{Engine, Parts};
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 use crate::pages::Pages;
@@ -32,6 +33,8 @@ pub const SOCKET_MODE: u32 = 0o660;
 /// What can be changed while a server runs. Times are milliseconds.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The hosts that are answered for: `comet.example`, `comet.example:8080`, `*.example`. Empty by default: all.
+    pub allowed_hosts: Vec<String>,
     /// The origins whose pages may use this server from elsewhere: `https://app.example`, or `*`. None by default.
     pub allowed_origins: Vec<String>,
     /// The addresses and networks whose `X-Forwarded-*` header fields are believed: `loopback` and `unix` by default.
@@ -54,6 +57,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
             http_api: false,
@@ -164,9 +168,19 @@ impl Builder {
     /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
         check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
-        let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker, limits } =
-            self.settings;
+        let Settings {
+            allowed_hosts,
+            allowed_origins,
+            trusted_proxies,
+            http_api,
+            http_token,
+            demo,
+            shutdown_ms,
+            broker,
+            limits,
+        } = self.settings;
         let site = Site {
+            hosts: HostRule::new(&allowed_hosts).map_err(invalid)?,
             origins: OriginRule::new(&allowed_origins).map_err(invalid)?,
             proxies: TrustedProxies::parse(&trusted_proxies).map_err(invalid)?,
             publishing: publishing(http_api, http_token),

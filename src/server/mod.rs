@@ -22,6 +22,7 @@ use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Census, Change, Engine, Wake};
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 
 pub use builder::{Builder, Settings};
@@ -181,13 +182,25 @@ impl Server {
     /// # Errors
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
-        let Settings { allowed_origins, trusted_proxies, http_api, http_token, demo, shutdown_ms, broker, limits } =
-            settings;
+        let Settings {
+            allowed_hosts,
+            allowed_origins,
+            trusted_proxies,
+            http_api,
+            http_token,
+            demo,
+            shutdown_ms,
+            broker,
+            limits,
+        } = settings;
+        let hosts = HostRule::new(&allowed_hosts).map_err(invalid)?;
         let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
         let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
         let publishing = publishing(http_api, http_token);
         let broker = builder::with_demo(broker, demo);
-        self.engine.reconfigure(Change { origins, proxies, publishing, demo, broker, limits }).map_err(invalid)?;
+        self.engine
+            .reconfigure(Change { hosts, origins, proxies, publishing, demo, broker, limits })
+            .map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         if self.accepting == Accepting::Full {
             self.accepting = Accepting::More;

@@ -15,6 +15,7 @@ use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Command, Engine, Parts, Wake};
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 
@@ -442,6 +443,7 @@ fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
     let Setup { seed, broker, limits, .. } = setup.clone();
     let site = Site {
         mount: "/cometd".to_owned(),
+        hosts: HostRule::default(),
         origins: OriginRule::default(),
         proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
         publishing: Default::default(),

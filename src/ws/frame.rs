@@ -139,6 +139,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// The memory that the message under way takes, bytes.
+    pub fn weight(&self) -> usize {
+        self.message.capacity().saturating_add(self.control.capacity())
+    }
+
     /// Whether nothing has begun: neither a frame nor a message. False for good after a Close or a fault.
     pub fn is_idle(&self) -> bool {
         self.stage == Stage::Header && self.have == 0 && self.kind.is_none()

@@ -15,6 +15,7 @@ use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Command, Engine, Parts, Wake};
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 use crate::pages::Pages;
@@ -27,6 +28,7 @@ pub(super) const PROXY: &str = "127.0.0.1";
 /// What a test may change before the engine is made.
 pub(super) struct Setup {
     pub(super) mount: &'static str,
+    pub(super) hosts: Vec<&'static str>,
     pub(super) origins: Vec<&'static str>,
     pub(super) proxies: Vec<&'static str>,
     pub(super) broker: broker::Config,
@@ -213,6 +215,7 @@ impl Bench {
     pub(super) fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
             mount: "/cometd",
+            hosts: Vec::new(),
             origins: Vec::new(),
             proxies: vec!["loopback", "unix"],
             broker: broker::Config { transports: vec!["long-polling"], ..broker::Config::default() },
@@ -225,6 +228,7 @@ impl Bench {
         let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let site = Site {
             mount: setup.mount.to_owned(),
+            hosts: HostRule::new(&list(&setup.hosts)).unwrap(),
             origins: OriginRule::new(&list(&setup.origins)).unwrap(),
             proxies: TrustedProxies::parse(&list(&setup.proxies)).unwrap(),
             publishing: setup.publishing,

@@ -6,12 +6,14 @@ use super::bench::{Bench, HANDSHAKE, Post, connected};
 use crate::broker;
 use crate::engine::Change;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 
 fn change(origins: &[&str]) -> Change {
     let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
     Change {
+        hosts: HostRule::default(),
         origins: OriginRule::new(&origins).unwrap(),
         proxies: TrustedProxies::default(),
         publishing: Default::default(),

@@ -1,0 +1,188 @@
+//! Too much of everything: what is refused is told, what is kept is bounded, and the others notice nothing.
+
+use serde_json::json;
+
+use super::bench::{Bench, HANDSHAKE, PROXY, Post, Response, STRANGER};
+use crate::broker::rate::Rate;
+use crate::conn::ConnKey;
+
+const OTHER: &str = "198.51.100.99";
+
+fn hasty() -> Bench {
+    Bench::with(|setup| {
+        setup.broker.handshake_rate = Some(Rate { per_second: 1, burst: 2 });
+        setup.broker.transports = vec!["long-polling", "websocket"];
+    })
+}
+
+fn shake(b: &mut Bench, from: &str, forwarded: Option<&str>) -> Response {
+    let conn = b.open_from(from);
+    let post = Post::new(HANDSHAKE);
+    let post = forwarded.iter().fold(post, |post, client| post.field("X-Forwarded-For", client));
+    b.exchange(conn, &post.bytes())
+}
+
+fn get(b: &mut Bench, path: &str, host: &str) -> Response {
+    let conn = b.open();
+    b.exchange(conn, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+}
+
+#[test]
+fn limit_handshake_rate_is_of_each_address() {
+    let mut b = hasty();
+    for _ in 0..2 {
+        assert_eq!(shake(&mut b, STRANGER, None).json()[0]["successful"], true);
+    }
+    for interval in [1_000, 2_000] {
+        let refused = json!([{"channel": "/meta/handshake", "id": "h", "successful": false,
+            "error": "429::handshake_rate",
+            "advice": {"reconnect": "handshake", "interval": interval, "timeout": 30_000}}]);
+        assert_eq!(shake(&mut b, STRANGER, None).json(), refused, "one after another");
+    }
+    assert_eq!(b.sessions(), 2);
+    assert_eq!(shake(&mut b, OTHER, None).json()[0]["successful"], true);
+    b.advance(1_000);
+    assert_eq!(shake(&mut b, STRANGER, None).json()[0]["successful"], true);
+    assert_eq!(b.engine.counters().handshakes_hasty, 2);
+}
+
+#[test]
+fn the_handshake_rate_is_of_the_client_behind_a_trusted_proxy_and_of_nobody_on_this_machine() {
+    let mut b = hasty();
+    for (from, client, counted) in [
+        (PROXY, None, false),
+        (PROXY, Some("127.0.0.1"), false),
+        (PROXY, Some("203.0.113.1"), true),
+        (PROXY, Some("203.0.113.2"), true),
+        // What a stranger says of himself counts for nothing.
+        (STRANGER, Some("127.0.0.1"), true),
+    ] {
+        let taken = (0..4).filter(|_| shake(&mut b, from, client).json()[0]["successful"] == true).count();
+        assert_eq!(taken, if counted { 2 } else { 4 }, "{from} {client:?}");
+    }
+    assert_eq!(shake(&mut b, STRANGER, Some("203.0.113.77")).json()[0]["successful"], false);
+}
+
+#[test]
+fn a_listener_that_is_no_client_counts_like_a_handshake() {
+    let mut b = hasty();
+    for _ in 0..2 {
+        let conn = b.open();
+        b.give(conn, b"GET /events/a HTTP/1.1\r\nHost: h.example\r\n\r\n");
+        assert_eq!(b.raw(conn), "", "it waits");
+    }
+    let refused = get(&mut b, "/events/a", "h.example");
+    assert_eq!((refused.status, refused.field("Retry-After")), (429, Some("1")));
+}
+
+#[test]
+fn a_host_that_is_not_listed_is_421_except_for_health_checks() {
+    let mut b = Bench::with(|setup| {
+        setup.hosts = vec!["h.example", "*.apps.example:8080"];
+        setup.demo = true;
+    });
+    for path in ["/cometd", "/cometd/handshake", "/events/a", "/publish/a", "/", "/encke.js", "/nothing"] {
+        let refused = get(&mut b, path, "evil.example");
+        assert_eq!(refused.status, 421, "{path}");
+        let text = "Host evil.example is not answered for here. If it is this server's, add it to allowed-hosts\n";
+        assert_eq!(refused.body, text);
+    }
+    for path in ["/cometd", "/publish/a", "/encke.js", "/nothing"] {
+        assert_ne!(get(&mut b, path, "a.apps.example:8080").status, 421, "{path}");
+    }
+    assert_eq!(get(&mut b, "/health", "10.0.0.1").status, 200);
+    let conn = b.open();
+    assert_eq!(b.exchange(conn, b"GET /encke.js HTTP/1.0\r\n\r\n").status, 421, "no host is none of them");
+    let forwarded = Post::new("[]").field("X-Forwarded-Host", "h.example:80");
+    for (from, status) in [(PROXY, 200), (STRANGER, 421)] {
+        let conn = b.open_from(from);
+        let bytes = String::from_utf8(forwarded.bytes()).unwrap().replace("Host: h.example\r\n", "Host: upstream\r\n");
+        assert_eq!(
+            b.exchange(conn, bytes.replace("X-Forwarded-Host: upstream", "").as_bytes()).status,
+            status,
+            "{from}"
+        );
+    }
+}
+
+/// A listener to a channel as lines of JSON, who takes no more bytes from now on.
+fn slow_listener(b: &mut Bench, channel: &str) -> ConnKey {
+    let conn = b.open();
+    let request = format!("GET /events{channel} HTTP/1.1\r\nHost: h.example\r\nAccept: application/x-ndjson\r\n\r\n");
+    b.give(conn, request.as_bytes());
+    b.raw(conn);
+    b.stall(conn);
+    conn
+}
+
+#[test]
+fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
+    const BOUND: usize = 512 * 1024;
+    const EVENT: usize = 2_000;
+    let mut b = Bench::with(|setup| setup.limits.queued_bytes = BOUND);
+    let slow: Vec<ConnKey> = (0..300).map(|at| slow_listener(&mut b, &format!("/slow/{at}"))).collect();
+    let data = json!("x".repeat(EVENT)).to_string();
+    let mut accepted = vec![0; slow.len()];
+    let mut refused = 0;
+    for round in 0..40 {
+        for (at, accepted) in accepted.iter_mut().enumerate() {
+            let taken = b.inject(&format!("/slow/{at}"), &data);
+            *accepted += usize::from(taken);
+            refused += usize::from(!taken);
+        }
+        let census = b.engine.census();
+        let waits = census.unsent_bytes + census.queued_bytes;
+        assert!(waits < BOUND + 300 * (EVENT + 300), "{waits} bytes in round {round}");
+    }
+    assert!(refused > 0, "24 MB do not fit into half a MiB, and that is told");
+    assert!(b.engine.limits().output_bytes < BOUND / 64 / 4, "less is left for each");
+    for (conn, accepted) in slow.into_iter().zip(accepted) {
+        b.unstall(conn);
+        b.turn();
+        assert_eq!(b.raw(conn).matches(r#"{"channel""#).count(), accepted, "what was taken arrives, once");
+    }
+    let census = b.engine.census();
+    assert_eq!((census.unsent_bytes, census.queued_bytes), (0, 0));
+    b.turn();
+    assert_eq!(b.engine.limits().output_bytes, BOUND / 64, "room again");
+}
+
+#[test]
+fn a_connection_that_breaks_gives_back_what_it_kept() {
+    let mut b = Bench::new();
+    let conn = slow_listener(&mut b, "/a");
+    assert!(b.inject("/a", &json!("x".repeat(9_000)).to_string()));
+    let partial = b.open();
+    b.give(partial, b"POST /cometd HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9000\r\n\r\n[");
+    let census = b.engine.census();
+    assert!(census.unsent_bytes > 4_000 && census.received_bytes > 60, "{census:?}");
+    b.cut(conn);
+    b.cut(partial);
+    let census = b.engine.census();
+    assert_eq!((census.unsent_bytes, census.received_bytes), (0, 0));
+}
+
+#[test]
+fn limit_received_bytes() {
+    let mut b = Bench::with(|setup| {
+        setup.limits.received_bytes = 20_000;
+        setup.broker.transports = vec!["long-polling", "websocket"];
+    });
+    let whole = Post::new(format!("[]{}", " ".repeat(8_000))).bytes();
+    let first = b.open();
+    b.give(first, &whole[..8_000]);
+    let second = b.open();
+    b.give(second, &whole[..8_000]);
+    assert_eq!(b.raw(second), "", "there is room for two");
+    let third = b.open();
+    let refused = b.exchange(third, &whole[..8_000]);
+    assert_eq!((refused.status, refused.field("Retry-After")), (503, Some("1")));
+    assert_eq!(refused.body, "Too much is being received; try again later\n");
+    for conn in [first, second] {
+        assert_eq!(b.exchange(conn, &whole[8_000..]).json(), json!([]), "who was in time is served");
+    }
+    assert_eq!(b.engine.census().received_bytes, 0);
+    let again = b.open();
+    b.give(again, &whole[..8_000]);
+    assert_eq!(b.exchange(again, &whole[8_000..]).json(), json!([]));
+}
