@@ -7,7 +7,9 @@ use core::fmt;
 
 use super::Options;
 use super::channel::Channels;
-use super::value::{At, Count, Field, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time};
+use super::value::{
+    At, Count, Field, File, Fitted, Limit, List, Mode, Mount, Origin, Patience, Place, Proxy, Size, Time,
+};
 use super::value::{Secret, Shown, Spill, Transport, Truth};
 
 /// One thing that can be set.
@@ -76,6 +78,8 @@ pub static KEYS: &[Key] = &[
     Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).at_start_only(),
     Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).at_start_only(),
     Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).at_start_only(),
+    Key::new("tls-certificate", "PEM file of the certificate and its chain", at!(File, tls_certificate)),
+    Key::new("tls-key", "PEM file of its key", at!(File, tls_key)),
     Key::new("mount", "path of the Bayeux endpoint; all below it is the endpoint too", at!(Mount, mount))
         .at_start_only(),
     Key::new("demo", "serve a page that shows the server at work", at!(Truth, settings.demo))
