@@ -173,6 +173,7 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
         None => builder,
     };
     let (builder, inherited) = with_inherited(builder).map_err(Failure::Other)?;
+    #[cfg(feature = "tls")]
     if config.has_idle_certificate() && !inherited {
         log::warn!("tls-certificate is not used: no place in listen begins with tls:");
     }
@@ -278,6 +279,11 @@ fn renew(server: &mut Server, identity: Option<Identity>) -> bool {
 
 /// Has the builder use the sockets that systemd has opened, if there are any; whether there are.
 fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
+    // systemd tells them apart by what the units call them.
+    #[cfg(feature = "tls")]
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    #[cfg(feature = "tls")]
+    let is_tls = |at: usize| names.split(':').nth(at) == Some("tls");
     let mut sockets = listenfd::ListenFd::from_env();
     if sockets.len() == 0 {
         return Ok((builder, false));
@@ -291,7 +297,13 @@ fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
             if socket.peer_addr().is_ok() {
                 return Err(wrong("is a connection: write Accept=no into the socket unit"));
             }
-            builder = builder.listen_on_tcp(TcpListener::from(OwnedFd::from(socket)));
+            let socket = TcpListener::from(OwnedFd::from(socket));
+            #[cfg(feature = "tls")]
+            if is_tls(at) {
+                builder = builder.listen_on_tls(socket);
+                continue;
+            }
+            builder = builder.listen_on_tcp(socket);
         } else if let Ok(Some(socket)) = sockets.take_unix_listener(at) {
             let socket: UnixListener = socket;
             builder = builder.listen_on_unix(socket);

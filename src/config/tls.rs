@@ -3,37 +3,18 @@
 //! Owns the reading of these files: at the start, when they are checked, and again at each SIGHUP, for they change while
 //! their names stay.
 
-use crate::server::Listen;
-
 use super::Config;
-use super::value::echo;
 
+#[cfg(not(feature = "tls"))]
 impl Config {
-    /// Whether what is said of TLS goes together.
+    /// Whether what is said of TLS goes together: nothing can be.
     pub(super) fn agree_on_tls(&self) -> Result<(), String> {
-        let options = &self.options;
-        let named = (options.tls_certificate.is_some(), options.tls_key.is_some());
-        if !cfg!(feature = "tls") && named != (false, false) {
-            let key = if named.0 { "tls-certificate" } else { "tls-key" };
-            let build = "this encke was built without TLS: cargo build --release --features tls";
-            return Err(format!("{}: {build}", self.says(key)));
-        }
-        let place = options.listen.iter().find(|at| matches!(at, Listen::Tls(_)));
-        match (named, place) {
-            ((true, false), _) => Err(format!("{}: needs tls-key as well", self.says("tls-certificate"))),
-            ((false, true), _) => Err(format!("{}: needs tls-certificate as well", self.says("tls-key"))),
-            ((false, false), Some(at)) => {
-                let at = echo(&at.to_string());
-                Err(format!("{}: {at} needs tls-certificate and tls-key, which are PEM files", self.says("listen")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a certificate is named that nothing uses.
-    pub fn has_idle_certificate(&self) -> bool {
-        let options = &self.options;
-        options.tls_certificate.is_some() && !options.listen.iter().any(|at| matches!(at, Listen::Tls(_)))
+        let key = match (&self.options.tls_certificate, &self.options.tls_key) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "tls-certificate",
+            (None, Some(_)) => "tls-key",
+        };
+        Err(format!("{}: {}", self.says(key), crate::server::listen::WITHOUT_TLS))
     }
 }
 
@@ -43,6 +24,7 @@ mod files {
     use std::io::Read;
 
     use crate::http::date::iso8601;
+    use crate::server::Listen;
     use crate::server::tls::{Flaw, Identity};
 
     use super::Config;
@@ -53,6 +35,29 @@ mod files {
     const NOTICE_SECONDS: u64 = 14 * 24 * 3_600;
 
     impl Config {
+        /// Whether what is said of TLS goes together.
+        pub(in super::super) fn agree_on_tls(&self) -> Result<(), String> {
+            let options = &self.options;
+            match (&options.tls_certificate, &options.tls_key, self.tls_place()) {
+                (Some(_), None, _) => Err(format!("{}: needs tls-key as well", self.says("tls-certificate"))),
+                (None, Some(_), _) => Err(format!("{}: needs tls-certificate as well", self.says("tls-key"))),
+                (None, None, Some(at)) => {
+                    let listen = self.says("listen");
+                    Err(format!("{listen}: {at} needs tls-certificate and tls-key, which are PEM files"))
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn tls_place(&self) -> Option<&Listen> {
+            self.options.listen.iter().find(|at| matches!(at, Listen::Tls(_)))
+        }
+
+        /// Whether a certificate is named that nothing in `listen` uses.
+        pub fn has_idle_certificate(&self) -> bool {
+            self.options.tls_certificate.is_some() && self.tls_place().is_none()
+        }
+
         /// What the server proves itself with, read from the files; `None` if none are named.
         ///
         /// # Errors

@@ -21,7 +21,8 @@ use super::stream::Stream;
 /// Below this, a port is for privileged processes.
 const FIRST_FREE_PORT: u16 = 1_024;
 /// What a build says that cannot do it.
-const WITHOUT_TLS: &str = "tls: needs an encke that was built with it: cargo build --release --features tls";
+#[cfg(not(feature = "tls"))]
+pub(crate) const WITHOUT_TLS: &str = "needs an encke that is built with TLS: cargo build --release --features tls";
 
 /// Something to listen on. As text: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/encke.sock` or `tls:0.0.0.0:8443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,9 @@ impl FromStr for Listen {
         match text.split_once(':') {
             Some(("unix", "")) => Err("has no path; write unix:/run/encke.sock".to_owned()),
             Some(("unix", path)) => Ok(Self::Unix(PathBuf::from(path))),
-            Some(("tls", _)) if !cfg!(feature = "tls") => Err(WITHOUT_TLS.to_owned()),
+            #[cfg(not(feature = "tls"))]
+            Some(("tls", _)) => Err(format!("{text:?} {WITHOUT_TLS}")),
+            #[cfg(feature = "tls")]
             Some(("tls", address)) => address
                 .parse()
                 .map(Self::Tls)
