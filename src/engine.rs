@@ -12,6 +12,7 @@
 //! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
 //! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
 
+mod handshakes;
 mod requests;
 mod sockets;
 mod tally;
@@ -677,6 +678,9 @@ impl Engine {
 
     /// Part of a request, or of a message, has not been followed by the rest in time.
     fn too_slow(&mut self, key: ConnKey) {
+        if self.conns.get(key).is_some_and(Conn::is_shaking_hands) {
+            return self.end_handshake(key, "the handshake did not end in time");
+        }
         if self.is_socket(key) {
             let reason = "the message did not arrive in time";
             return self.refuse_frame(key, RefusalKind::Timeout, CloseCode::POLICY, reason);

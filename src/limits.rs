@@ -118,6 +118,9 @@ pub struct Limits {
     pub timers_per_turn: usize,
     /// Connections accepted in one turn of the loop, count. Default 256.
     pub accepts_per_turn: usize,
+    /// TLS handshakes gone on with in one turn of the loop, count of those that cost more than to collect bytes; the others
+    /// follow in the next turn. One takes a fraction of a millisecond, or several with a large RSA key. Default 8.
+    pub tls_handshakes_per_turn: usize,
     /// Bytes read from one connection in one turn of the loop. Default 64 KiB.
     pub read_bytes_per_turn: usize,
     /// Commands from other threads waiting in the mailbox, count. Default 4,096.
@@ -164,6 +167,7 @@ impl Default for Limits {
             deliveries_at_once: 7,
             timers_per_turn: 1_024,
             accepts_per_turn: 256,
+            tls_handshakes_per_turn: 8,
             read_bytes_per_turn: 64 * 1024,
             mailbox_commands: 4_096,
         }

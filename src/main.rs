@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use encke::config::{self, Config, Inputs, KEYS};
 use encke::framing::TRANSPORTS;
 use encke::http::date::iso8601;
+#[cfg(feature = "tls")]
+use encke::server::Identity;
 use encke::server::{Asked, Builder, Listen, Server};
 use log::LevelFilter;
 
@@ -93,7 +96,7 @@ fn work() -> Result<(), Failure> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     config.fit_into_files(files).map_err(Failure::Usage)?;
     match wish {
-        Wish::Check => say(&config.text()),
+        Wish::Check => check(&config),
         _ => serve(config, &inputs, files),
     }
 }
@@ -150,9 +153,30 @@ fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Shows the configuration, if the files that it names are good as well.
+fn check(config: &Config) -> Result<(), Failure> {
+    #[cfg(feature = "tls")]
+    if let Some(identity) = config.identity().map_err(Failure::Usage)?
+        && let Some(warning) = config.warning_of(&identity, unix_ms() / 1_000)
+    {
+        eprintln!("encke: {warning}");
+    }
+    say(&config.text())
+}
+
 fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure> {
     start_log();
-    let (builder, inherited) = with_inherited(config.builder()).map_err(Failure::Other)?;
+    let builder = config.builder();
+    #[cfg(feature = "tls")]
+    let builder = match certificate(&config).map_err(Failure::Usage)? {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    };
+    let (builder, inherited) = with_inherited(builder).map_err(Failure::Other)?;
+    #[cfg(feature = "tls")]
+    if config.has_idle_certificate() && !inherited {
+        log::warn!("tls-certificate is not used: no place in listen begins with tls:");
+    }
     if let Some(statement) = config.said_listen().filter(|_| inherited) {
         log::warn!("{statement}: is not used, for systemd has opened the sockets to listen on");
     }
@@ -171,17 +195,34 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
     Ok(())
 }
 
+/// What the server proves itself with, if it is to. Logs how long that lasts, where it is not long.
+#[cfg(feature = "tls")]
+fn certificate(config: &Config) -> Result<Option<Identity>, String> {
+    let identity = config.identity()?;
+    if let Some(warning) = identity.as_ref().and_then(|identity| config.warning_of(identity, unix_ms() / 1_000)) {
+        log::warn!("{warning}");
+    }
+    Ok(identity)
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
+}
+
 /// Where it listens, a line each, and what to do with it.
 fn greeting(server: &Server, config: &Config) -> String {
     let mut text: String = server.urls().iter().map(|url| format!("encke listening on {url}\n")).collect();
-    if let Some(address) = server.addresses().into_iter().find(|_| config.demo()) {
+    let place = server.listening().into_iter().find_map(|at| Some((at.address()?, at)));
+    if let Some((address, at)) = place.filter(|_| config.demo()) {
+        let scheme = if matches!(at, Listen::Tls(_)) { "https" } else { "http" };
         // A browser cannot ask for any address.
         let ip = match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        text.push_str(&format!("try it: http://{}/\n", SocketAddr::new(ip, address.port())));
+        text.push_str(&format!("try it: {scheme}://{}/\n", SocketAddr::new(ip, address.port())));
     }
     text
 }
@@ -189,6 +230,10 @@ fn greeting(server: &Server, config: &Config) -> String {
 /// Reads the configuration again, and has the server follow it. Logs what has changed.
 fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u64, bool)) -> Result<(), String> {
     let Some(file) = inputs.file() else {
+        #[cfg(feature = "tls")]
+        if renew(server, certificate(config)?) {
+            return Ok(());
+        }
         log::warn!("asked to read the configuration again, but there is no configuration file");
         return Ok(());
     };
@@ -200,9 +245,13 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
     let mut next = inputs.load()?;
     next.fit_into_files(files)?;
     let (next, changes) = config.succeeded_by(next, inherited)?;
+    #[cfg(feature = "tls")]
+    let identity = certificate(&next)?;
     if !changes.live.is_empty() {
         server.reconfigure(next.settings()).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "tls")]
+    renew(server, identity);
     match changes.live.len() + changes.at_restart.len() {
         0 => log::info!("read {} again: nothing has changed", file.display()),
         _ => log::info!("read {} again", file.display()),
@@ -217,8 +266,24 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
     Ok(())
 }
 
+/// Has the server prove itself with what has just been read, if there is something.
+#[cfg(feature = "tls")]
+fn renew(server: &mut Server, identity: Option<Identity>) -> bool {
+    let Some(identity) = identity else { return false };
+    let expiry =
+        identity.expires().map(|seconds| format!(", which expires {}", iso8601(seconds.saturating_mul(1_000))));
+    server.renew(identity);
+    log::info!("new connections are shown the certificate{}", expiry.unwrap_or_default());
+    true
+}
+
 /// Has the builder use the sockets that systemd has opened, if there are any; whether there are.
 fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
+    // systemd tells them apart by what the units call them.
+    #[cfg(feature = "tls")]
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    #[cfg(feature = "tls")]
+    let is_tls = |at: usize| names.split(':').nth(at) == Some("tls");
     let mut sockets = listenfd::ListenFd::from_env();
     if sockets.len() == 0 {
         return Ok((builder, false));
@@ -232,7 +297,13 @@ fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
             if socket.peer_addr().is_ok() {
                 return Err(wrong("is a connection: write Accept=no into the socket unit"));
             }
-            builder = builder.listen_on_tcp(TcpListener::from(OwnedFd::from(socket)));
+            let socket = TcpListener::from(OwnedFd::from(socket));
+            #[cfg(feature = "tls")]
+            if is_tls(at) {
+                builder = builder.listen_on_tls(socket);
+                continue;
+            }
+            builder = builder.listen_on_tcp(socket);
         } else if let Ok(Some(socket)) = sockets.take_unix_listener(at) {
             let socket: UnixListener = socket;
             builder = builder.listen_on_unix(socket);
@@ -251,11 +322,7 @@ fn start_log() {
     let filter = wanted.as_deref().filter(|_| fault.is_none()).unwrap_or("info");
     env_logger::Builder::new()
         .parse_filters(filter)
-        .format(|out, record| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let time = iso8601(u64::try_from(since.as_millis()).unwrap_or_default());
-            writeln!(out, "{time} {:5} {}", record.level(), record.args())
-        })
+        .format(|out, record| writeln!(out, "{} {:5} {}", iso8601(unix_ms()), record.level(), record.args()))
         .init();
     if let Some((wanted, part)) = fault {
         log::warn!(

@@ -178,6 +178,14 @@ impl Refusals {
         }
     }
 
+    /// The same for a TLS handshake that came to nothing.
+    pub fn note_handshake(&mut self, reason: &str, who: Who<'_>, now_ms: u64) {
+        let kind = RefusalKind::Handshake;
+        if let Some(own) = self.kinds.get_mut(kind as usize) {
+            own.note(kind.name(), 1, || format!("from {who}: {reason}"), now_ms);
+        }
+    }
+
     /// Counts the broker's troubles by what its counters show now, and logs what is new.
     pub fn compare(&mut self, counters: &Counters, now_ms: u64) {
         let kinds = self.kinds.iter_mut().skip(RefusalKind::COUNT);

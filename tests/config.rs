@@ -176,6 +176,24 @@ const fn count(key: &'static str, default: &'static str) -> Case {
     }
 }
 
+/// One of a pair, whose files are read: the tests of TLS set it.
+const fn file(key: &'static str) -> Case {
+    Case {
+        key,
+        default: "unset",
+        file: ("", ""),
+        env: ("", ""),
+        flag: ("", ""),
+        bad_file: "1",
+        bad: "",
+        accepted: "must be the path of a file",
+    }
+}
+
+fn stands_alone(case: &&Case) -> bool {
+    !case.key.starts_with("tls-")
+}
+
 const fn truth(key: &'static str, default: &'static str) -> Case {
     Case {
         key,
@@ -211,6 +229,8 @@ const CASES: &[Case] = &[
         bad: "888",
         accepted: "must be permissions in octal, such as 660 or 600",
     },
+    file("tls-certificate"),
+    file("tls-key"),
     Case {
         key: "mount",
         default: "\"/cometd\"",
@@ -362,7 +382,8 @@ fn every_key_is_in_the_table_of_this_test_in_its_order() {
 
 /// A key in the lines of `encke check`: behind a `#` where there is no value to show.
 fn shown_as(case: &Case, value: &str) -> String {
-    let hidden = case.key == "http-token" || (case.key == "max-connections" && value == case.default);
+    let unset = matches!(case.key, "max-connections" | "tls-certificate" | "tls-key") && value == case.default;
+    let hidden = case.key == "http-token" || unset;
     if hidden { format!("# {}", case.key) } else { case.key.to_owned() }
 }
 
@@ -380,7 +401,7 @@ fn every_key_can_be_set_in_a_file_by_a_variable_and_by_a_flag() {
     let empty = folder.file("# nothing\n");
     let (bare, with_file) = (check(&[], &[]), check(&[], &["--config", &empty]));
     let path = folder.path("one.toml");
-    for case in CASES {
+    for case in CASES.iter().filter(stands_alone) {
         let (key, variable, flag) = (case.key, variable(case.key), format!("--{}", case.key));
         let named = |value: &str, from: &str| (shown_as(case, value), value.to_owned(), from.to_owned());
         fs::write(&path, format!("\n{key} = {}\n", case.file.0)).unwrap();
@@ -406,7 +427,7 @@ fn every_key_can_be_set_in_a_file_by_a_variable_and_by_a_flag() {
 #[test]
 fn every_bad_value_is_refused_by_place_key_value_and_what_is_accepted() {
     let folder = Folder::new();
-    for case in CASES {
+    for case in CASES.iter().filter(stands_alone) {
         let (key, variable) = (case.key, variable(case.key));
         let path = folder.file(&format!("\n\n{key} = {}\n", case.bad_file));
         let told = |ran: &Ran, place: &str| {
@@ -580,7 +601,7 @@ fn more_connections_than_files_are_refused_and_fitted_only_if_nobody_asked() {
 fn what_check_prints_is_a_file_that_gives_the_same() {
     let folder = Folder::new();
     // A secret is not shown, so it cannot come back.
-    let shown = CASES.iter().filter(|case| case.key != "http-token");
+    let shown = CASES.iter().filter(stands_alone).filter(|case| case.key != "http-token");
     let full: String = shown.map(|case| format!("{} = {}\n", case.key, case.file.0)).collect();
     for (text, words) in [("", &[][..]), (&full, &[]), ("", &["--mount", "/", "--listen", "unix:/a \\\"#,[::1]:0"])] {
         let path = folder.file(text);

@@ -8,7 +8,7 @@ use core::fmt;
 use super::Options;
 use super::channel::Channels;
 use super::value::{
-    At, Count, Field, Fitted, Host, Limit, List, Mode, Mount, Origin, Patience, PerSecond, Place, Proxy,
+    At, Count, Field, File, Fitted, Host, Limit, List, Mode, Mount, Origin, Patience, PerSecond, Place, Proxy,
 };
 use super::value::{Secret, Shown, Size, Spill, Time, Transport, Truth};
 
@@ -78,6 +78,8 @@ pub static KEYS: &[Key] = &[
     Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).at_start_only(),
     Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).at_start_only(),
     Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).at_start_only(),
+    Key::new("tls-certificate", "PEM file of the certificate and its chain", at!(File, tls_certificate)),
+    Key::new("tls-key", "PEM file of its key", at!(File, tls_key)),
     Key::new("mount", "path of the Bayeux endpoint; all below it is the endpoint too", at!(Mount, mount))
         .at_start_only(),
     Key::new("demo", "serve a page that shows the server at work", at!(Truth, settings.demo))

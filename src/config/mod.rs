@@ -10,6 +10,7 @@ mod check;
 mod file;
 mod keys;
 mod reload;
+mod tls;
 mod value;
 
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ pub struct Options {
     listen: Vec<Listen>,
     backlog: usize,
     socket_mode: u32,
+    tls_certificate: Option<String>,
+    tls_key: Option<String>,
     mount: String,
     max_connections: Option<usize>,
     settings: Settings,
@@ -50,6 +53,8 @@ impl Default for Options {
             listen: vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
             backlog: usize::try_from(BACKLOG).unwrap_or_default(),
             socket_mode: SOCKET_MODE,
+            tls_certificate: None,
+            tls_key: None,
             mount: "/cometd".to_owned(),
             max_connections: None,
             settings,
@@ -239,7 +244,7 @@ impl Config {
             let (one, all) = (self.says("max-queue-size"), self.says("max-queued-bytes"));
             return Err(format!("{one}: must not be larger than max-queued-bytes, which is for all sessions ({all})"));
         }
-        Ok(())
+        self.agree_on_tls()
     }
 
     fn origin(&self, name: &str) -> &Origin {

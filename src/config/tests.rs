@@ -28,7 +28,7 @@ fn every_default_in_the_help_is_the_default_and_is_accepted() {
     let before = load(&[], &[]).unwrap();
     let said: Vec<(&str, String)> = KEYS.iter().map(|key| (key.name, key.default())).collect();
     let said: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let depends = ["demo", "http-token", "max-connections", "transports"];
+    let depends = ["demo", "http-token", "max-connections", "tls-certificate", "tls-key", "transports"];
     let said: Vec<_> = said.into_iter().filter(|(name, _)| !depends.contains(name)).collect();
     assert_eq!(said.len(), KEYS.len() - depends.len());
     assert_eq!(values(&load(&[], &said).unwrap()), values(&before));

@@ -448,6 +448,24 @@ impl Kind for Secret {
     }
 }
 
+/// The path of a file, or none.
+pub(super) struct File;
+
+impl Kind for File {
+    type Value = Option<String>;
+    const NAME: &'static str = "FILE";
+
+    fn read(said: &Said<'_>) -> Result<Option<String>, String> {
+        let accepted = "must be the path of a file";
+        let text = text(said, accepted)?;
+        if text.is_empty() { Err(accepted.to_owned()) } else { Ok(Some(text.to_owned())) }
+    }
+
+    fn show(value: &Option<String>) -> Shown {
+        value.clone().map_or(Shown::Unset, Shown::Text)
+    }
+}
+
 /// The path of the endpoint.
 pub(super) struct Mount;
 
@@ -537,7 +555,7 @@ pub(super) struct Place;
 
 impl Item for Place {
     type Value = Listen;
-    const NAME: &'static str = "ADDR:PORT|unix:PATH,…";
+    const NAME: &'static str = "[tls:]ADDR:PORT|unix:PATH,…";
     const EXAMPLE: &'static str = "127.0.0.1:8080";
     const NEEDED: bool = true;
 
@@ -551,7 +569,7 @@ impl Item for Place {
 
     fn may_repeat(value: &Listen) -> bool {
         // Each takes a port of its own.
-        matches!(value, Listen::Tcp(address) if address.port() == 0)
+        value.address().is_some_and(|address| address.port() == 0)
     }
 }
 

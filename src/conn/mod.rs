@@ -32,6 +32,7 @@ use std::io::IoSlice;
 use crate::arena::Key;
 use crate::chunk::Pending;
 use crate::http::date::HttpDate;
+use crate::http::forwarded::Peer;
 use crate::http::origin::OriginRule;
 use crate::http::response::{self, Persistence};
 use crate::limits::{self, Limits};
@@ -80,6 +81,8 @@ enum Phase {
 enum Stage {
     /// Before the first request.
     New,
+    /// In the middle of a TLS handshake.
+    Handshake,
     /// Between requests.
     Idle,
     Head,
@@ -194,6 +197,8 @@ impl Tickets {
 #[derive(Debug)]
 pub struct Conn {
     peer: Option<IpAddr>,
+    /// Whether what comes has come by TLS.
+    tls: bool,
     phase: Phase,
     stage: Stage,
     /// Requests answered whose bytes are not all written.
@@ -271,6 +276,7 @@ impl Conn {
     pub fn new(peer: Option<IpAddr>, now_ms: u64) -> Self {
         Self {
             peer,
+            tls: false,
             phase: Phase::Open,
             stage: Stage::New,
             unwritten: 0,
@@ -287,9 +293,9 @@ impl Conn {
         }
     }
 
-    /// Where it comes from.
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+    /// Where it comes from, and how.
+    pub fn peer(&self) -> Peer {
+        Peer { address: self.peer, tls: self.tls }
     }
 
     /// Bytes that wait to be written.
@@ -529,6 +535,33 @@ impl Conn {
         all
     }
 
+    /// A TLS handshake is under way, which has the time that a request head has.
+    pub fn begin_handshake(&mut self, env: Env<'_>) {
+        if self.stage == Stage::New {
+            self.stage = Stage::Handshake;
+            self.since_ms = env.now_ms;
+        }
+    }
+
+    /// What comes from now on has come by TLS.
+    pub fn secure(&mut self, env: Env<'_>) {
+        self.tls = true;
+        self.stage = Stage::New;
+        self.since_ms = env.now_ms;
+    }
+
+    /// Ends the connection in order, but without an answer: its peer could not read one.
+    pub fn part(&mut self) {
+        if matches!(self.phase, Phase::Open | Phase::Last) {
+            self.phase = Phase::Parting;
+        }
+    }
+
+    /// Whether it is in the middle of a TLS handshake.
+    pub fn is_shaking_hands(&self) -> bool {
+        self.stage == Stage::Handshake && self.phase == Phase::Open
+    }
+
     /// Our side of the socket has been shut after an error.
     pub fn write_shut(&mut self, env: Env<'_>) {
         self.phase = Phase::Lingering;
@@ -579,6 +612,7 @@ impl Conn {
         let reading = match (self.phase, self.stage) {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering, _) => since(limits.linger_ms),
+            (Phase::Open, Stage::Handshake) => since(limits.head_ms),
             (Phase::Open, Stage::Head) if self.may_receive(limits) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,

@@ -4,14 +4,13 @@
 //! know a session.
 
 use core::fmt::Write;
-use core::net::IpAddr;
 use std::rc::Rc;
 
 use crate::framing::{self, Wire};
 use crate::http::HttpError;
 use crate::http::coding::Coding;
 use crate::http::form::{self, MediaType};
-use crate::http::forwarded::{Forwarded, TrustedProxies};
+use crate::http::forwarded::{Forwarded, Peer, TrustedProxies};
 use crate::http::head::{Head, Method, Version};
 use crate::http::host::HostRule;
 use crate::http::origin::{Grant, OriginRule, Verdict};
@@ -145,11 +144,13 @@ pub enum RefusalKind {
     Overload,
     /// A host that is not answered for.
     Host,
+    /// A TLS handshake that came to nothing.
+    Handshake,
 }
 
 impl RefusalKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Origin,
         Self::Request,
         Self::Framing,
@@ -160,6 +161,7 @@ impl RefusalKind {
         Self::Publisher,
         Self::Overload,
         Self::Host,
+        Self::Handshake,
     ];
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -192,6 +194,7 @@ impl RefusalKind {
             Self::Timeout => "slow-request",
             Self::Transport => "transport",
             Self::Publisher => "publisher",
+            Self::Handshake => "tls",
             Self::Size => "large-request",
             Self::Overload => "overload",
             Self::Host => "unknown-host",
@@ -208,6 +211,7 @@ impl RefusalKind {
             Self::Timeout => "refused a slow request",
             Self::Transport => "did not upgrade to WebSocket",
             Self::Publisher => "refused a publisher",
+            Self::Handshake => "a TLS handshake failed",
             Self::Size => "refused a large request",
             Self::Overload => "refused what there is no room for",
             Self::Host => "refused a request for another host",
@@ -234,9 +238,8 @@ impl Refusal {
 }
 
 impl Site {
-    /// What the request wants. `peer` is the address that the connection came from, `None` on a Unix socket; `transports`
-    /// are the connection types that are offered.
-    pub fn route(&self, head: &Head<'_>, peer: Option<IpAddr>, transports: &[&str]) -> Route {
+    /// What the request from this peer wants; `transports` are the connection types that are offered.
+    pub fn route(&self, head: &Head<'_>, peer: Peer, transports: &[&str]) -> Route {
         let reads = matches!(head.method, Method::Get | Method::Head);
         match head.method {
             Method::Get | Method::Head if head.path == HEALTH => {
@@ -253,8 +256,8 @@ impl Site {
             return self.route_elsewhere(head, reads);
         }
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
-        let (grant, cross) = match self.origins.check_head(head, forwarded.host) {
-            Verdict::NoOrigin if reads && self.is_foreign(head, forwarded.host) => {
+        let (grant, cross) = match self.origins.check_head(head, &forwarded) {
+            Verdict::NoOrigin if reads && self.is_foreign(head, forwarded) => {
                 return Route::Refuse(refused_origin(head, self.origins.any_listed()));
             }
             Verdict::NoOrigin => (Grant::SameOrigin, false),
@@ -264,7 +267,7 @@ impl Site {
         let secure = forwarded.https.unwrap_or(false);
         let to = ReplyTo { wire: Wire::Json, grant, secure, chunks: head.version == Version::Http11 };
         let route = match plain {
-            Some(plain) => self.route_plain(head, peer, plain, to),
+            Some(plain) => self.route_plain(head, peer.address, plain, to),
             None => route_endpoint(head, to, cross, || self.offered(head, peer, transports)),
         };
         route.unwrap_or_else(|refusal| Route::Refuse(Refusal { grant, ..refusal }))
@@ -272,33 +275,34 @@ impl Site {
 
     /// The connection types that this request may use, where these are offered to everyone. The page that shows all
     /// techniques is ours, and so is what it asks for.
-    pub fn offered<'a>(&self, head: &Head<'_>, peer: Option<IpAddr>, transports: &'a [&'a str]) -> &'a [&'a str] {
+    pub fn offered<'a>(&self, head: &Head<'_>, peer: Peer, transports: &'a [&'a str]) -> &'a [&'a str] {
         if self.pages.shows() && self.is_ours(head, peer) { &framing::TRANSPORTS } else { transports }
     }
 
     /// Whether a browser says that the request comes from a page of this server. `Sec-Fetch-Site` is the field for it, but
     /// is not sent with a WebSocket, nor over plain HTTP to another machine.
-    fn is_ours(&self, head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+    fn is_ours(&self, head: &Head<'_>, peer: Peer) -> bool {
         if let Some(site) = head.header("sec-fetch-site") {
             return site.eq_ignore_ascii_case(b"same-origin");
         }
         let referer = || origin_of(head.header("referer").unwrap_or_default());
         let origin = head.header("origin").unwrap_or_else(referer);
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
-        self.origins.check(origin, head.host, forwarded.host) == Some(Grant::SameOrigin)
+        self.origins.check_of(origin, head.host, &forwarded) == Some(Grant::SameOrigin)
     }
 
     /// Whether a request without `Origin` comes from a page that is not this server's, and whose site is not allowed: scripts
     /// and frames are loaded so. `Sec-Fetch-Site` says it, or else `Referer`.
-    fn is_foreign(&self, head: &Head<'_>, forwarded_host: Option<&str>) -> bool {
+    fn is_foreign(&self, head: &Head<'_>, forwarded: Forwarded<'_>) -> bool {
         let site = head.header("sec-fetch-site");
         let own = |site: &[u8]| site.eq_ignore_ascii_case(b"same-origin") || site.eq_ignore_ascii_case(b"none");
         let referer = head.header("referer");
         let allowed = || {
             let origin = origin_of(referer.unwrap_or_default());
             // Where it is said that the page is another one's, its host cannot make it ours.
-            let host = if site.is_none() { head.host } else { None };
-            self.origins.check(origin, host, forwarded_host.filter(|_| site.is_none())).is_some()
+            let is_open = site.is_none();
+            let forwarded = Forwarded { host: forwarded.host.filter(|_| is_open), ..forwarded };
+            self.origins.check_of(origin, head.host.filter(|_| is_open), &forwarded).is_some()
         };
         match site {
             Some(site) => !own(site) && !allowed(),
@@ -328,7 +332,7 @@ impl Site {
     }
 
     /// Whether the host that is asked for is answered for. A trusted proxy says which that is.
-    fn is_served(&self, head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+    fn is_served(&self, head: &Head<'_>, peer: Peer) -> bool {
         if self.hosts.is_any() {
             return true;
         }

@@ -133,7 +133,7 @@ impl Engine {
     }
 
     pub(super) fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
-        let client = self.conns.get(key).and_then(Conn::peer);
+        let client = self.conns.get(key).and_then(|conn| conn.peer().address);
         self.refusals.note(refusal, Who { client, path: None }, self.now.mono_ms);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.fail(refusal, env(&self.date, &self.site, self.now, self.course));
@@ -242,7 +242,7 @@ impl Engine {
     fn way(&self, key: ConnKey, head: &Head<'_>, to: &mut ReplyTo, messages: &[Message<'_>]) -> Way {
         let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
         let named = messages.iter().find(is_connect).and_then(|message| message.connection_type.as_deref());
-        let peer = self.conns.get(key).and_then(Conn::peer);
+        let peer = self.conns.get(key).map(Conn::peer).unwrap_or_default();
         let offered = |name: &str| {
             let to_all = self.broker.transports();
             to_all.contains(&name) || self.site.offered(head, peer, to_all).contains(&name)

@@ -154,7 +154,7 @@ impl Engine {
         let request = Request {
             link: link(key),
             way: Way::Push,
-            client: peer.filter(|address| !address.to_canonical().is_loopback()),
+            client: peer.address.filter(|address| !address.to_canonical().is_loopback()),
             browser: Presented::from_cookie(socket.cookie()),
             origin: Origin { head: None },
         };
@@ -196,7 +196,7 @@ impl Engine {
 
     /// Closes a WebSocket for what its peer has sent.
     pub(super) fn refuse_frame(&mut self, key: ConnKey, kind: RefusalKind, code: CloseCode, reason: &str) {
-        let who = Who { client: self.conns.get(key).and_then(Conn::peer), path: None };
+        let who = Who { client: self.conns.get(key).and_then(|conn| conn.peer().address), path: None };
         self.refusals.note_close(kind, (code, reason), who, self.now.mono_ms);
         self.close_socket(key, code, reason);
     }

@@ -78,6 +78,15 @@ fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     }
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it comes from; `None` on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether the connection itself is TLS.
+    pub tls: bool,
+}
+
 /// The peers whose forwarding fields are believed.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
@@ -121,7 +130,7 @@ pub struct Forwarded<'b> {
     /// The client's address: the peer's own unless a trusted proxy tells another. None only on a Unix socket whose proxy
     /// tells none. Never IPv4-mapped.
     pub client: Option<IpAddr>,
-    /// Whether the client used TLS, if a trusted proxy tells.
+    /// Whether the client used TLS: if a trusted proxy tells, what that tells; else only what is sure, that the peer does.
     pub https: Option<bool>,
     /// The host the client asked for, with its port if it has one, if a trusted proxy tells. Syntactically valid and never
     /// empty.
@@ -129,7 +138,7 @@ pub struct Forwarded<'b> {
 }
 
 impl<'b> Forwarded<'b> {
-    /// Reads the forwarding fields of a request from this peer, None meaning a Unix socket.
+    /// Reads the forwarding fields of a request from this peer.
     ///
     /// `X-Forwarded-For` is read from the right: addresses of trusted proxies are passed over, the first other one is the
     /// client. If all are trusted, the leftmost is. Reading stops at what is no address, because what stands left of it may
@@ -139,15 +148,16 @@ impl<'b> Forwarded<'b> {
     /// this is what the innermost one saw, which may be less than the truth (`http` between two proxies); but it is the only
     /// element that the peer itself vouches for. Elements cannot be matched with those of `X-Forwarded-For`, since many
     /// proxies set the one and append to the other. The inner proxies should pass on what the outermost one has set.
-    pub fn from_head(head: &Head<'b>, peer: Option<IpAddr>, trusted: &TrustedProxies) -> Self {
-        let peer = peer.map(|address| address.to_canonical());
+    pub fn from_head(head: &Head<'b>, peer: Peer, trusted: &TrustedProxies) -> Self {
+        let own = peer.tls.then_some(true);
+        let peer = peer.address.map(|address| address.to_canonical());
         if !peer.map_or(trusted.unix, |address| trusted.trusts(address)) {
-            return Self { client: peer, https: None, host: None };
+            return Self { client: peer, https: own, host: None };
         }
         let https = match last_element(head, "x-forwarded-proto") {
             Some(scheme) if is_one_of(scheme, ["https", "wss"]) => Some(true),
             Some(scheme) if is_one_of(scheme, ["http", "ws"]) => Some(false),
-            _ => None,
+            _ => own,
         };
         let host = last_element(head, "x-forwarded-host")
             .filter(|value| Authority::parse(value).is_some_and(|authority| !authority.host.is_empty()))
@@ -206,12 +216,33 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn plain(peer: &str) -> Peer {
+        Peer { address: peer.parse().ok(), tls: false }
+    }
+
+    #[test]
+    fn tls_of_the_peer_counts_where_no_trusted_proxy_says_more() {
+        for (peer, fields, https) in [
+            ("192.0.2.1", "", Some(true)),
+            ("192.0.2.1", "X-Forwarded-Proto: http\r\n", Some(true)),
+            ("10.0.0.1", "", Some(true)),
+            ("10.0.0.1", "X-Forwarded-Proto: gopher\r\n", Some(true)),
+            ("10.0.0.1", "X-Forwarded-Proto: https\r\n", Some(true)),
+            ("10.0.0.1", "X-Forwarded-Proto: http\r\n", Some(false)),
+        ] {
+            let raw = format!("GET / HTTP/1.0\r\n{fields}\r\n");
+            let head = Head::parse(raw.as_bytes(), &Limits::default()).unwrap();
+            let found = Forwarded::from_head(&head, Peer { tls: true, ..plain(peer) }, &trusted(&["10.0.0.0/8"]));
+            assert_eq!(found.https, https, "{peer} {fields}");
+        }
+    }
+
     /// Client, https, host as text, for a request with these fields from this peer; trusted are loopback and 10/8.
     fn seen(peer: &str, fields: &str) -> (String, Option<bool>, Option<String>) {
         let raw = format!("GET / HTTP/1.0\r\n{fields}\r\n");
         let head = Head::parse(raw.as_bytes(), &Limits::default()).unwrap();
         let words: &[&str] = if peer == "unix" { &["10.0.0.0/8", "unix"] } else { &["loopback", "10.0.0.0/8"] };
-        let found = Forwarded::from_head(&head, peer.parse().ok(), &trusted(words));
+        let found = Forwarded::from_head(&head, plain(peer), &trusted(words));
         let client = found.client.map(|address| address.to_string()).unwrap_or_default();
         (client, found.https, found.host.map(str::to_owned))
     }
@@ -313,8 +344,8 @@ mod tests {
         assert_eq!(seen("192.0.2.1", fields), ("192.0.2.1".to_owned(), None, None));
         assert_eq!(seen("::ffff:192.0.2.1", fields), ("192.0.2.1".to_owned(), None, None));
         let head = Head::parse(b"GET / HTTP/1.0\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n", &Limits::default()).unwrap();
-        assert_eq!(Forwarded::from_head(&head, None, &trusted(&["loopback"])).client, None);
-        assert_eq!(Forwarded::from_head(&head, None, &trusted(&["unix"])).client, Some(ip("1.1.1.1")));
+        assert_eq!(Forwarded::from_head(&head, plain("unix"), &trusted(&["loopback"])).client, None);
+        assert_eq!(Forwarded::from_head(&head, plain("unix"), &trusted(&["unix"])).client, Some(ip("1.1.1.1")));
     }
 
     #[test]

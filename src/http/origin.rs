@@ -4,6 +4,7 @@
 //! which line would allow it, is done elsewhere.
 
 use super::authority::Authority;
+use super::forwarded::Forwarded;
 use super::head::Head;
 use super::response::Cors;
 
@@ -101,6 +102,10 @@ impl<'a> Origin<'a> {
     }
 }
 
+fn scheme_is_https(origin: &[u8]) -> bool {
+    Origin::parse(origin).is_some_and(|origin| origin.scheme.eq_ignore_ascii_case("https"))
+}
+
 /// Why an origin is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
@@ -191,15 +196,22 @@ impl OriginRule {
     }
 
     /// Judges the `Origin` of a request, and refuses a request that has several.
-    pub fn check_head(&self, head: &Head<'_>, forwarded_host: Option<&str>) -> Verdict {
+    pub fn check_head(&self, head: &Head<'_>, forwarded: &Forwarded<'_>) -> Verdict {
         let mut values = head.values("origin");
         match (values.next(), values.next()) {
             (None, _) => Verdict::NoOrigin,
             (Some(origin), None) => {
-                self.check(origin, head.host, forwarded_host).map_or(Verdict::Refused, Verdict::Granted)
+                self.check_of(origin, head.host, forwarded).map_or(Verdict::Refused, Verdict::Granted)
             }
             (Some(_), Some(_)) => Verdict::Refused,
         }
+    }
+
+    /// Judges the origin of a page as [`OriginRule::check`] does, in a request with this `Host`. Where it is known that the
+    /// client used TLS, the server's own pages have come by TLS too: one that has not may be anybody's on the way.
+    pub fn check_of(&self, origin: &[u8], host: Option<&str>, forwarded: &Forwarded<'_>) -> Option<Grant> {
+        let is_own = forwarded.https != Some(true) || scheme_is_https(origin);
+        self.check(origin, host.filter(|_| is_own), forwarded.host.filter(|_| is_own))
     }
 
     /// What the response tells the browser. If others are listed, also the server's own pages get `Vary`.
@@ -369,7 +381,8 @@ mod tests {
     fn whole_requests() {
         let verdict = |fields: &str| {
             let raw = format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
-            rule(&["http://a"]).check_head(&Head::parse(raw.as_bytes(), &Limits::default()).unwrap(), None)
+            let forwarded = Forwarded { client: None, https: None, host: None };
+            rule(&["http://a"]).check_head(&Head::parse(raw.as_bytes(), &Limits::default()).unwrap(), &forwarded)
         };
         assert_eq!(verdict(""), Verdict::NoOrigin);
         assert_eq!(verdict("Origin: http://h\r\n"), Verdict::Granted(Grant::SameOrigin));

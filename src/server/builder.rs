@@ -23,6 +23,11 @@ use crate::pages::Pages;
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
 use super::{Accepting, LISTENERS, Life, Server, WAKER, handle};
+#[cfg(feature = "tls")]
+use super::{
+    handshakes::Handshakes,
+    tls::{Identity, READ_BYTES},
+};
 
 /// Connections waiting in the kernel to be accepted, per listener; the kernel's own bound (`net.core.somaxconn`) may be
 /// lower. A ramp of clients overruns a small one, and then each refused client waits a second before it tries again.
@@ -83,6 +88,8 @@ pub struct Builder {
     mount: String,
     settings: Settings,
     policy: Box<dyn Policy>,
+    #[cfg(feature = "tls")]
+    identity: Option<Identity>,
 }
 
 impl core::fmt::Debug for Builder {
@@ -101,6 +108,8 @@ impl Default for Builder {
             mount: "/cometd".to_owned(),
             settings: Settings::default(),
             policy: Box::new(AllowAll),
+            #[cfg(feature = "tls")]
+            identity: None,
         }
     }
 }
@@ -124,6 +133,22 @@ impl Builder {
     #[must_use]
     pub fn listen_on_unix(mut self, listener: std::os::unix::net::UnixListener) -> Self {
         self.open.push(Listener::of_unix(listener));
+        self
+    }
+
+    /// Listens also for TLS on a TCP socket that is open already.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn listen_on_tls(mut self, listener: std::net::TcpListener) -> Self {
+        self.open.push(Listener::of_tcp(listener).map(Listener::into_tls));
+        self
+    }
+
+    /// What the server proves itself with where connections are TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -193,12 +218,16 @@ impl Builder {
         let (backlog, mode) = (self.backlog, self.socket_mode);
         let bound = self.listen.iter().map(|at| Listener::bind(at, backlog, mode));
         let mut listeners = bound.chain(self.open).collect::<io::Result<Vec<_>>>()?;
+        #[cfg(feature = "tls")]
+        let handshakes = Handshakes::new(self.identity, &listeners)?;
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - at))?;
         }
         let (handle, mail) = handle::mailbox(waker, limits.mailbox_commands);
         let mount = site.mount.clone();
-        let scratch = vec![0; limits.read_bytes_per_turn];
+        let scratch = limits.read_bytes_per_turn;
+        #[cfg(feature = "tls")]
+        let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
         let broker = with_demo(broker, demo);
         let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
         Ok(Server {
@@ -212,13 +241,15 @@ impl Builder {
             life: Life::Serving,
             shutdown_ms,
             quiet_until_ms: 0,
-            scratch,
+            scratch: vec![0; scratch],
             clock,
             mount,
             handle,
             mail,
             #[cfg(feature = "daemon")]
             signals: None,
+            #[cfg(feature = "tls")]
+            handshakes,
         })
     }
 }

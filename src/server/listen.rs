@@ -20,14 +20,29 @@ use super::stream::Stream;
 
 /// Below this, a port is for privileged processes.
 const FIRST_FREE_PORT: u16 = 1_024;
+/// What a build says that cannot do it.
+#[cfg(not(feature = "tls"))]
+pub(crate) const WITHOUT_TLS: &str = "needs an encke that is built with TLS: cargo build --release --features tls";
 
-/// Something to listen on. As text: `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/encke.sock`.
+/// Something to listen on. As text: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/encke.sock` or `tls:0.0.0.0:8443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// An address. Port 0 takes any free port. An IPv6 address takes no IPv4 connections.
     Tcp(SocketAddr),
     /// The path of a Unix socket. It is made when listening begins and removed when it ends.
     Unix(PathBuf),
+    /// An address where connections are TLS. Needs the feature `tls`, and a certificate with its key.
+    Tls(SocketAddr),
+}
+
+impl Listen {
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) | Self::Tls(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl From<SocketAddr> for Listen {
@@ -40,10 +55,17 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("has no path; write unix:/run/encke.sock".to_owned()),
-            Some(path) => Ok(Self::Unix(PathBuf::from(path))),
-            None => text.parse().map(Self::Tcp).map_err(|_| {
+        match text.split_once(':') {
+            Some(("unix", "")) => Err("has no path; write unix:/run/encke.sock".to_owned()),
+            Some(("unix", path)) => Ok(Self::Unix(PathBuf::from(path))),
+            #[cfg(not(feature = "tls"))]
+            Some(("tls", _)) => Err(format!("{text:?} {WITHOUT_TLS}")),
+            #[cfg(feature = "tls")]
+            Some(("tls", address)) => address
+                .parse()
+                .map(Self::Tls)
+                .map_err(|_| format!("{text:?} has no address behind tls:, such as tls:0.0.0.0:8443 or tls:[::]:8443")),
+            _ => text.parse().map(Self::Tcp).map_err(|_| {
                 format!(
                     "{text:?} is not an address such as 127.0.0.1:8080 or [::1]:8080, nor a path such as \
                     unix:/run/encke.sock"
@@ -58,6 +80,7 @@ impl fmt::Display for Listen {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tls(address) => write!(f, "tls:{address}"),
         }
     }
 }
@@ -67,6 +90,8 @@ impl fmt::Display for Listen {
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener),
 }
 
 /// The file of a Unix socket that is listened on.
@@ -99,6 +124,10 @@ impl Listener {
         let bound = match at {
             Listen::Tcp(address) => bind_tcp(*address, backlog),
             Listen::Unix(path) => bind_unix(path, backlog, mode),
+            #[cfg(feature = "tls")]
+            Listen::Tls(address) => bind_tcp(*address, backlog).map(Self::into_tls),
+            #[cfg(not(feature = "tls"))]
+            Listen::Tls(_) => Err(io::Error::new(ErrorKind::Unsupported, WITHOUT_TLS)),
         };
         bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {at}: {}", cause(at, &error))))
     }
@@ -122,19 +151,32 @@ impl Listener {
         match self {
             Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// Whether its connections are TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// One whose connections are TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn into_tls(self) -> Self {
+        match self {
+            Self::Tcp(listener) => Self::Tls(listener),
+            other => other,
         }
     }
 
     /// The next connection, and where it comes from if that has an address.
     pub(super) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                // An event must leave at once, not when the answer to the one before has been acknowledged. A socket that
-                // refuses the option is already closed, which reading will show.
-                let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Some(peer)))
-            }
+            Self::Tcp(listener) => accept_tcp(listener),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener) => accept_tcp(listener),
             Self::Unix(listener, _) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         }
     }
@@ -144,8 +186,18 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
             Self::Unix(_, file) => Ok(Listen::Unix(file.path.clone())),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener) => listener.local_addr().map(Listen::Tls),
         }
     }
+}
+
+fn accept_tcp(listener: &TcpListener) -> io::Result<(Stream, Option<SocketAddr>)> {
+    let (stream, peer) = listener.accept()?;
+    // An event must leave at once, not when the answer to the one before has been acknowledged. A socket that refuses the
+    // option is already closed, which reading will show.
+    let _ = stream.set_nodelay(true);
+    Ok((Stream::Tcp(stream), Some(peer)))
 }
 
 fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
@@ -210,13 +262,15 @@ fn must_listen(_socket: &socket2::SockRef<'_>) -> io::Result<()> {
 /// What went wrong in the operator's terms.
 fn cause(at: &Listen, error: &io::Error) -> String {
     match (at, error.kind()) {
-        (Listen::Tcp(address), ErrorKind::AddrInUse) => {
+        (Listen::Tcp(address) | Listen::Tls(address), ErrorKind::AddrInUse) => {
             format!("the address is in use; `ss -ltnp 'sport = :{}'` shows by which process", address.port())
         }
-        (Listen::Tcp(_), ErrorKind::AddrNotAvailable) => {
+        (Listen::Tcp(_) | Listen::Tls(_), ErrorKind::AddrNotAvailable) => {
             "this machine has no such address; `ip address` shows which it has".to_owned()
         }
-        (Listen::Tcp(address), ErrorKind::PermissionDenied) if address.port() < FIRST_FREE_PORT => {
+        (Listen::Tcp(address) | Listen::Tls(address), ErrorKind::PermissionDenied)
+            if address.port() < FIRST_FREE_PORT =>
+        {
             format!(
                 "no permission: ports below {FIRST_FREE_PORT} need CAP_NET_BIND_SERVICE (in a systemd unit: \
                 AmbientCapabilities=CAP_NET_BIND_SERVICE), or take a higher port behind a proxy"

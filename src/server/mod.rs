@@ -6,12 +6,16 @@
 pub mod builder;
 mod clock;
 mod handle;
+#[cfg(feature = "tls")]
+mod handshakes;
 pub mod listen;
 #[cfg(feature = "daemon")]
 mod signals;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,12 +32,14 @@ use crate::http::origin::OriginRule;
 pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
+#[cfg(feature = "tls")]
+pub use tls::Identity;
 
 use builder::{invalid, publishing};
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
-use stream::Stream;
+use stream::{Stream, Taken};
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -129,6 +135,8 @@ pub struct Server {
     mail: Inbox,
     #[cfg(feature = "daemon")]
     signals: Option<signals::Signals>,
+    #[cfg(feature = "tls")]
+    handshakes: handshakes::Handshakes,
 }
 
 impl core::fmt::Debug for Server {
@@ -150,17 +158,14 @@ impl Server {
 
     /// The addresses among the places where it listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let address = |at| match at {
-            Listen::Tcp(address) => Some(address),
-            Listen::Unix(_) => None,
-        };
-        self.listening().into_iter().filter_map(address).collect()
+        self.listening().iter().filter_map(Listen::address).collect()
     }
 
     /// The URLs of its Bayeux endpoint. That of a Unix socket is written as nginx wants it: `http://unix:/path:/cometd`.
     pub fn urls(&self) -> Vec<String> {
         let url = |at| match at {
             Listen::Tcp(address) => format!("http://{address}{}", self.mount),
+            Listen::Tls(address) => format!("https://{address}{}", self.mount),
             Listen::Unix(_) => format!("http://{at}:{}", self.mount),
         };
         self.listening().into_iter().map(url).collect()
@@ -260,6 +265,8 @@ impl Server {
         for event in events {
             asked = self.event(event, now).or(asked);
         }
+        #[cfg(feature = "tls")]
+        self.shake_hands(now);
         self.accept(now);
         self.engine.handle_timeout(now);
         loop {
@@ -272,7 +279,7 @@ impl Server {
             }
         }
         // What came in this turn may be followed by more.
-        let calm = events.is_empty() && self.again.is_empty();
+        let calm = events.is_empty() && !self.has_to_read();
         if let Life::Draining { until_ms } = self.life
             && (until_ms <= now.mono_ms || (calm && self.engine.is_drained()))
         {
@@ -319,7 +326,7 @@ impl Server {
 
     fn sleep_for(&self) -> Option<Duration> {
         let ended = matches!(self.life, Life::Draining { .. }) && self.engine.is_drained();
-        if ended || !self.again.is_empty() || self.accepting == Accepting::More {
+        if ended || self.has_to_read() || self.accepting == Accepting::More {
             return Some(Duration::ZERO);
         }
         let retry = match self.accepting {
@@ -337,6 +344,15 @@ impl Server {
         };
         let at = [retry, over, engine].into_iter().flatten().min()?;
         Some(self.clock.until(at))
+    }
+
+    /// Whether connections are to be read without waiting for the kernel.
+    fn has_to_read(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.handshakes.wait() {
+            return true;
+        }
+        !self.again.is_empty()
     }
 
     /// Takes one event; what is asked of the caller, if anything.
@@ -409,8 +425,14 @@ impl Server {
                 self.read(key, now);
             }
         }
-        if event.is_writable() && self.engine.step(key) == Step::Write {
-            self.drive(key, now);
+        if event.is_writable() {
+            if self.engine.step(key) == Step::Write {
+                return self.drive(key, now);
+            }
+            // An error means that the peer is gone, which reading will show.
+            if let Some(slot) = self.slot(key) {
+                let _ = slot.stream.flush();
+            }
         }
     }
 
@@ -423,23 +445,33 @@ impl Server {
         if slot.key != key || !slot.readable {
             return;
         }
+        #[cfg(feature = "tls")]
+        if slot.stream.is_shaking_hands() {
+            return self.await_handshake(key);
+        }
         match slot.stream.read(&mut self.scratch) {
-            Ok(0) => {
-                slot.readable = false;
-                self.engine.peer_closed(key, now);
-            }
-            Ok(n) => {
-                // A short read has emptied the socket, unless an end is behind the bytes.
-                slot.readable = n == self.scratch.len() || slot.ended;
-                let again = slot.readable;
-                self.engine.receive(key, &self.scratch[..n], now);
-                if again {
-                    self.read_again(key);
-                }
-            }
+            Ok(taken) => self.take(key, taken, now),
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.readable = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => self.read_again(key),
             Err(_) => self.close(key, now),
+        }
+    }
+
+    /// Takes what has been read.
+    fn take(&mut self, key: ConnKey, taken: Taken, now: Now) {
+        let Taken { bytes, more, end } = taken;
+        let Some(slot) = self.slot(key) else { return };
+        // The socket is empty, unless an end is behind the bytes.
+        slot.readable = !end && (more || slot.ended);
+        let again = slot.readable;
+        if bytes > 0 {
+            self.engine.receive(key, &self.scratch[..bytes], now);
+        }
+        if end {
+            self.engine.peer_closed(key, now);
+        }
+        if again {
+            self.read_again(key);
         }
     }
 
@@ -487,8 +519,7 @@ impl Server {
         let slot = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut).ok_or_else(gone)?;
         match slices.get(..used) {
             Some([]) | None => Err(gone()),
-            Some([one]) => slot.stream.write(one),
-            Some(several) => slot.stream.write_vectored(several),
+            Some(some) => slot.stream.write(some),
         }
     }
 
@@ -496,8 +527,9 @@ impl Server {
     fn close(&mut self, key: ConnKey, now: Now) {
         self.engine.closed(key, now);
         let Some(slot) = self.streams.get_mut(key.slot() as usize) else { return };
-        if slot.as_ref().is_none_or(|slot| slot.key != key) {
-            return;
+        match slot {
+            Some(slot) if slot.key == key => slot.stream.close(),
+            _ => return,
         }
         // Dropping the socket takes it out of the poll as well.
         *slot = None;
@@ -523,6 +555,11 @@ impl Server {
                     return;
                 }
                 match self.listeners[at].accept() {
+                    #[cfg(feature = "tls")]
+                    Ok((stream, peer)) if self.listeners[at].is_tls() => {
+                        let stream = self.handshakes.expected_on(stream);
+                        self.adopt(stream, peer, now);
+                    }
                     Ok((stream, peer)) => self.adopt(stream, peer, now),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if is_about_the_peer(&error) => {}

@@ -8,11 +8,34 @@ use std::net::Shutdown;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsStream;
+
 /// A connection's socket.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
+}
+
+/// What a read has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Bytes, now in the buffer.
+    pub(super) bytes: usize,
+    /// Whether there may be more, of which the kernel gives no further notice.
+    pub(super) more: bool,
+    /// Whether the peer will send no more behind them.
+    pub(super) end: bool,
+}
+
+impl Taken {
+    /// A read of so many bytes into a buffer with room for so many. A short one has emptied the socket.
+    pub(super) fn of_read(bytes: usize, room: usize) -> Self {
+        Self { bytes, more: bytes == room, end: bytes == 0 }
+    }
 }
 
 impl Stream {
@@ -21,42 +44,62 @@ impl Stream {
         match self {
             Self::Tcp(stream) => registry.register(stream, token, Interest::READABLE | Interest::WRITABLE),
             Self::Unix(stream) => registry.register(stream, token, Interest::READABLE | Interest::WRITABLE),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => registry.register(stream.socket(), token, Interest::READABLE | Interest::WRITABLE),
         }
     }
 
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        let bytes = match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => return stream.read(buffer),
+        };
+        bytes.map(|bytes| Taken::of_read(bytes, buffer.len()))
+    }
+
+    /// Writes some of this; how much of it is with the kernel now.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self, slices) {
+            (Self::Tcp(stream), [one]) => stream.write(one),
+            (Self::Tcp(stream), several) => stream.write_vectored(several),
+            (Self::Unix(stream), [one]) => stream.write(one),
+            (Self::Unix(stream), several) => stream.write_vectored(several),
+            #[cfg(feature = "tls")]
+            (Self::Tls(stream), slices) => stream.write(slices),
+        }
+    }
+
+    /// Whether there is a TLS handshake to be gone on with before anything can be read.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_shaking_hands())
+    }
+
+    /// Writes what the socket has not taken of what is not the engine's.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.flush().map(drop),
+        }
+    }
+
+    /// Says goodbye where that is more than to close the socket.
+    pub(super) fn close(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self {
+            stream.close();
+        }
+    }
+
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.shutdown_write(),
         }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Unix(stream) => stream.write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

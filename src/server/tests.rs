@@ -1,5 +1,7 @@
 //! Turns of the loop, taken by hand on real sockets.
 
+use std::io::{Read, Write};
+
 use super::*;
 use crate::limits::Limits;
 

@@ -1,0 +1,103 @@
+//! What the keys of TLS mean together, and the files that they name.
+//!
+//! Owns the reading of these files: at the start, when they are checked, and again at each SIGHUP, for they change while
+//! their names stay.
+
+use super::Config;
+
+#[cfg(not(feature = "tls"))]
+impl Config {
+    /// Whether what is said of TLS goes together: nothing can be.
+    pub(super) fn agree_on_tls(&self) -> Result<(), String> {
+        let key = match (&self.options.tls_certificate, &self.options.tls_key) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "tls-certificate",
+            (None, Some(_)) => "tls-key",
+        };
+        Err(format!("{}: {}", self.says(key), crate::server::listen::WITHOUT_TLS))
+    }
+}
+
+#[cfg(feature = "tls")]
+mod files {
+    use std::fs;
+    use std::io::Read;
+
+    use crate::http::date::iso8601;
+    use crate::server::Listen;
+    use crate::server::tls::{Flaw, Identity};
+
+    use super::Config;
+
+    /// Bytes of a file; far more than any chain needs.
+    const FILE_BYTES: u64 = 1 << 20;
+    /// How long before it expires a certificate is worth a warning, in seconds.
+    const NOTICE_SECONDS: u64 = 14 * 24 * 3_600;
+
+    impl Config {
+        /// Whether what is said of TLS goes together.
+        pub(in super::super) fn agree_on_tls(&self) -> Result<(), String> {
+            let options = &self.options;
+            match (&options.tls_certificate, &options.tls_key, self.tls_place()) {
+                (Some(_), None, _) => Err(format!("{}: needs tls-key as well", self.says("tls-certificate"))),
+                (None, Some(_), _) => Err(format!("{}: needs tls-certificate as well", self.says("tls-key"))),
+                (None, None, Some(at)) => {
+                    let listen = self.says("listen");
+                    Err(format!("{listen}: {at} needs tls-certificate and tls-key, which are PEM files"))
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn tls_place(&self) -> Option<&Listen> {
+            self.options.listen.iter().find(|at| matches!(at, Listen::Tls(_)))
+        }
+
+        /// Whether a certificate is named that nothing in `listen` uses.
+        pub fn has_idle_certificate(&self) -> bool {
+            self.options.tls_certificate.is_some() && self.tls_place().is_none()
+        }
+
+        /// What the server proves itself with, read from the files; `None` if none are named.
+        ///
+        /// # Errors
+        /// One line for the operator: which file, and what is wrong with it.
+        pub fn identity(&self) -> Result<Option<Identity>, String> {
+            let (Some(certificate), Some(key)) = (&self.options.tls_certificate, &self.options.tls_key) else {
+                return Ok(None);
+            };
+            let told = |name: &str, text: String| format!("{}: {text}", self.says(name));
+            let chain = contents(certificate).map_err(|text| told("tls-certificate", text))?;
+            let secret = contents(key).map_err(|text| told("tls-key", text))?;
+            let identity = Identity::from_pem(&chain, &secret).map_err(|flaw| match flaw {
+                Flaw::Certificate(text) => told("tls-certificate", text),
+                Flaw::Key(text) => told("tls-key", text),
+            })?;
+            Ok(Some(identity))
+        }
+
+        /// What an operator should know of the certificate: that it has expired, or soon will.
+        pub fn warning_of(&self, identity: &Identity, unix_seconds: u64) -> Option<String> {
+            let expires = identity.expires()?;
+            if expires > unix_seconds.saturating_add(NOTICE_SECONDS) {
+                return None;
+            }
+            let how =
+                if expires <= unix_seconds { "the certificate has expired" } else { "the certificate expires soon" };
+            let when = iso8601(expires.saturating_mul(1_000));
+            Some(format!("{}: {how}: {when}", self.says("tls-certificate")))
+        }
+    }
+
+    fn contents(path: &str) -> Result<Vec<u8>, String> {
+        let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
+        let file = fs::File::open(path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        // One byte more shows that there are too many.
+        file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > FILE_BYTES {
+            return Err(format!("it has more than {FILE_BYTES} bytes"));
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,353 @@
+//! The TLS of one connection, between its socket and plain bytes.
+//!
+//! Owns what a read has left of a record, and what a write has left for the socket. Plain bytes count as written when all
+//! records that hold them are with the kernel: until then the queue of the connection keeps them, and its deadline runs.
+//!
+//! | state | next | by |
+//! |---|---|---|
+//! | `Fresh` | `Handshake` | first bytes as of TLS |
+//! | | `Bare` | a first byte as of HTTP: what is written goes out as it is |
+//! | `Handshake` | `Session` | its end |
+//! | | `Bare` | a fault of the peer: it has been told, what comes is not understood |
+//! | `Session` | `Broken` | a fault of the peer: it has been told, nothing more is read or written |
+
+use core::mem;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use mio::net::TcpStream;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+
+use super::super::stream::Taken;
+use super::{CONTENT_BYTES, READ_BYTES, Terms};
+
+/// Bytes of the largest record on the wire: head, content, and what protection may add (RFC 5246 section 6.2.3).
+const RECORD_BYTES: usize = 5 + 16 * 1024 + 2_048;
+/// Bytes of a close_notify in a record, and of what may have to go before it.
+const GOODBYE_BYTES: usize = 256;
+
+/// What has become of a handshake.
+#[derive(Debug)]
+pub(in super::super) enum Shaken {
+    /// It goes on when more comes.
+    Waits {
+        /// Whether there was something to compute, not only to collect.
+        worked: bool,
+        /// Whether more may have come already.
+        more: bool,
+    },
+    /// It has ended well, and this has come behind it.
+    Done(Taken),
+    /// The peer speaks HTTP, and no TLS.
+    Plain,
+    /// It cannot go on, for this reason.
+    Failed(String),
+}
+
+enum State {
+    Fresh,
+    Handshake(Box<UnbufferedServerConnection>),
+    Session(Box<UnbufferedServerConnection>),
+    Bare,
+    Broken,
+}
+
+/// A TLS connection.
+pub(in super::super) struct TlsStream {
+    socket: TcpStream,
+    terms: Rc<Terms>,
+    state: State,
+    /// What has come of a record that is not complete.
+    incoming: Vec<u8>,
+    /// Records that the socket has not taken.
+    outgoing: Vec<u8>,
+    /// Plain bytes in these that do not count as written yet.
+    unsent: usize,
+}
+
+impl core::fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TlsStream").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl TlsStream {
+    pub(in super::super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        Self { socket, terms, state: State::Fresh, incoming, outgoing, unsent: 0 }
+    }
+
+    pub(in super::super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Whether a handshake has to end before there is anything to read.
+    pub(in super::super) fn is_shaking_hands(&self) -> bool {
+        matches!(self.state, State::Fresh | State::Handshake(_))
+    }
+
+    /// Goes on with the handshake, by what has come on the socket. What comes behind its end is read into the buffer.
+    ///
+    /// # Errors
+    /// The socket's; or the peer has gone.
+    pub(in super::super) fn shake_hands(&mut self, buffer: &mut [u8]) -> io::Result<Shaken> {
+        let terms = Rc::clone(&self.terms);
+        let scratch = &mut *terms.scratch.borrow_mut();
+        let came = match self.collect(scratch) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(came) => came,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Ok(Shaken::Waits { worked: false, more: false });
+            }
+            Err(error) => return Err(error),
+        };
+        let (bytes, more) = self.collected(scratch, came);
+        let mut session = match mem::replace(&mut self.state, State::Bare) {
+            State::Handshake(session) => session,
+            _ if bytes.first().is_some_and(u8::is_ascii_uppercase) => return Ok(Shaken::Plain),
+            _ => match terms.session() {
+                Ok(session) => Box::new(session),
+                Err(reason) => return Ok(Shaken::Failed(reason)),
+            },
+        };
+        let before = self.outgoing.len();
+        let pumped = pump(&mut session, bytes, &mut self.outgoing, buffer);
+        let worked = self.outgoing.len() > before;
+        // What the peer is to hear of a failure goes out when the connection is shut.
+        if let Some(reason) = pumped.broken {
+            return Ok(Shaken::Failed(reason));
+        }
+        if pumped.rest.len() >= RECORD_BYTES {
+            return Ok(Shaken::Failed("its first messages are too long".to_owned()));
+        }
+        self.incoming = pumped.rest.to_vec();
+        let done = !session.is_handshaking();
+        self.state = if done { State::Session(session) } else { State::Handshake(session) };
+        self.flush()?;
+        if !done {
+            return Ok(Shaken::Waits { worked, more });
+        }
+        Ok(Shaken::Done(Taken { bytes: pumped.plain, more, end: pumped.end }))
+    }
+
+    /// Puts what was left over and what comes now into one piece; how much has come.
+    fn collect(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let (kept, room) = scratch.split_at_mut(self.incoming.len());
+        kept.copy_from_slice(&self.incoming);
+        self.socket.read(room)
+    }
+
+    /// That piece, and whether more may wait in the socket.
+    fn collected<'a>(&self, scratch: &'a mut [u8], came: usize) -> (&'a mut [u8], bool) {
+        let end = self.incoming.len() + came;
+        let more = end == scratch.len();
+        (&mut scratch[..end], more)
+    }
+
+    /// Reads plain bytes. The buffer takes [`READ_BYTES`].
+    ///
+    /// # Errors
+    /// The socket's; or the peer has broken the protocol.
+    pub(in super::super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        debug_assert!(buffer.len() >= READ_BYTES, "a read must find room for all that it decrypts");
+        let terms = Rc::clone(&self.terms);
+        let scratch = &mut *terms.scratch.borrow_mut();
+        match &self.state {
+            State::Session(_) => {}
+            State::Bare => return self.socket.read(buffer).map(|bytes| Taken::of_read(bytes, buffer.len())),
+            State::Fresh | State::Handshake(_) | State::Broken => return Err(ErrorKind::InvalidData.into()),
+        }
+        let came = self.collect(scratch)?;
+        if came == 0 {
+            // Nobody need say goodbye: HTTP knows by itself whether a request was whole.
+            return Ok(Taken { bytes: 0, more: false, end: true });
+        }
+        let (bytes, more) = self.collected(scratch, came);
+        let State::Session(session) = &mut self.state else { return Err(ErrorKind::InvalidData.into()) };
+        let pumped = pump(session, bytes, &mut self.outgoing, buffer);
+        let (plain, end) = (pumped.plain, pumped.end);
+        let broken = pumped.broken.is_some() || pumped.rest.len() >= RECORD_BYTES;
+        self.incoming = pumped.rest.to_vec();
+        if broken {
+            self.state = State::Broken;
+            // What came before the fault counts; the next read tells of that.
+            return if plain == 0 {
+                Err(ErrorKind::InvalidData.into())
+            } else {
+                Ok(Taken { bytes: plain, more: true, end })
+            };
+        }
+        if self.unsent == 0 {
+            self.flush()?;
+        }
+        Ok(Taken { bytes: plain, more, end })
+    }
+
+    /// Writes plain bytes; how many count as written. Those that are in records of which the socket has taken only a part
+    /// count later, and must then be the first of what is offered.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` if nothing counts.
+    pub(in super::super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.state {
+            State::Session(_) => {}
+            State::Bare => return self.socket.write_vectored(slices),
+            State::Fresh | State::Handshake(_) | State::Broken => return Err(ErrorKind::NotConnected.into()),
+        }
+        if self.unsent > 0 || !self.outgoing.is_empty() {
+            let flushed = self.flush()?;
+            if self.unsent > 0 || !self.outgoing.is_empty() {
+                return self.count(flushed);
+            }
+        }
+        let terms = Rc::clone(&self.terms);
+        let scratch = &mut *terms.scratch.borrow_mut();
+        let State::Session(session) = &mut self.state else { return Err(ErrorKind::NotConnected.into()) };
+        let (plain, sealed) = seal(session, &mut self.incoming, slices, scratch)?;
+        let written = self.socket.write(&scratch[..sealed])?;
+        self.unsent = plain;
+        self.outgoing = scratch[written..sealed].to_vec();
+        self.count(written)
+    }
+
+    /// How many plain bytes count as written, now that so many bytes of records are: all when all are; before that as many,
+    /// but not the last, so that a slow peer is seen to go on and a stuck one to stand still.
+    fn count(&mut self, written: usize) -> io::Result<usize> {
+        let counted = if self.outgoing.is_empty() { self.unsent } else { written.min(self.unsent.saturating_sub(1)) };
+        self.unsent -= counted;
+        if counted == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(counted) }
+    }
+
+    /// Writes what has been left over, as far as the socket takes it; how much.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(in super::super) fn flush(&mut self) -> io::Result<usize> {
+        let mut flushed = 0;
+        while flushed < self.outgoing.len() {
+            match self.socket.write(&self.outgoing[flushed..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => flushed += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if flushed > 0 {
+            // A copy of what is left gives the memory of the rest back.
+            self.outgoing = self.outgoing[flushed..].to_vec();
+        }
+        Ok(flushed)
+    }
+
+    /// Says goodbye in the terms of TLS, if the socket takes it.
+    pub(in super::super) fn close(&mut self) {
+        if let State::Session(session) = &mut self.state {
+            let mut goodbye = [0; GOODBYE_BYTES];
+            if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
+                session.process_tls_records(&mut self.incoming).state
+                && let Ok(n) = traffic.queue_close_notify(&mut goodbye)
+            {
+                self.outgoing.extend_from_slice(&goodbye[..n]);
+            }
+        }
+        // Whoever has gone does not need to hear it.
+        let _ = self.flush();
+    }
+
+    /// Says goodbye, and shuts the sending side.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(in super::super) fn shutdown_write(&mut self) -> io::Result<()> {
+        self.close();
+        self.socket.shutdown(Shutdown::Write)
+    }
+}
+
+/// What has become of some records.
+struct Pumped<'a> {
+    /// Bytes of plain text in them.
+    plain: usize,
+    /// Whether the peer will send no more.
+    end: bool,
+    /// Why they cannot be read any further.
+    broken: Option<String>,
+    /// What is left: part of a record.
+    rest: &'a [u8],
+}
+
+/// Reads records, all that are complete. What they are to be answered in the terms of TLS is appended to `outgoing`.
+fn pump<'a>(
+    session: &mut UnbufferedServerConnection,
+    bytes: &'a mut [u8],
+    outgoing: &mut Vec<u8>,
+    buffer: &mut [u8],
+) -> Pumped<'a> {
+    let (mut at, mut plain, mut end, mut broken) = (0, 0, false, None);
+    // After a fault only once more, for what the peer is to be told of it.
+    while broken.is_none() || session.wants_write() {
+        let UnbufferedStatus { mut discard, state } = session.process_tls_records(&mut bytes[at..]);
+        let mut goes_on = true;
+        match state {
+            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, outgoing),
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    let Ok(record) = record else { break };
+                    let Some(room) = buffer.get_mut(plain..plain + record.payload.len()) else { break };
+                    room.copy_from_slice(record.payload);
+                    plain += record.payload.len();
+                    discard += record.discard;
+                }
+            }
+            Ok(ConnectionState::PeerClosed) => end = true,
+            Err(error) => broken = Some(error.to_string()),
+            Ok(_) => goes_on = false,
+        }
+        at += discard;
+        if !goes_on {
+            break;
+        }
+    }
+    Pumped { plain, end, broken, rest: &bytes[at..] }
+}
+
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, outgoing: &mut Vec<u8>) {
+    let from = outgoing.len();
+    // The first try tells how much room it needs.
+    let Err(EncodeError::InsufficientSize(room)) = data.encode(&mut []) else { return };
+    outgoing.resize(from + room.required_size, 0);
+    let encoded = data.encode(&mut outgoing[from..]).unwrap_or_default();
+    outgoing.truncate(from + encoded);
+}
+
+/// Puts plain bytes into records, as many as are written at once; how many bytes that takes, and how many it makes.
+fn seal(
+    session: &mut UnbufferedServerConnection,
+    incoming: &mut [u8],
+    slices: &[IoSlice<'_>],
+    scratch: &mut [u8],
+) -> io::Result<(usize, usize)> {
+    let (mut plain, mut sealed) = (0, 0);
+    loop {
+        match session.process_tls_records(incoming).state.map_err(io::Error::other)? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                for slice in slices {
+                    let part = &slice[..slice.len().min(CONTENT_BYTES - plain)];
+                    sealed += traffic.encrypt(part, &mut scratch[sealed..]).map_err(io::Error::other)?;
+                    plain += part.len();
+                }
+                return Ok((plain, sealed));
+            }
+            ConnectionState::EncodeTlsData(mut data) => {
+                sealed += data.encode(&mut scratch[sealed..]).map_err(io::Error::other)?;
+            }
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => {}
+            _ => return Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Peers who do not speak TLS, stop in the middle, or do not take what they asked for.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+
+use rustls::version::{TLS12, TLS13};
+
+use super::common::peer::{PAUSE, eventually};
+use super::common::process::Process;
+use super::{Folder, HEALTH, Peer, hello, socket};
+
+/// The first bytes of a client.
+fn first_flight(folder: &Folder) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    hello(&folder.client(&TLS13)).write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+/// Whether a connection ends, be it by a reset, after at most so many bytes.
+fn ends_after(stream: &mut impl Read, most: usize) -> bool {
+    let mut came = 0;
+    loop {
+        match stream.read(&mut [0; 4_096]) {
+            Ok(0) => return came <= most,
+            Ok(n) => came += n,
+            Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+}
+
+/// How many connections are open, as the log tells when it is asked.
+fn connections(process: &Process) -> usize {
+    let reports = || process.log.text().matches("INFO  now: connections=").count();
+    let before = reports();
+    process.signal("USR1");
+    eventually("it reports", || (reports() > before).then_some(()));
+    let log = process.log.text();
+    let (_, last) = log.rsplit_once("INFO  now: connections=").unwrap();
+    last.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_a_handshake_is_shed() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--head-timeout", "500ms", "--idle-timeout", "1h"]);
+    let flight = first_flight(&folder);
+    // Before its first message is whole, and after it.
+    for end in [1, flight.len() / 2, flight.len()] {
+        let mut stream = socket(addr);
+        stream.write_all(&flight[..end]).unwrap();
+        assert!(ends_after(&mut stream, 16 * 1024), "{end}");
+    }
+    process.wait_for_log("a TLS handshake failed: from 127.0.0.1: the handshake did not end in time");
+}
+
+#[test]
+fn a_handshake_has_an_end_however_slowly_it_goes_on() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--head-timeout", "500ms", "--idle-timeout", "1h"]);
+    let mut stream = socket(addr);
+    // A message of 16 KiB, of which a byte comes now and then.
+    stream.write_all(&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]).unwrap();
+    eventually("it is cut off", || {
+        thread::sleep(PAUSE);
+        stream.write_all(&[0]).is_err().then_some(())
+    });
+    process.wait_for_log("the handshake did not end in time");
+}
+
+#[test]
+fn a_handshake_and_a_request_may_come_byte_by_byte() {
+    let folder = Folder::new();
+    let (_process, addr) = folder.serve(&["--head-timeout", "5m"]);
+    for version in [&TLS12, &TLS13] {
+        let (mut client, mut stream) = (hello(&folder.client(version)), socket(addr));
+        client.writer().write_all(HEALTH.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            for byte in bytes {
+                stream.write_all(&[byte]).unwrap();
+            }
+            assert!(client.read_tls(&mut stream).unwrap() > 0, "it goes on");
+            client.process_new_packets().unwrap();
+            let mut part = [0; 4_096];
+            while let Ok(n @ 1..) = client.reader().read(&mut part) {
+                answer.extend_from_slice(&part[..n]);
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_http_is_told_where_it_is() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&[]);
+    for request in [HEALTH, "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]", "G"] {
+        let mut stream = socket(addr);
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert!(
+            answer.ends_with("\r\n\r\nThis port speaks TLS: write https:// or wss:// in place of http:// or ws://\n")
+        );
+    }
+    process.wait_for_log("a TLS handshake failed: from 127.0.0.1: 400 This port speaks TLS");
+}
+
+#[test]
+fn nonsense_is_answered_with_an_alert_and_logged_once() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&[]);
+    let before = connections(&process);
+    let flight = first_flight(&folder);
+    for at in 0..40 {
+        let mut stream = socket(addr);
+        let mut bytes = flight.clone();
+        // The version of the record, its type, or its content is no good.
+        match at % 4 {
+            0 => bytes[0] = 0xff,
+            1 => bytes[5] = 0x77,
+            2 => bytes[0] = 23,
+            _ => bytes = vec![0; 100],
+        }
+        stream.write_all(&bytes).unwrap();
+        let mut alert = Vec::new();
+        // Where the alert is lost to a reset, the connection has ended all the same.
+        let _ = stream.read_to_end(&mut alert);
+        assert!(alert.is_empty() || (alert[0] == 21 && alert.len() == 7), "{at}: {alert:?}");
+    }
+    eventually("all are gone", || (connections(&process) == before).then_some(()));
+    let log = process.log.text();
+    assert!(log.contains(" tls=40\n") || log.contains(" tls=40 "), "{log}");
+    assert_eq!(log.matches("a TLS handshake failed").count(), 1, "{log}");
+}
+
+#[test]
+fn who_connects_and_says_nothing_is_no_failure() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--idle-timeout", "500ms"]);
+    let mut silent = socket(addr);
+    assert!(ends_after(&mut silent, 0));
+    drop(socket(addr));
+    eventually("all are gone", || (connections(&process) == 0).then_some(()));
+    assert!(!process.log.text().contains("a TLS handshake failed"), "{}", process.log.text());
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_shed() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--write-timeout", "500ms", "--idle-timeout", "1h"]);
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        // Far more than the buffers of both sides take.
+        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+        // It may be shed before it has asked for all.
+        let _ = (0..10).try_for_each(|_| peer.0.write_all(ask.as_bytes()));
+        eventually("it is gone", || (connections(&process) == 0).then_some(()));
+    }
+}
+
+#[test]
+fn a_peer_that_reads_slowly_gets_all_of_it() {
+    let folder = Folder::new();
+    let (_process, addr) = folder.serve(&[]);
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (_, script) = peer.exchange(ask);
+        // More than fits into the buffers of the socket, asked for before any of it is read.
+        let count = 150;
+        let mut writer = peer.0.sock.try_clone().unwrap();
+        let mut bytes = Vec::new();
+        peer.0.conn.writer().write_all(ask.repeat(count).as_bytes()).unwrap();
+        while peer.0.conn.wants_write() {
+            peer.0.conn.write_tls(&mut bytes).unwrap();
+        }
+        let sending = thread::spawn(move || writer.write_all(&bytes).unwrap());
+        for _ in 0..count {
+            assert!(peer.response().1 == script);
+        }
+        sending.join().unwrap();
+    }
+}
+
+#[test]
+fn records_that_were_tampered_with_end_their_connection_only() {
+    let folder = Folder::new();
+    let (mut process, addr) = folder.serve(&[]);
+    let mut good = Peer::new(&folder.client(&TLS13), addr);
+    assert_eq!(good.exchange(HEALTH).1, "ok\n");
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        assert_eq!(peer.exchange(HEALTH).1, "ok\n");
+        let mut bytes = Vec::new();
+        peer.0.conn.writer().write_all(HEALTH.as_bytes()).unwrap();
+        peer.0.conn.write_tls(&mut bytes).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        peer.0.sock.write_all(&bytes).unwrap();
+        let error = peer.0.read(&mut [0; 64]).unwrap_err();
+        assert!(error.to_string().contains("BadRecordMac"), "{error}");
+    }
+    assert_eq!(good.exchange(HEALTH).1, "ok\n");
+    assert!(process.is_running());
+}
