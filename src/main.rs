@@ -1,18 +1,19 @@
 //! The `encke` daemon: command line, log, signals, and the server.
 
+mod logging;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use encke::config::{self, Config, Inputs, KEYS};
 use encke::framing::TRANSPORTS;
-use encke::http::date::iso8601;
 use encke::server::{Asked, Builder, Listen, Server};
-use log::LevelFilter;
 
 const USAGE: &str = "\
 encke: a Comet server that speaks Bayeux (CometD, Faye) to thousands of waiting clients.
@@ -44,8 +45,9 @@ encke=trace, …) shows more.
 
 /// The first file descriptor that systemd passes on.
 const FIRST_SOCKET: usize = 3;
-/// Where our own log lines come from, and those of libraries that somebody may want to see.
-const LOG_TARGETS: &[&str] = &["encke", "mio"];
+
+/// The exit code of a program that panics, by Rust's custom.
+const PANIC_CODE: u8 = 101;
 
 /// What the command line asks for.
 enum Wish {
@@ -60,6 +62,8 @@ enum Failure {
     Usage(String),
     /// It cannot do what it was asked for.
     Other(String),
+    /// A bug, of which the log has told.
+    Bug,
 }
 
 impl From<io::Error> for Failure {
@@ -72,12 +76,16 @@ fn main() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
-            eprintln!("encke: {error}");
+            logging::say(&error);
             ExitCode::from(2)
         }
         Err(Failure::Other(error)) => {
-            eprintln!("encke: {error}");
+            logging::say(&error);
             ExitCode::FAILURE
+        }
+        Err(Failure::Bug) => {
+            logging::say("ended by the bug that the log tells of; please report it");
+            ExitCode::from(PANIC_CODE)
         }
     }
 }
@@ -151,7 +159,7 @@ fn say(text: &str) -> Result<(), Failure> {
 }
 
 fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure> {
-    start_log();
+    logging::start();
     let (builder, inherited) = with_inherited(config.builder()).map_err(Failure::Other)?;
     if let Some(statement) = config.said_listen().filter(|_| inherited) {
         log::warn!("{statement}: is not used, for systemd has opened the sockets to listen on");
@@ -163,7 +171,8 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
     let file = file.as_deref().unwrap_or("without a configuration file");
     let (version, connections) = (env!("CARGO_PKG_VERSION"), config.connections());
     log::info!("started, version {version}, with room for {connections} connections, {file}");
-    while server.run_until_asked()? == Asked::Reload {
+    // Beyond one peer's bytes there is nothing that could go on after a panic: what the clients share may be half changed.
+    while catch_unwind(AssertUnwindSafe(|| server.run_until_asked())).map_err(|_| Failure::Bug)?? == Asked::Reload {
         if let Err(error) = reload(&mut server, &mut config, inputs, (files, inherited)) {
             log::error!("{error}; the configuration stays as it was");
         }
@@ -241,41 +250,4 @@ fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
         }
     }
     Ok((builder, true))
-}
-
-fn start_log() {
-    // An empty RUST_LOG is most likely meant as none; it would silence everything.
-    let wanted = std::env::var_os("RUST_LOG").map(|wanted| wanted.to_string_lossy().trim().to_owned());
-    let wanted = wanted.filter(|wanted| !wanted.is_empty());
-    let fault = wanted.as_deref().and_then(|wanted| Some((wanted, fault_in_filter(wanted)?)));
-    let filter = wanted.as_deref().filter(|_| fault.is_none()).unwrap_or("info");
-    env_logger::Builder::new()
-        .parse_filters(filter)
-        .format(|out, record| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let time = iso8601(u64::try_from(since.as_millis()).unwrap_or_default());
-            writeln!(out, "{time} {:5} {}", record.level(), record.args())
-        })
-        .init();
-    if let Some((wanted, part)) = fault {
-        log::warn!(
-            "RUST_LOG={wanted}: {part:?} must be a level (error, warn, info, debug, trace, off) or a part of encke such \
-            as encke::http=trace; logging at info"
-        );
-    }
-}
-
-/// The first part of a filter that is no good. A misspelt level would pass for the name of a module and silence all
-/// others, and so would a filter that is for other programs only.
-fn fault_in_filter(filter: &str) -> Option<&str> {
-    let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
-    let is_ours = |text: &str| LOG_TARGETS.contains(&text.split("::").next().unwrap_or_default().trim());
-    let is_known = |part: &&str| is_level(part) || is_ours(part.split('=').next().unwrap_or_default());
-    // Behind a slash stands a text that lines must contain.
-    let parts = filter.split('/').next().unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
-    let mut bad = parts.clone().filter(|part| match part.split_once('=') {
-        Some((_, level)) => !is_level(level),
-        None => !is_known(part),
-    });
-    bad.next().or_else(|| if parts.clone().any(|part| is_known(&part)) { None } else { parts.clone().next() })
 }
