@@ -7,18 +7,20 @@
 
 mod common;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::node::left_out;
-use common::peer::{PATIENT, Peer, connect, connected, eventually, glance, post};
+use common::node::{left_out, output_of};
+use common::peer::{PATIENT, Peer, connect, connected, eventually, post};
 use common::process::Process;
-use common::{Daemon, encke, without_settings};
+use common::{encke, without_settings};
+use encke::broker::policy::{Origin, Policy, Verdict};
+use encke::server::Server;
 use serde_json::{Value, json};
 
 const NO_STRACE: &str = "ENCKE_SKIP_STRACE";
@@ -141,4 +143,219 @@ fn without_a_stderr_it_serves() {
     works(daemon.addr);
     daemon.signal("TERM");
     assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
+
+// --- No files left.
+
+/// Clients that ask, each on a connection of its own.
+fn crowd(addr: SocketAddr, count: usize) -> Vec<Peer> {
+    (0..count)
+        .map(|_| {
+            let mut peer = Peer::new(addr);
+            peer.send(post(&json!([])));
+            peer
+        })
+        .collect()
+}
+
+fn is_answered(peer: &Peer) -> bool {
+    peer.stream.set_nonblocking(true).unwrap();
+    let came = peer.stream.peek(&mut [0]).is_ok();
+    peer.stream.set_nonblocking(false).unwrap();
+    came
+}
+
+/// Takes out those who have their answers, once there are some.
+fn served(waiting: &mut Vec<Peer>) -> Vec<Peer> {
+    let mut done = eventually("somebody is served", || {
+        let done: Vec<Peer> = waiting.extract_if(.., |peer| is_answered(peer)).collect();
+        (!done.is_empty()).then_some(done)
+    });
+    for peer in &mut done {
+        assert_eq!(peer.response().body, "[]");
+    }
+    done
+}
+
+/// Seconds of a processor that the daemon has used.
+fn cpu(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+fn limit_files(pid: u32, files: usize) {
+    // The soft limit only: not everyone may raise the hard one again.
+    let limit = format!("--nofile={files}:");
+    let set = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status().expect("prlimit runs");
+    assert!(set.success(), "prlimit {limit}");
+}
+
+fn files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+#[test]
+fn without_files_it_waits_quietly_and_serves_each_who_waits_when_one_is_free() {
+    let (process, addr) = Process::start(PATIENT);
+    let pid = process.pid();
+    limit_files(pid, files(pid) + 5);
+    let mut waiting = crowd(addr, 30);
+    let mut inside = served(&mut waiting);
+    process.wait_for_log("accepting pauses with ");
+    while inside.len() < 5 {
+        inside.append(&mut served(&mut waiting));
+    }
+    // A loop that spins takes all that it gets of a processor; one that tries now and then, a thousandth.
+    let before = cpu(pid);
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu(pid) - before;
+    assert!(used < 0.3, "{used} s");
+    assert!(!waiting.iter().any(is_answered), "there is no room for more");
+    // Room from elsewhere: nothing tells the daemon.
+    limit_files(pid, files(pid) + 1);
+    inside.append(&mut served(&mut waiting));
+    // Room by those who leave: each who is served makes it for the next.
+    while !waiting.is_empty() {
+        drop(inside);
+        inside = served(&mut waiting);
+    }
+    drop(inside);
+    works(addr);
+}
+
+/// A daemon under strace, by which system calls fail. It is killed when this is dropped, and strace ends with it.
+struct Traced {
+    strace: Process,
+    pid: String,
+    addr: SocketAddr,
+    trace: PathBuf,
+}
+
+impl Traced {
+    /// `inject` is a system call and what is to become of it; the trace goes to a file of this name.
+    fn start(inject: &str, name: &str) -> Self {
+        let said = output_of("strace").map_err(|error| format!("strace --version: {error}"));
+        let advice = format!("these tests need strace (Debian: apt-get install strace); {NO_STRACE}=1 leaves them out");
+        assert!(said.is_ok(), "{said:?}; {advice}");
+        let trace = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.trace"));
+        let call = inject.split(':').next().unwrap();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-q", "-e", &format!("trace={call}"), "-e", &format!("inject={inject}"), "-o"]).arg(&trace);
+        // Killing strace would leave what it traces.
+        command.args(["sh", "-c", "echo $$; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_encke")]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        without_settings(&mut command);
+        let (strace, mut lines) = Process::launch(command, 2);
+        assert_eq!(lines.len(), 2, "{}", strace.log.text());
+        let addr = lines[1].strip_prefix("encke listening on http://").unwrap().strip_suffix("/cometd").unwrap();
+        Self { strace, addr: addr.parse().unwrap(), pid: lines.swap_remove(0), trace }
+    }
+
+    fn calls(&self) -> String {
+        fs::read_to_string(&self.trace).unwrap()
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-s", "KILL", &self.pid]).stderr(Stdio::null()).status();
+        self.strace.wait();
+    }
+}
+
+#[test]
+fn whatever_the_kernel_says_to_accept_the_daemon_goes_on() {
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPERM", "EPROTO"] {
+        if left_out(NO_STRACE, error) {
+            continue;
+        }
+        let daemon = Traced::start(&format!("accept4:error={error}:when=1..5"), error);
+        works(daemon.addr);
+        let calls = daemon.calls();
+        assert_eq!(calls.matches("(INJECTED)").count(), 5, "{calls}");
+    }
+}
+
+#[test]
+fn while_each_accept_fails_it_tries_now_and_then() {
+    if left_out(NO_STRACE, "each accept fails") {
+        return;
+    }
+    let daemon = Traced::start("accept4:error=EMFILE", "each-accept");
+    let start = Instant::now();
+    let _waiting = crowd(daemon.addr, 10);
+    let tries = || daemon.calls().matches("(INJECTED)").count();
+    eventually("it tries again and again", || (tries() > 10).then_some(()));
+    let (count, elapsed) = (tries(), start.elapsed());
+    // 20 a second, and one for each who comes; a loop that spins, thousands.
+    assert!(count as u128 <= 50 + elapsed.as_millis() / 10, "{count} in {elapsed:?}");
+}
+
+// --- Bugs.
+
+#[test]
+fn a_panic_beyond_a_peers_bytes_ends_the_daemon_with_a_last_line_that_says_so() {
+    if left_out(NO_STRACE, "a panic") {
+        return;
+    }
+    // Without random bytes there can be no secrets, and it panics. Those that it needs to start, it gets.
+    let started = Traced::start("getrandom:delay_enter=0", "randomness");
+    let needed = started.calls().matches("getrandom(").count();
+    drop(started);
+    let mut daemon = Traced::start(&format!("getrandom:error=EIO:when={}+", needed + 1), "no-randomness");
+    let mut bystander = Peer::new(daemon.addr);
+    assert_eq!(bystander.exchange(post(&json!([]))).body, "[]");
+    let mut peer = Peer::new(daemon.addr);
+    peer.send(post(&json!({"channel": "/meta/handshake"})));
+    assert!(bystander.breaks() && peer.breaks());
+    assert_eq!(daemon.strace.wait().code(), Some(101));
+    let log = eventually("the last line", || {
+        let log = daemon.strace.log.text();
+        log.contains("please report it").then_some(log)
+    });
+    let [.., told, last] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
+    assert!(told.contains(" ERROR a bug in encke: panicked at src/server/builder.rs:"), "{log}");
+    assert_eq!(last, "encke: ended by the bug that the log tells of; please report it");
+}
+
+/// A policy with a bug.
+struct Careless;
+
+impl Policy for Careless {
+    fn can_subscribe(&mut self, _: Origin<'_>, _: &encke::bayeux::Message<'_>, name: &str) -> Verdict {
+        assert_ne!(name, "/boom", "planted");
+        Verdict::Allow
+    }
+}
+
+const EMBEDDER: &str = "ENCKE_TEST_EMBEDDER";
+
+/// Not a test but the program of the next one: a server within another program.
+#[test]
+fn embedder() {
+    if std::env::var_os(EMBEDDER).is_some() {
+        let server = Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).policy(Box::new(Careless));
+        let server = server.build().unwrap();
+        println!("\n@@{}", server.addresses()[0]);
+        server.run().unwrap();
+    }
+}
+
+#[test]
+fn a_panic_in_an_embedders_policy_is_not_swallowed() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "embedder", "--nocapture"]).env(EMBEDDER, "1");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let addr = lines.find_map(|line| line.unwrap().strip_prefix("@@").map(|addr| addr.parse().unwrap())).unwrap();
+    works(addr);
+    let mut peer = Peer::new(addr);
+    let id = peer.session();
+    peer.send(post(&json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/boom"})));
+    assert!(peer.breaks());
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("panicked at tests/faults.rs") && said.contains("planted"), "{said}");
 }

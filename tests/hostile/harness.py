@@ -80,13 +80,14 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def census(self):
-        """What it counts now, by what it logs on SIGUSR1."""
+        """What it counts, by what it logs on SIGUSR1; of a name that comes twice, what there is now."""
         before = self.said().count(" now: ")
         self.signal(signal.SIGUSR1)
         for _ in range(200):
             said = self.said()
             if said.count(" now: ") > before and "refused or ended since the start" in said.rsplit(" now: ", 1)[1]:
-                return {name: int(count) for name, count in re.findall(r"([a-z-]+)=(\d+)", said.rsplit(" now: ", 1)[1])}
+                found = re.findall(r"([a-z-]+)=(\d+)", said.rsplit(" now: ", 1)[1])
+                return {name: int(count) for name, count in reversed(found)}
             time.sleep(0.05)
         raise Unexpected("it does not say what it counts")
 
