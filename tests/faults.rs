@@ -9,7 +9,7 @@ mod common;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use common::node::{left_out, output_of};
 use common::peer::{PATIENT, Peer, connect, connected, eventually, post};
 use common::process::Process;
-use common::{encke, without_settings};
+use common::{Log, encke, without_settings};
 use encke::broker::policy::{Origin, Policy, Verdict};
 use encke::server::Server;
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 const NO_STRACE: &str = "ENCKE_SKIP_STRACE";
 
@@ -289,6 +290,189 @@ fn while_each_accept_fails_it_tries_now_and_then() {
     let (count, elapsed) = (tries(), start.elapsed());
     // 20 a second, and one for each who comes; a loop that spins, thousands.
     assert!(count as u128 <= 50 + elapsed.as_millis() / 10, "{count} in {elapsed:?}");
+}
+
+// --- Connections that break.
+
+/// How a client goes away.
+#[derive(Clone, Copy, Debug)]
+enum Going {
+    /// With a reset, whatever is on its way.
+    Reset,
+    /// With an end, which becomes a reset where something has not been read.
+    Close,
+    /// With an end of what it says first.
+    Half,
+}
+
+fn go(peer: Peer, how: Going) {
+    match how {
+        Going::Reset => SockRef::from(&peer.stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        Going::Close => {}
+        // The daemon may have closed it already.
+        Going::Half => drop(peer.stream.shutdown(Shutdown::Write)),
+    }
+}
+
+const UPGRADE: &str = "GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A message as a WebSocket frame, masked with nothing.
+fn frame(messages: &Value) -> Vec<u8> {
+    let text = messages.to_string();
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    [&[0x81, 0xfe, length[0], length[1], 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// The session's connect by a connection type.
+fn connect_by(id: &str, kind: &str) -> Value {
+    json!({"channel": "/meta/connect", "clientId": id, "connectionType": kind})
+}
+
+/// What a client has sent when it goes: without a session, from nothing at all to many whole requests.
+fn said_without_a_session() -> Vec<Vec<u8>> {
+    let request = post(&json!([{"channel": "/meta/handshake"}]));
+    let head = request.find("\r\n\r\n").unwrap() + 4;
+    let chunked = "POST /cometd HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let cut = [0, 1, head - 3, head, head + 10, request.len()].map(|at| request[..at].to_owned());
+    let more = [
+        request.repeat(200),
+        format!("{chunked}5"),
+        format!("{chunked}5\r\n[  "),
+        "GET /encke.js HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50),
+        "nonsense\r\n\r\n".to_owned(),
+        UPGRADE[..UPGRADE.len() - 2].to_owned(),
+        UPGRADE.to_owned(),
+        "GET /events/a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        "GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n".to_owned(),
+        "GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: application/x-ndjson\r\n\r\n".to_owned(),
+        "GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: multipart/x-mixed-replace\r\n\r\n".to_owned(),
+    ];
+    let sockets =
+        [&[0x81][..], &[0x81, 0xfe, 0], &frame(&json!([]))[..9], &frame(&json!([])), &[0x89, 0x80, 0, 0, 0, 0]];
+    let sockets = sockets.map(|bytes| [UPGRADE.as_bytes(), bytes].concat());
+    cut.into_iter().chain(more).map(String::into_bytes).chain(sockets).collect()
+}
+
+/// The same of a client with a session that is subscribed to `/a`.
+fn said_with(id: &str) -> Vec<Vec<u8>> {
+    let stream = format!("GET /cometd/{id} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
+    let held = post(&connect(id));
+    let streaming = post(&connect_by(id, "streaming"));
+    let socket = frame(&json!([connect_by(id, "websocket")]));
+    let socket = [UPGRADE.as_bytes(), &socket].concat();
+    let half = [&socket, &frame(&json!([{"channel": "/b", "clientId": id, "data": 1}]))[..20]].concat();
+    let both = format!("{held}{}", post(&json!({"channel": "/a", "clientId": id, "data": 1})));
+    vec![held.into_bytes(), both.into_bytes(), streaming.into_bytes(), stream.into_bytes(), socket, half]
+}
+
+/// A client that goes while events are on their way to it, and has answered none of them.
+fn flooded(daemon: &Plain, said: impl Fn(&str) -> Vec<u8>, how: Going) {
+    let (mut down, mut up) = (Peer::new(daemon.addr), Peer::new(daemon.addr));
+    let id = down.session();
+    up.subscribe(&id, "/a");
+    down.send(said(&id));
+    let event = json!({"channel": "/a", "clientId": id, "data": "x".repeat(10_000)});
+    for _ in 0..4 {
+        let replies = up.say(&Value::from(vec![event.clone(); 20]));
+        assert!(replies.as_array().unwrap().iter().all(|reply| reply["successful"] == true));
+    }
+    go(down, how);
+    up.say(&event);
+}
+
+fn unharmed(daemon: &mut Plain, bystander: &mut Peer) {
+    assert_eq!(bystander.exchange(post(&json!([]))).body, "[]");
+    assert!(daemon.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn whenever_and_however_connections_break_nothing_is_left_of_them() {
+    let (log, mut command) = (Log::default(), encke());
+    command.args(["--listen", "127.0.0.1:0", "--timeout", "1h", "--max-interval", "100ms", "--head-timeout", "1h"]);
+    command.stderr(Stdio::piped());
+    let mut daemon = Plain::start(command);
+    let (sink, stderr) = (log.clone(), daemon.child.stderr.take().unwrap());
+    thread::spawn(move || sink.copy_from(stderr));
+    let mut bystander = Peer::new(daemon.addr);
+    for how in [Going::Reset, Going::Close, Going::Half] {
+        for said in said_without_a_session() {
+            let mut peer = Peer::new(daemon.addr);
+            peer.send(said);
+            go(peer, how);
+        }
+        unharmed(&mut daemon, &mut bystander);
+        for at in 0..said_with("").len() {
+            let (mut down, mut up) = (Peer::new(daemon.addr), Peer::new(daemon.addr));
+            let id = down.session();
+            up.subscribe(&id, "/a");
+            down.send(said_with(&id).swap_remove(at));
+            go(down, how);
+            flooded(&daemon, |id| said_with(id).swap_remove(at), how);
+        }
+        unharmed(&mut daemon, &mut bystander);
+    }
+    drop(bystander);
+    let rest = "now: connections=0 sessions=0 parked=0 channels=0 browsers=0 queued-bytes=0 kept=0 kept-bytes=0";
+    eventually("nothing is left", || {
+        daemon.signal("USR1");
+        log.text().contains(rest).then_some(())
+    });
+    works(daemon.addr);
+    assert!(!log.text().contains("a bug in encke"), "{}", log.text());
+}
+
+// --- A process that is stopped.
+
+#[test]
+fn what_comes_while_the_process_is_stopped_is_done_when_it_goes_on() {
+    let (process, addr) = Process::start(&["--timeout", "1h", "--max-interval", "500ms", "--head-timeout", "500ms"]);
+    let mut clients: Vec<(Peer, Peer, String)> = (0..20)
+        .map(|_| {
+            let (mut down, mut up) = (Peer::new(addr), Peer::new(addr));
+            let shake = json!({"channel": "/meta/handshake", "ext": {"ack": true}});
+            let id = down.say(&shake)[0]["clientId"].as_str().unwrap().to_owned();
+            down.say(&acknowledge(&id, 0));
+            up.subscribe(&id, "/a");
+            (down, up, id)
+        })
+        .collect();
+    let (_, publisher, id) = &mut clients[0];
+    publisher.publish(id, "/a", 0);
+    let half = post(&json!([]));
+    let mut slow = Peer::new(addr);
+    slow.exchange(&half);
+    slow.send(&half[..20]);
+    process.signal("STOP");
+    // All deadlines pass meanwhile; what keeps them has come in time, only nobody has looked.
+    for n in 1..10 {
+        publisher.send(post(&json!({"channel": "/a", "clientId": id, "data": n})));
+    }
+    for (down, _, id) in &mut clients {
+        down.send(post(&acknowledge(id, 0)));
+    }
+    slow.send(&half[20..]);
+    thread::sleep(Duration::from_secs(1));
+    process.signal("CONT");
+    assert_eq!(slow.response().body, "[]");
+    for (down, _, id) in &mut clients {
+        let (mut heard, mut replies) = (Vec::new(), down.response().json());
+        while heard.len() < 10 {
+            let last = replies.as_array().unwrap().last().unwrap().clone();
+            assert_eq!((&last["channel"], &last["successful"]), (&json!("/meta/connect"), &json!(true)), "{replies}");
+            let events = replies.as_array().unwrap().iter().filter(|message| message["channel"] == "/a");
+            heard.extend(events.map(|event| event["data"].as_i64().unwrap()));
+            if heard.len() < 10 {
+                replies = down.say(&acknowledge(id, last["ext"]["ack"].as_i64().unwrap()));
+            }
+        }
+        assert_eq!(heard, (0..10).collect::<Vec<i64>>());
+    }
+}
+
+/// A connect that acknowledges so many batches.
+fn acknowledge(id: &str, batch: i64) -> Value {
+    json!({"channel": "/meta/connect", "clientId": id, "connectionType": "long-polling", "ext": {"ack": batch}})
 }
 
 // --- Bugs.
