@@ -25,6 +25,7 @@ const RANKS: &[(&str, u8)] = &[
     ("engine", 8),
     ("server", 9),
     ("config", 10),
+    ("logging", 10),
     ("lib", 11),
     ("main", 11),
 ];

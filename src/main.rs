@@ -1,21 +1,21 @@
 //! The `encke` daemon: command line, log, signals, and the server.
 
+mod logging;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use encke::config::{self, Config, Inputs, KEYS};
 use encke::framing::TRANSPORTS;
-use encke::http::date::iso8601;
-#[cfg(feature = "tls")]
-use encke::server::Identity;
 use encke::server::{Asked, Builder, Listen, Server};
-use log::LevelFilter;
+#[cfg(feature = "tls")]
+use encke::{http::date::iso8601, server::Identity};
 
 const USAGE: &str = "\
 encke: a Comet server that speaks Bayeux (CometD, Faye) to thousands of waiting clients.
@@ -47,8 +47,9 @@ encke=trace, …) shows more.
 
 /// The first file descriptor that systemd passes on.
 const FIRST_SOCKET: usize = 3;
-/// Where our own log lines come from, and those of libraries that somebody may want to see.
-const LOG_TARGETS: &[&str] = &["encke", "mio"];
+
+/// The exit code of a program that panics, by Rust's custom.
+const PANIC_CODE: u8 = 101;
 
 /// What the command line asks for.
 enum Wish {
@@ -63,6 +64,8 @@ enum Failure {
     Usage(String),
     /// It cannot do what it was asked for.
     Other(String),
+    /// A bug, of which the log has told.
+    Bug,
 }
 
 impl From<io::Error> for Failure {
@@ -75,12 +78,16 @@ fn main() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(error)) => {
-            eprintln!("encke: {error}");
+            logging::say(&error);
             ExitCode::from(2)
         }
         Err(Failure::Other(error)) => {
-            eprintln!("encke: {error}");
+            logging::say(&error);
             ExitCode::FAILURE
+        }
+        Err(Failure::Bug) => {
+            logging::say("ended by the bug that the log tells of; please report it");
+            ExitCode::from(PANIC_CODE)
         }
     }
 }
@@ -157,7 +164,7 @@ fn say(text: &str) -> Result<(), Failure> {
 fn check(config: &Config) -> Result<(), Failure> {
     #[cfg(feature = "tls")]
     if let Some(identity) = config.identity().map_err(Failure::Usage)?
-        && let Some(warning) = config.warning_of(&identity, unix_ms() / 1_000)
+        && let Some(warning) = config.warning_of(&identity, logging::unix_ms() / 1_000)
     {
         eprintln!("encke: {warning}");
     }
@@ -165,7 +172,7 @@ fn check(config: &Config) -> Result<(), Failure> {
 }
 
 fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure> {
-    start_log();
+    logging::start();
     let builder = config.builder();
     #[cfg(feature = "tls")]
     let builder = match certificate(&config).map_err(Failure::Usage)? {
@@ -187,7 +194,8 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
     let file = file.as_deref().unwrap_or("without a configuration file");
     let (version, connections) = (env!("CARGO_PKG_VERSION"), config.connections());
     log::info!("started, version {version}, with room for {connections} connections, {file}");
-    while server.run_until_asked()? == Asked::Reload {
+    // Beyond one peer's bytes there is nothing that could go on after a panic: what the clients share may be half changed.
+    while catch_unwind(AssertUnwindSafe(|| server.run_until_asked())).map_err(|_| Failure::Bug)?? == Asked::Reload {
         if let Err(error) = reload(&mut server, &mut config, inputs, (files, inherited)) {
             log::error!("{error}; the configuration stays as it was");
         }
@@ -199,15 +207,12 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
 #[cfg(feature = "tls")]
 fn certificate(config: &Config) -> Result<Option<Identity>, String> {
     let identity = config.identity()?;
-    if let Some(warning) = identity.as_ref().and_then(|identity| config.warning_of(identity, unix_ms() / 1_000)) {
+    if let Some(warning) =
+        identity.as_ref().and_then(|identity| config.warning_of(identity, logging::unix_ms() / 1_000))
+    {
         log::warn!("{warning}");
     }
     Ok(identity)
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 /// Where it listens, a line each, and what to do with it.
@@ -312,37 +317,4 @@ fn with_inherited(mut builder: Builder) -> Result<(Builder, bool), String> {
         }
     }
     Ok((builder, true))
-}
-
-fn start_log() {
-    // An empty RUST_LOG is most likely meant as none; it would silence everything.
-    let wanted = std::env::var_os("RUST_LOG").map(|wanted| wanted.to_string_lossy().trim().to_owned());
-    let wanted = wanted.filter(|wanted| !wanted.is_empty());
-    let fault = wanted.as_deref().and_then(|wanted| Some((wanted, fault_in_filter(wanted)?)));
-    let filter = wanted.as_deref().filter(|_| fault.is_none()).unwrap_or("info");
-    env_logger::Builder::new()
-        .parse_filters(filter)
-        .format(|out, record| writeln!(out, "{} {:5} {}", iso8601(unix_ms()), record.level(), record.args()))
-        .init();
-    if let Some((wanted, part)) = fault {
-        log::warn!(
-            "RUST_LOG={wanted}: {part:?} must be a level (error, warn, info, debug, trace, off) or a part of encke such \
-            as encke::http=trace; logging at info"
-        );
-    }
-}
-
-/// The first part of a filter that is no good. A misspelt level would pass for the name of a module and silence all
-/// others, and so would a filter that is for other programs only.
-fn fault_in_filter(filter: &str) -> Option<&str> {
-    let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
-    let is_ours = |text: &str| LOG_TARGETS.contains(&text.split("::").next().unwrap_or_default().trim());
-    let is_known = |part: &&str| is_level(part) || is_ours(part.split('=').next().unwrap_or_default());
-    // Behind a slash stands a text that lines must contain.
-    let parts = filter.split('/').next().unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
-    let mut bad = parts.clone().filter(|part| match part.split_once('=') {
-        Some((_, level)) => !is_level(level),
-        None => !is_known(part),
-    });
-    bad.next().or_else(|| if parts.clone().any(|part| is_known(&part)) { None } else { parts.clone().next() })
 }

@@ -46,7 +46,7 @@ impl Engine {
         let mut rest = data;
         let (mut ended, mut inflated, mut pause) = (false, 0, Pause::No);
         while !rest.is_empty() {
-            let Some(conn) = self.conns.get(key).filter(|conn| conn.is_open()) else { return };
+            let Some(conn) = self.conns.get(key).filter(|conn: &&Conn| conn.is_open()) else { return };
             let deflate = conn.socket().is_some_and(Socket::deflates);
             pause = self.pause(key, rest);
             if pause == Pause::No && inflated >= self.limits.inflated_bytes_per_turn {

@@ -49,8 +49,9 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 /// Listener `n` is `LISTENERS - n`.
 const LISTENERS: usize = usize::MAX - 2;
-/// After a failed accept, ms before the next try; a closed connection brings it on at once.
-const ACCEPT_RETRY_MS: u64 = 100;
+/// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
+/// for a file that becomes free elsewhere.
+const ACCEPT_RETRY_MS: u64 = 50;
 /// Between two warnings that accepting pauses, ms.
 const PAUSE_QUIET_MS: u64 = 10_000;
 /// Turns of accepting what the kernel has taken on, before listening ends, count.

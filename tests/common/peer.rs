@@ -1,6 +1,6 @@
 //! A peer of the daemon on a raw socket, and the messages that it says.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -69,9 +69,19 @@ impl Peer {
     /// Reads once; how many bytes came, 0 at the end.
     pub fn more(&mut self) -> usize {
         let mut part = [0; 16 * 1024];
-        let n = self.stream.read(&mut part).unwrap();
+        let n = self.read(&mut part).unwrap();
         self.bytes.extend_from_slice(&part[..n]);
         n
+    }
+
+    /// A child of the test that ends may interrupt a wait with a limit, even without a handler for that.
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(part) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
     }
 
     /// The head of the next response, with its empty line.
@@ -135,7 +145,7 @@ impl Peer {
 
     /// Waits for the end of a connection, which may be a reset. Whether that is what came, and not a byte or nothing.
     pub fn breaks(&mut self) -> bool {
-        match self.stream.read(&mut [0; 64]) {
+        match self.read(&mut [0; 64]) {
             Ok(n) => n == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
