@@ -79,6 +79,9 @@ pub struct Limits {
     pub deflate_from_bytes: usize,
     /// Open connections, count. The daemon lowers it to fit under the limit of open files. Default 1,000,000.
     pub connections: usize,
+    /// How long a new connection waits for another one to close where as many as allowed are open, ms; then it is answered
+    /// 503. Default 1 s.
+    pub full_ms: u64,
     /// Messages in one batch, count. Default 1,024.
     pub batch_messages: usize,
     /// Nesting of JSON arrays and objects in a body, the batch's own array included, count. Default 32.
@@ -150,6 +153,7 @@ impl Default for Limits {
             socket_sessions: 64,
             deflate_from_bytes: 256,
             connections: 1_000_000,
+            full_ms: 1_000,
             batch_messages: 1_024,
             json_depth: 32,
             sessions: 1_000_000,

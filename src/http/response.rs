@@ -21,6 +21,10 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const UPGRADE_TO: &[u8] = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
 /// What a 401 must say (RFC 9110 section 15.5.2): a bearer token is asked for (RFC 6750 section 3).
 const CHALLENGE: &[u8] = b"WWW-Authenticate: Bearer\r\n";
+/// A whole answer for who is not even listened to: there are too many connections.
+pub const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+    Content-Type: text/plain;charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\
+    Content-Length: 53\r\n\r\nThere are too many connections; try again in a while\n";
 /// What a 429 and a 503 say: when to try again, s (RFC 9110 section 10.2.3, RFC 6585 section 4).
 const RETRY_AFTER: &[u8] = b"Retry-After: 1\r\n";
 

@@ -22,7 +22,7 @@ use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
-use super::{Accepting, LISTENERS, Life, Server, WAKER, handle};
+use super::{Door, LISTENERS, Life, Server, WAKER, handle};
 #[cfg(feature = "tls")]
 use super::{
     handshakes::Handshakes,
@@ -237,10 +237,9 @@ impl Builder {
             streams: Vec::new(),
             open: 0,
             again: Vec::new(),
-            accepting: Accepting::Ready,
+            door: Door::default(),
             life: Life::Serving,
             shutdown_ms,
-            quiet_until_ms: 0,
             scratch: vec![0; scratch],
             clock,
             mount,

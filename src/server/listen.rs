@@ -156,6 +156,15 @@ impl Listener {
         }
     }
 
+    /// Whether what is written to its connections can be read as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(..) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
+        }
+    }
+
     /// Whether its connections are TLS.
     #[cfg(feature = "tls")]
     pub(super) fn is_tls(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Owns the listeners, the streams and the sleep. All decisions are the engine's; here bytes are moved. Readiness is
 //! edge-triggered, so what a turn leaves over is on a list and the next turn does not sleep.
 
+mod accepting;
 pub mod builder;
 mod clock;
 mod handle;
@@ -35,6 +36,7 @@ pub use listen::Listen;
 #[cfg(feature = "tls")]
 pub use tls::Identity;
 
+use accepting::{Accepting, Door};
 use builder::{invalid, publishing};
 use clock::Clock;
 use handle::{Inbox, Mail};
@@ -49,32 +51,10 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 /// Listener `n` is `LISTENERS - n`.
 const LISTENERS: usize = usize::MAX - 2;
-/// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
-/// for a file that becomes free elsewhere.
-const ACCEPT_RETRY_MS: u64 = 50;
-/// Between two warnings that accepting pauses, ms.
-const PAUSE_QUIET_MS: u64 = 10_000;
-/// Turns of accepting what the kernel has taken on, before listening ends, count.
-const DRAIN_ACCEPTS: usize = 64;
 /// Events taken from the kernel at once, count.
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
 const SLICES: usize = 16;
-
-/// Whether connections are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepting {
-    /// When the kernel says there are some.
-    Ready,
-    /// There may be more than fitted into the last turn.
-    More,
-    /// Not until one closes: as many as allowed are open.
-    Full,
-    /// Not until one closes or it is that late, ms: the kernel had no room for another.
-    Failed { retry_ms: u64 },
-    /// Never again: the server ends.
-    Never,
-}
 
 /// Where a server stands in its life.
 ///
@@ -124,11 +104,9 @@ pub struct Server {
     open: usize,
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
-    accepting: Accepting,
+    door: Door,
     life: Life,
     shutdown_ms: u32,
-    /// No further warning of a pause in accepting before that, ms.
-    quiet_until_ms: u64,
     scratch: Vec<u8>,
     clock: Clock,
     mount: String,
@@ -208,9 +186,7 @@ impl Server {
             .reconfigure(Change { hosts, origins, proxies, publishing, demo, broker, limits })
             .map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
-        if self.accepting == Accepting::Full {
-            self.accepting = Accepting::More;
-        }
+        self.door.make_room();
         Ok(())
     }
 
@@ -304,18 +280,8 @@ impl Server {
         if self.life != Life::Serving || self.shutdown_ms == 0 {
             return self.life = Life::Over;
         }
-        // What the kernel has taken on already would be reset. What there is no room for still is.
-        for _ in 0..DRAIN_ACCEPTS {
-            if self.accepting == Accepting::Ready {
-                self.accepting = Accepting::More;
-            }
-            self.accept(now);
-            if self.accepting != Accepting::More {
-                break;
-            }
-        }
+        self.accept_last(now);
         self.listeners.clear();
-        self.accepting = Accepting::Never;
         let held = self.engine.census().parked;
         let within_ms = u64::from(self.shutdown_ms);
         let time = Duration::from_millis(self.engine.drain(within_ms, now));
@@ -327,13 +293,9 @@ impl Server {
 
     fn sleep_for(&self) -> Option<Duration> {
         let ended = matches!(self.life, Life::Draining { .. }) && self.engine.is_drained();
-        if ended || self.has_to_read() || self.accepting == Accepting::More {
+        if ended || self.has_to_read() || self.door.accepting == Accepting::More {
             return Some(Duration::ZERO);
         }
-        let retry = match self.accepting {
-            Accepting::Failed { retry_ms } => Some(retry_ms),
-            Accepting::Ready | Accepting::More | Accepting::Full | Accepting::Never => None,
-        };
         let over = match self.life {
             Life::Draining { until_ms } => Some(until_ms),
             Life::Serving | Life::Over => None,
@@ -343,7 +305,7 @@ impl Server {
             Some((at, Wake::Timer)) => Some(at),
             None => None,
         };
-        let at = [retry, over, engine].into_iter().flatten().min()?;
+        let at = [self.door.deadline(), over, engine].into_iter().flatten().min()?;
         Some(self.clock.until(at))
     }
 
@@ -363,9 +325,7 @@ impl Server {
             #[cfg(feature = "daemon")]
             SIGNALS => return self.obey(now),
             Token(token) if token > LISTENERS - self.listeners.len() => {
-                if self.accepting == Accepting::Ready {
-                    self.accepting = Accepting::More;
-                }
+                self.door.knock(now.mono_ms + self.engine.limits().full_ms);
             }
             Token(token) => {
                 if let Some(key) = ConnKey::from_bits(token as u64) {
@@ -535,74 +495,8 @@ impl Server {
         // Dropping the socket takes it out of the poll as well.
         *slot = None;
         self.open -= 1;
-        if matches!(self.accepting, Accepting::Full | Accepting::Failed { .. }) {
-            self.accepting = Accepting::More;
-        }
+        self.door.make_room();
     }
-
-    /// Accepts what waits, as many as fit into a turn.
-    fn accept(&mut self, now: Now) {
-        match self.accepting {
-            Accepting::More => {}
-            Accepting::Failed { retry_ms } if retry_ms <= now.mono_ms => {}
-            Accepting::Ready | Accepting::Full | Accepting::Failed { .. } | Accepting::Never => return,
-        }
-        self.accepting = Accepting::Ready;
-        for at in 0..self.listeners.len() {
-            for _ in 0..self.engine.limits().accepts_per_turn {
-                if self.open >= self.engine.limits().connections {
-                    self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
-                    self.accepting = Accepting::Full;
-                    return;
-                }
-                match self.listeners[at].accept() {
-                    #[cfg(feature = "tls")]
-                    Ok((stream, peer)) if self.listeners[at].is_tls() => {
-                        let stream = self.handshakes.expected_on(stream);
-                        self.adopt(stream, peer, now);
-                    }
-                    Ok((stream, peer)) => self.adopt(stream, peer, now),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if is_about_the_peer(&error) => {}
-                    Err(error) => {
-                        self.warn_of_pause(&error.to_string(), now);
-                        self.accepting = Accepting::Failed { retry_ms: now.mono_ms + ACCEPT_RETRY_MS };
-                        return;
-                    }
-                }
-                // Only the kernel's "would block" proves that nothing waits.
-                self.accepting = Accepting::More;
-            }
-        }
-    }
-
-    /// Says that accepting pauses, at most once in a while: a full server may pause after every connection.
-    fn warn_of_pause(&mut self, reason: &str, now: Now) {
-        if now.mono_ms >= self.quiet_until_ms {
-            log::warn!("accepting pauses with {} connections open: {reason}", self.open);
-            self.quiet_until_ms = now.mono_ms + PAUSE_QUIET_MS;
-        }
-    }
-
-    fn adopt(&mut self, mut stream: Stream, peer: Option<SocketAddr>, now: Now) {
-        let Ok(key) = self.engine.accept(peer.map(|peer| peer.ip()), now) else { return };
-        let token = usize::try_from(key.to_bits()).map(Token);
-        let registered = token.map_err(io::Error::other).and_then(|token| stream.register(self.poll.registry(), token));
-        if registered.is_err() {
-            return self.engine.closed(key, now);
-        }
-        let at = key.slot() as usize;
-        if self.streams.len() <= at {
-            self.streams.resize_with(at + 1, || None);
-        }
-        self.streams[at] = Some(Slot { key, stream, readable: false, ended: false, listed: false });
-        self.open += 1;
-    }
-}
-
-/// Errors of `accept` that concern one connection, which was lost while it waited.
-fn is_about_the_peer(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted | ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]

@@ -52,16 +52,42 @@ fn limit_accepts_per_turn() {
 
 #[test]
 fn limit_connections_pauses_accepting_until_one_closes() {
-    let mut bench = Bench::new(Limits { connections: 2, ..Limits::default() });
+    // Nobody is turned away while this test runs.
+    let mut bench = Bench::new(Limits { connections: 2, full_ms: 3_600_000, ..Limits::default() });
     let mut clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
     bench.turn();
-    assert_eq!((bench.server.open, bench.server.accepting), (2, Accepting::Full));
+    assert_eq!(bench.server.open, 2);
+    assert!(matches!(bench.server.door.accepting, Accepting::Full { until_ms: Some(_) }));
     clients.remove(0);
-    while bench.server.accepting == Accepting::Full {
+    while matches!(bench.server.door.accepting, Accepting::Full { .. }) {
         bench.turn();
     }
     bench.turn();
     assert_eq!(bench.server.open, 2, "the third has taken the place of the first");
+}
+
+#[test]
+fn limit_full_ms_and_then_who_waits_is_told() {
+    let mut bench = Bench::new(Limits { connections: 1, full_ms: 1, accepts_per_turn: 2, ..Limits::default() });
+    let _inside = bench.connect();
+    while bench.server.open == 0 {
+        bench.turn();
+    }
+    let mut waiting: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    for client in &mut waiting {
+        client.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    }
+    while bench.server.door.accepting != (Accepting::Full { until_ms: None }) {
+        bench.turn();
+    }
+    for mut client in waiting {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{answer}");
+    }
+    assert_eq!(bench.server.open, 1);
 }
 
 #[test]
@@ -116,7 +142,8 @@ fn a_raised_limit_of_connections_resumes_accepting() {
     let mut bench = Bench::new(Limits { connections: 1, ..Limits::default() });
     let _clients: Vec<_> = (0..2).map(|_| bench.connect()).collect();
     bench.turn();
-    assert_eq!((bench.server.open, bench.server.accepting), (1, Accepting::Full));
+    assert_eq!(bench.server.open, 1);
+    assert!(matches!(bench.server.door.accepting, Accepting::Full { .. }));
     bench.server.reconfigure(Settings::default()).unwrap();
     bench.turn();
     assert_eq!(bench.server.open, 2);
