@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 publisher=0 overload=0 unknown-host=0 overflow=0 session-limit=0 handshake-rate=0 queue-limit=0 \
-            crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0"
+            transport=1 publisher=0 overload=0 unknown-host=0 tls=0 overflow=0 session-limit=0 handshake-rate=0 \
+            queue-limit=0 crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0"
         );
     }
 

@@ -1,7 +1,8 @@
 //! The daemon against real clients: cometd.js, Faye and jsforce from npm, unmodified, and the encke.js that it serves.
 //!
 //! Each test runs one scenario of `tests/interop/`, or of `tests/salesforce/`, under Node against a daemon of its own. The
-//! clients are installed on first use, in the versions that `package-lock.json` pins. `ENCKE_SKIP_INTEROP=1` leaves all of this out.
+//! clients are installed on first use, in the versions that `package-lock.json` pins. `ENCKE_SKIP_INTEROP=1` leaves all of this out; with
+//! `ENCKE_INTEROP_TLS=1` all of it that can goes over TLS, of which a part always does.
 
 #![cfg(feature = "daemon")]
 
@@ -398,6 +399,52 @@ fn encke_notices_a_server_that_is_gone_without_a_word() {
 #[test]
 fn encke_does_not_try_what_is_not_there() {
     run("transport", &["lacking"], &["--transports", "streaming,long-polling"]);
+}
+
+/// Every client over every transport that it has, by https and wss.
+#[cfg(feature = "tls")]
+mod over_tls {
+    use super::{ALL, PATIENT, SCENARIOS};
+
+    fn chat(one: &str, other: &str) {
+        SCENARIOS.run_over_tls("chat", &[one, other], &["--timeout", "5m", "--transports", ALL]);
+    }
+
+    #[test]
+    fn cometd_chats_by_both_of_its_transports() {
+        chat("cometd", "cometd:websocket");
+    }
+
+    #[test]
+    fn faye_chats_by_both_of_its_transports() {
+        chat("faye", "faye:websocket");
+    }
+
+    #[test]
+    fn encke_chats_by_all_of_its_transports() {
+        chat("encke:streaming", "encke:eventsource");
+        chat("encke:websocket", "encke");
+    }
+
+    #[test]
+    fn many_messages_arrive_in_order_and_once() {
+        for kind in ["cometd:websocket", "faye", "encke:streaming"] {
+            SCENARIOS.run_over_tls("order", &[kind], &["--timeout", "5m", "--transports", ALL]);
+        }
+    }
+
+    #[test]
+    fn clients_find_their_way_back_after_a_restart() {
+        for kind in ["cometd:websocket", "faye"] {
+            SCENARIOS.run_over_tls("restart", &[kind], PATIENT);
+        }
+    }
+
+    #[test]
+    fn clients_find_their_transport_by_themselves() {
+        SCENARIOS.run_over_tls("transports", &["cometd", "faye", "websocket"], PATIENT);
+        SCENARIOS.run_over_tls("transports", &["faye", "cometd", "websocket"], PATIENT);
+    }
 }
 
 /// A rule that has a history.

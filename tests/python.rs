@@ -46,17 +46,31 @@ fn aiosfstream_replays() {
     run("replay", &[], &["--http-api", "true", "--channel", rule]);
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn aiocometd_talks_over_tls_by_both_transports() {
+    for words in [["long-polling", "websocket"], ["websocket", "long-polling"]] {
+        run_by(common::tls::start, "talk", &words, &["--timeout", "1s"]);
+    }
+}
+
 fn run(scenario: &str, words: &[&str], options: &[&str]) {
+    run_by(Daemon::start, scenario, words, options);
+}
+
+fn run_by(start: fn(&[&str]) -> Daemon, scenario: &str, words: &[&str], options: &[&str]) {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let name = format!("{scenario}.py {}", words.join(" "));
     if left_out(OPT_OUT, &name) {
         return;
     }
     let python = PYTHON.get_or_init(prepare).as_ref().unwrap_or_else(|error| panic!("{error}"));
-    let mut daemon = Daemon::start(options);
+    let mut daemon = start(options);
     let mut command = Command::new(python);
     command.arg(format!("{scenario}.py")).arg(daemon.url()).args(words).current_dir(FOLDER);
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    #[cfg(feature = "tls")]
+    common::tls::trust(&mut command);
     follow(command, &mut daemon, &name);
 }
 

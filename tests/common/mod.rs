@@ -6,6 +6,8 @@ pub mod browser;
 pub mod node;
 pub mod peer;
 pub mod process;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ pub fn without_settings(command: &mut Command) {
 /// A running `encke`. It ends, by its own pid, when this is dropped.
 pub struct Daemon {
     child: Child,
+    /// What stands before the address in `listen`.
+    way: &'static str,
     options: Vec<String>,
     environment: Vec<(String, String)>,
     addr: SocketAddr,
@@ -54,13 +58,21 @@ impl Daemon {
     /// # Panics
     /// When it does not come up; the panic shows what it wrote to stderr.
     pub fn start_with_env(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_by("", options, environment)
+    }
+
+    /// The same, listening for plain connections (`""`) or for others (`"tls:"`).
+    ///
+    /// # Panics
+    /// When it does not come up; the panic shows what it wrote to stderr.
+    pub fn start_by(way: &'static str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let options: Vec<String> = options.iter().map(|&word| word.to_owned()).collect();
         let environment: Vec<_> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let log = Log::default();
-        let (child, url) = launch("127.0.0.1:0", (&options, &environment), &log);
+        let (child, url) = launch(&format!("{way}127.0.0.1:0"), (&options, &environment), &log);
         let addr = address_in(&url);
-        Self { child, options, environment, addr, url, log }
+        Self { child, way, options, environment, addr, url, log }
     }
 
     /// The URL of the Bayeux endpoint, as the daemon said it: `http://127.0.0.1:PORT/cometd`.
@@ -124,7 +136,7 @@ impl Daemon {
     /// When it does not come up.
     pub fn restart(&mut self) {
         self.kill();
-        let (child, url) = launch(&self.addr.to_string(), (&self.options, &self.environment), &self.log);
+        let (child, url) = launch(&format!("{}{}", self.way, self.addr), (&self.options, &self.environment), &self.log);
         assert_eq!(url, self.url, "a restarted daemon listens where it did before");
         self.child = child;
     }
@@ -180,9 +192,9 @@ fn launch(listen: &str, said: (&[String], &[(String, String)]), log: &Log) -> (C
     panic!("encke did not come up with {options:?}; stdout {first:?}, stderr:\n{}", log.text());
 }
 
-/// The address within `http://ADDRESS/path`.
+/// The address within `http://ADDRESS/path`, or `https:`.
 fn address_in(url: &str) -> SocketAddr {
-    let rest = url.strip_prefix("http://").expect("the URL is http");
+    let (_, rest) = url.split_once("://").expect("it is a URL");
     let authority = rest.split('/').next().unwrap_or(rest);
     authority.parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }

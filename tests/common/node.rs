@@ -37,12 +37,33 @@ impl Scenarios {
 
     /// Runs a scenario against a daemon with these options.
     pub fn run(&self, scenario: &str, words: &[&str], options: &[&str]) {
+        #[cfg(feature = "tls")]
+        if super::tls::is_wanted() && !self.looks_at_bytes(scenario) {
+            return self.run_over_tls(scenario, words, options);
+        }
+        self.run_by(Daemon::start, (scenario, words), options);
+    }
+
+    /// The same over TLS.
+    #[cfg(feature = "tls")]
+    pub fn run_over_tls(&self, scenario: &str, words: &[&str], options: &[&str]) {
+        self.run_by(super::tls::start, (scenario, words), options);
+    }
+
+    fn run_by(&self, start: fn(&[&str]) -> Daemon, (scenario, words): (&str, &[&str]), options: &[&str]) {
         if left_out(self.opt_out, &format!("{scenario} {}", words.join(" "))) {
             return;
         }
-        let mut daemon = Daemon::start(options);
+        let mut daemon = start(options);
         let url = daemon.url().to_owned();
         self.run_against(&mut daemon, scenario, &url, words);
+    }
+
+    /// Whether a scenario stands between client and daemon, where TLS is not to be understood.
+    #[cfg(feature = "tls")]
+    fn looks_at_bytes(&self, scenario: &str) -> bool {
+        let path = Path::new(self.directory).join(format!("{scenario}.mjs"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).contains("relay.mjs")
     }
 
     /// Runs a scenario against this daemon, which it reaches at this URL.
@@ -57,6 +78,8 @@ impl Scenarios {
         for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NODE_OPTIONS"] {
             command.env_remove(name);
         }
+        #[cfg(feature = "tls")]
+        super::tls::trust(&mut command);
         follow(command, daemon, &format!("{scenario} {}", words.join(" ")));
     }
 
