@@ -194,6 +194,7 @@ impl Builder {
             streams: Vec::new(),
             open: 0,
             again: Vec::new(),
+            hearing: 0,
             accepting: Accepting::Ready,
             life: Life::Serving,
             shutdown_ms,
