@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::node::{left_out, output_of};
-use common::peer::{PATIENT, Peer, connect, connected, eventually, post};
+use common::peer::{Peer, connect, connected, eventually, post};
 use common::process::Process;
 use common::{Log, encke, without_settings};
 use encke::broker::policy::{Origin, Policy, Verdict};
@@ -67,13 +67,16 @@ fn talkative() -> Command {
     command
 }
 
-/// Has something logged a few thousand times.
+/// Has several times as much logged as a pipe holds, which is 64 KiB.
 fn much_to_log(addr: SocketAddr) {
     let mut peer = Peer::new(addr);
-    for _ in 0..40 {
-        let messages: Vec<Value> = (0..100).map(|_| json!({"channel": "/meta/handshake"})).collect();
-        let replies = peer.say(&Value::from(messages));
-        assert!(replies.as_array().unwrap().iter().all(|reply| reply["successful"] == true));
+    let shake = post(&json!({"channel": "/meta/handshake"}));
+    for _ in 0..60 {
+        // A line for each.
+        peer.send(shake.repeat(50));
+        for _ in 0..50 {
+            assert_eq!(peer.response().json()[0]["successful"], true);
+        }
     }
 }
 
@@ -93,7 +96,6 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_lost() {
     let mut command = talkative();
     command.stderr(Stdio::piped());
     let mut daemon = Plain::start(command);
-    // Pipes hold 64 KiB; this is several times as much.
     much_to_log(daemon.addr);
     works(daemon.addr);
     let mut pipe = BufReader::new(daemon.child.stderr.take().unwrap());
@@ -197,7 +199,8 @@ fn files(pid: u32) -> usize {
 
 #[test]
 fn without_files_it_waits_quietly_and_serves_each_who_waits_when_one_is_free() {
-    let (process, addr) = Process::start(PATIENT);
+    // Nobody leaves by himself.
+    let (process, addr) = Process::start(&["--idle-timeout", "1h"]);
     let pid = process.pid();
     limit_files(pid, files(pid) + 5);
     let mut waiting = crowd(addr, 30);
