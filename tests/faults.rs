@@ -67,13 +67,16 @@ fn talkative() -> Command {
     command
 }
 
-/// Has something logged a few thousand times.
+/// Has several times as much logged as a pipe holds, which is 64 KiB.
 fn much_to_log(addr: SocketAddr) {
     let mut peer = Peer::new(addr);
-    for _ in 0..40 {
-        let messages: Vec<Value> = (0..100).map(|_| json!({"channel": "/meta/handshake"})).collect();
-        let replies = peer.say(&Value::from(messages));
-        assert!(replies.as_array().unwrap().iter().all(|reply| reply["successful"] == true));
+    let shake = post(&json!({"channel": "/meta/handshake"}));
+    for _ in 0..60 {
+        // A line for each.
+        peer.send(shake.repeat(50));
+        for _ in 0..50 {
+            assert_eq!(peer.response().json()[0]["successful"], true);
+        }
     }
 }
 
@@ -93,7 +96,6 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_lost() {
     let mut command = talkative();
     command.stderr(Stdio::piped());
     let mut daemon = Plain::start(command);
-    // Pipes hold 64 KiB; this is several times as much.
     much_to_log(daemon.addr);
     works(daemon.addr);
     let mut pipe = BufReader::new(daemon.child.stderr.take().unwrap());
@@ -197,7 +199,8 @@ fn files(pid: u32) -> usize {
 
 #[test]
 fn without_files_it_waits_quietly_and_serves_each_who_waits_when_one_is_free() {
-    let (process, addr) = Process::start(PATIENT);
+    // Nobody leaves by himself.
+    let (process, addr) = Process::start(&["--idle-timeout", "1h"]);
     let pid = process.pid();
     limit_files(pid, files(pid) + 5);
     let mut waiting = crowd(addr, 30);
@@ -331,7 +334,7 @@ fn connect_by(id: &str, kind: &str) -> Value {
 
 /// What a client has sent when it goes: without a session, from nothing at all to many whole requests.
 fn said_without_a_session() -> Vec<Vec<u8>> {
-    let request = post(&json!([{"channel": "/meta/handshake"}]));
+    let request = post(&json!([{"channel": "/meta/connect", "clientId": "nobody", "connectionType": "long-polling"}]));
     let head = request.find("\r\n\r\n").unwrap() + 4;
     let chunked = "POST /cometd HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     let cut = [0, 1, head - 3, head, head + 10, request.len()].map(|at| request[..at].to_owned());
@@ -366,8 +369,8 @@ fn said_with(id: &str) -> Vec<Vec<u8>> {
     vec![held.into_bytes(), both.into_bytes(), streaming.into_bytes(), stream.into_bytes(), socket, half]
 }
 
-/// A client that goes while events are on their way to it, and has answered none of them.
-fn flooded(daemon: &Plain, said: impl Fn(&str) -> Vec<u8>, how: Going) {
+/// A client that goes while events are on their way to it, and has answered none of them. Returns its session.
+fn flooded(daemon: &Plain, said: impl Fn(&str) -> Vec<u8>, how: Going) -> String {
     let (mut down, mut up) = (Peer::new(daemon.addr), Peer::new(daemon.addr));
     let id = down.session();
     up.subscribe(&id, "/a");
@@ -379,6 +382,7 @@ fn flooded(daemon: &Plain, said: impl Fn(&str) -> Vec<u8>, how: Going) {
     }
     go(down, how);
     up.say(&event);
+    id
 }
 
 fn unharmed(daemon: &mut Plain, bystander: &mut Peer) {
@@ -389,12 +393,13 @@ fn unharmed(daemon: &mut Plain, bystander: &mut Peer) {
 #[test]
 fn whenever_and_however_connections_break_nothing_is_left_of_them() {
     let (log, mut command) = (Log::default(), encke());
-    command.args(["--listen", "127.0.0.1:0", "--timeout", "1h", "--max-interval", "100ms", "--head-timeout", "1h"]);
+    // What remains of a connection is not to end by itself.
+    command.args(["--listen", "127.0.0.1:0", "--timeout", "1h", "--max-interval", "1h", "--head-timeout", "1h"]);
     command.stderr(Stdio::piped());
     let mut daemon = Plain::start(command);
     let (sink, stderr) = (log.clone(), daemon.child.stderr.take().unwrap());
     thread::spawn(move || sink.copy_from(stderr));
-    let mut bystander = Peer::new(daemon.addr);
+    let (mut bystander, mut sessions) = (Peer::new(daemon.addr), Vec::new());
     for how in [Going::Reset, Going::Close, Going::Half] {
         for said in said_without_a_session() {
             let mut peer = Peer::new(daemon.addr);
@@ -408,9 +413,12 @@ fn whenever_and_however_connections_break_nothing_is_left_of_them() {
             up.subscribe(&id, "/a");
             down.send(said_with(&id).swap_remove(at));
             go(down, how);
-            flooded(&daemon, |id| said_with(id).swap_remove(at), how);
+            sessions.extend([id, flooded(&daemon, |id| said_with(id).swap_remove(at), how)]);
         }
         unharmed(&mut daemon, &mut bystander);
+    }
+    for id in sessions {
+        bystander.say(&json!({"channel": "/meta/disconnect", "clientId": id}));
     }
     drop(bystander);
     let rest = "now: connections=0 sessions=0 parked=0 channels=0 browsers=0 queued-bytes=0 kept=0 kept-bytes=0";
@@ -426,7 +434,7 @@ fn whenever_and_however_connections_break_nothing_is_left_of_them() {
 
 #[test]
 fn what_comes_while_the_process_is_stopped_is_done_when_it_goes_on() {
-    let (process, addr) = Process::start(&["--timeout", "1h", "--max-interval", "500ms", "--head-timeout", "500ms"]);
+    let (process, addr) = Process::start(PATIENT);
     let mut clients: Vec<(Peer, Peer, String)> = (0..20)
         .map(|_| {
             let (mut down, mut up) = (Peer::new(addr), Peer::new(addr));
@@ -444,7 +452,6 @@ fn what_comes_while_the_process_is_stopped_is_done_when_it_goes_on() {
     slow.exchange(&half);
     slow.send(&half[..20]);
     process.signal("STOP");
-    // All deadlines pass meanwhile; what keeps them has come in time, only nobody has looked.
     for n in 1..10 {
         publisher.send(post(&json!({"channel": "/a", "clientId": id, "data": n})));
     }
@@ -452,7 +459,6 @@ fn what_comes_while_the_process_is_stopped_is_done_when_it_goes_on() {
         down.send(post(&acknowledge(id, 0)));
     }
     slow.send(&half[20..]);
-    thread::sleep(Duration::from_secs(1));
     process.signal("CONT");
     assert_eq!(slow.response().body, "[]");
     for (down, _, id) in &mut clients {

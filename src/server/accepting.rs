@@ -13,8 +13,9 @@ use crate::http::response;
 use super::stream::Stream;
 use super::{Server, Slot};
 
-/// After a failed accept, ms before the next try; a closed connection brings it on at once.
-const RETRY_MS: u64 = 100;
+/// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
+/// for a file that becomes free elsewhere.
+const RETRY_MS: u64 = 50;
 /// Between two warnings that accepting pauses, ms.
 const QUIET_MS: u64 = 10_000;
 /// Turns of accepting what the kernel has taken on, before listening ends, count.

@@ -237,6 +237,7 @@ impl Builder {
             streams: Vec::new(),
             open: 0,
             again: Vec::new(),
+            hearing: 0,
             door: Door::default(),
             life: Life::Serving,
             shutdown_ms,

@@ -6,7 +6,7 @@ use crate::clock::Now;
 
 /// Reads both clocks. The monotonic one starts at zero here.
 pub(super) struct Clock {
-    start: Instant,
+    pub(super) start: Instant,
 }
 
 impl Clock {

@@ -51,6 +51,8 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 /// Listener `n` is `LISTENERS - n`.
 const LISTENERS: usize = usize::MAX - 2;
+/// Turns for which timers wait for those whom the kernel has taken on to be accepted and heard, count.
+const HEARING_TURNS: usize = 64;
 /// Events taken from the kernel at once, count.
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
@@ -104,6 +106,8 @@ pub struct Server {
     open: usize,
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
+    /// Turns in a row in which timers have waited for what the kernel holds.
+    hearing: usize,
     door: Door,
     life: Life,
     shutdown_ms: u32,
@@ -244,8 +248,12 @@ impl Server {
         }
         #[cfg(feature = "tls")]
         self.shake_hands(now);
+        let open = self.open;
         self.accept(now);
-        self.engine.handle_timeout(now);
+        let full = events.iter().count() >= events.capacity();
+        if !self.hears_more(full || self.open > open) {
+            self.engine.handle_timeout(now);
+        }
         loop {
             let more = self.engine.flush(now);
             while let Some(key) = self.engine.next_dirty() {
@@ -272,6 +280,15 @@ impl Server {
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
         Some(Asked::End)
+    }
+
+    /// Whether timers wait for what may have come already. After a while in which the process was stopped, or busy, all that
+    /// is due fires at once, and with it the sessions of those would end whose connects are among what the kernel holds.
+    /// Not for longer than it takes to hear everyone once: there may always be more.
+    fn hears_more(&mut self, more: bool) -> bool {
+        let most = HEARING_TURNS + self.open / EVENTS;
+        self.hearing = if more && self.hearing < most { self.hearing + 1 } else { 0 };
+        self.hearing > 0
     }
 
     /// Begins to end, if there is time for that and it has not begun: nothing is accepted any more, and clients are

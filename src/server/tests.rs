@@ -173,3 +173,61 @@ fn what_waits_to_be_accepted_when_the_server_ends_is_answered() {
     }
     assert_eq!(bench.server.engine.census().connections, 0, "every one has had its answer");
 }
+
+/// A request of a batch; the connection stays.
+fn request(batch: &str) -> String {
+    format!(
+        "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{batch}",
+        batch.len()
+    )
+}
+
+/// Reads until the text has come.
+fn read_until(client: &mut std::net::TcpStream, wanted: &str) -> String {
+    let (mut text, mut part) = (String::new(), [0; 4096]);
+    while !text.contains(wanted) {
+        let n = client.read(&mut part).unwrap();
+        assert!(n > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&part[..n]));
+    }
+    text
+}
+
+#[test]
+fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
+    // More than there are events in a turn, and connections that are accepted in one.
+    const CLIENTS: usize = 150;
+    for anew in [false, true] {
+        let mut bench = Bench::new(Limits { accepts_per_turn: 20, ..Limits::default() });
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| bench.connect()).collect();
+        for client in &mut clients {
+            client.write_all(request(r#"{"channel":"/meta/handshake"}"#).as_bytes()).unwrap();
+        }
+        while bench.server.engine.census().sessions < CLIENTS {
+            bench.turn();
+        }
+        let ids = clients.iter_mut().map(|client| {
+            let text = read_until(client, "\"interval\":0");
+            text.split("\"clientId\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        });
+        let ids: Vec<String> = ids.collect();
+        if anew {
+            clients = (0..CLIENTS).map(|_| bench.connect()).collect();
+        }
+        for (client, id) in clients.iter_mut().zip(&ids) {
+            let connect = format!(r#"{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling"}}"#);
+            client.write_all(request(&connect).as_bytes()).unwrap();
+        }
+        // The process is stopped for longer than sessions without a connect are kept.
+        bench.server.clock.start -= Duration::from_secs(20);
+        // Each is answered: its session is there, or not any more.
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+        }
+        while clients.iter().any(|client| client.peek(&mut [0]).is_err()) {
+            bench.turn();
+        }
+        let late = bench.server.engine.counters().sessions_removed;
+        assert_eq!((bench.server.engine.census().sessions, late), (CLIENTS, 0), "on new connections: {anew}");
+    }
+}
