@@ -20,3 +20,4 @@ mod reconfigure;
 mod sessions;
 mod sockets;
 mod streams;
+mod strict;
