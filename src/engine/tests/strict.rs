@@ -3,5 +3,7 @@
 //! Owns how the tables are run: each case whole, cut in two at every byte, byte by byte, and between other requests. The
 //! verdict never varies. The tables stand beside: `strict/*.txt`.
 
+mod frames;
 mod http;
 mod table;
+mod theft;

@@ -141,7 +141,7 @@ fn end(b: &mut Bench, conn: ConnKey) -> End {
 }
 
 /// The ways of cutting: whole, in two at every byte, byte by byte. Not within the first bytes, which are another request's.
-fn cuts(bytes: &[u8], from: usize) -> impl Iterator<Item = Vec<&[u8]>> {
+pub(super) fn cuts(bytes: &[u8], from: usize) -> impl Iterator<Item = Vec<&[u8]>> {
     let in_two = (from..=bytes.len()).map(|at| vec![&bytes[..at], &bytes[at..]]);
     let one_by_one = bytes.chunks(1).collect();
     core::iter::once(vec![bytes]).chain(in_two).chain(core::iter::once(one_by_one))
