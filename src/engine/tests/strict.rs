@@ -3,6 +3,8 @@
 //! Owns how the tables are run: each case whole, cut in two at every byte, byte by byte, and between other requests. The
 //! verdict never varies. The tables stand beside: `strict/*.txt`.
 
+mod bayeux;
+mod channels;
 mod frames;
 mod http;
 mod table;
