@@ -1,7 +1,7 @@
-// Somebody is logged in, so to say: a page of the server's own has a session, hears everything and waits. A page of another
-// site knows its client id, and tries to speak in its name or to listen, by everything that a browser does across sites.
-// All of it reaches the server, none of it does anything, and the session does not notice. Words: the host name of the other
-// site, which is another site than 127.0.0.1 or only another origin.
+// Somebody is logged in, so to say: a page of the server's own has a session, hears everything and waits. A page of
+// another site knows its client id, and tries to speak in its name or to listen, by everything that a browser does
+// across sites. All of it reaches the server, none of it does anything, and the session does not notice. Words: the
+// host name of the other site, which is another site than 127.0.0.1 or only another origin.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect, createServer as createRelay } from "node:net";
@@ -132,9 +132,8 @@ async function listening(server) {
 
 /** The other site: one empty page. Returns its port. */
 function serve() {
-  return listening(
-    createServer((asked, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><body>")),
-  );
+  const page = (asked, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><body>");
+  return listening(createServer(page));
 }
 
 /** Another port of the daemon, on which each answer is noted: not all of them are told to a page, or to a debugger. */
@@ -191,7 +190,8 @@ await browsing(async ({ browser, endpoint }, host) => {
   }
 
   // The one whose session it is has not noticed, and can still speak and hear.
-  const [{ successful }] = await own.evaluate(() => window.say({ channel: "/own", clientId: window.clientId, data: 2 }));
+  const say = () => window.say({ channel: "/own", clientId: window.clientId, data: 2 });
+  const [{ successful }] = await own.evaluate(say);
   assert.equal(successful, true);
   await own.waitForFunction(() => window.heard.length > 0);
   const { heard, troubles } = await own.evaluate(() => ({ heard: window.heard, troubles: window.troubles }));

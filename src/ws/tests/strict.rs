@@ -39,7 +39,7 @@ fn refusal(first: u8, second: u8, length: Option<u64>, setting: Setting) -> Opti
         data && inside,
         // 5.2: the shortest form, and the highest bit is zero.
         second & 0x7f == 126 && length.is_some_and(|length| length < 126),
-        second & 0x7f == 127 && length.is_some_and(|length| length < 65_536 || length >= 1 << 63),
+        second & 0x7f == 127 && length.is_some_and(|length| !(65_536..1 << 63).contains(&length)),
     ];
     if broken.contains(&true) {
         return Some(1002);

@@ -1,7 +1,7 @@
 //! Batches with verdicts, the same by HTTP, in a form and by WebSocket.
 //!
-//! A verdict is what each message is answered: `ok`, or the code of its error; `-` for none. Or `refused` for the whole,
-//! which is HTTP 400 and WebSocket 1007, and `too-many`, 413 and 1008: then nothing at all has been done.
+//! A verdict is what each message is answered: `ok`, or the code of its error; `-` for none. Or `refused` for the
+//! whole, which is HTTP 400 and WebSocket 1007, and `too-many`, 413 and 1008: then nothing at all has been done.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Frames with verdicts.
 //!
-//! A verdict is what comes back, in order: `text` for an answer to a batch, `pong=` and its payload or its length, the code
-//! of a close; and then `waits` if a message is under way. `-` is nothing at all.
+//! A verdict is what comes back, in order: `text` for an answer to a batch, `pong=` and its payload or its length,
+//! the code of a close; and then `waits` if a message is under way. `-` is nothing at all.
 
 use super::super::bench::Bench;
 use super::http::cuts;
@@ -134,8 +134,8 @@ fn compressed_frames() {
     run_all(include_str!("deflated.txt"), WORDS, true);
 }
 
-/// What comes of a first and a second byte, a length in that form and so many bytes of a batch: by the rules of RFC 6455
-/// section 5 and RFC 7692 section 6, one after another. `inside`: a text has begun.
+/// What comes of a first and a second byte, a length in that form and so many bytes of a batch: by the rules of RFC
+/// 6455 section 5 and RFC 7692 section 6, one after another. `inside`: a text has begun.
 fn by_the_rfc(first: u8, second: u8, inside: bool, deflate: bool) -> Option<&'static str> {
     let (fin, rsv, opcode) = (first >= 0x80, (first / 16) % 8, first % 16);
     let (masked, length) = (second >= 0x80, second % 128);

@@ -1,8 +1,8 @@
 //! Raw requests with verdicts.
 //!
-//! A verdict is the statuses of the answers in order (`3*200` for three), and then what becomes of the connection: `close`
-//! if it is at its end, `waits` if a request is under way, nothing if the next one may come. `-` is no answer at all. A 100
-//! counts only where the verdict has one: whether there is time for it depends on the pieces.
+//! A verdict is the statuses of the answers in order (`3*200` for three), and then what becomes of the connection:
+//! `close` if it is at its end, `waits` if a request is under way, nothing if the next one may come. `-` is no answer
+//! at all. A 100 counts only where the verdict has one: whether there is time for it depends on the pieces.
 
 use super::super::bench::Bench;
 use super::table::{Case, Words, cases, expanded};
@@ -126,7 +126,8 @@ fn statuses(answers: &str) -> Vec<u16> {
     found
 }
 
-/// What a connection is in the middle of: when no more comes, only one that has begun a request is told that it is late.
+/// What a connection is in the middle of: when no more comes, only one that has begun a request is told that it is
+/// late.
 fn end(b: &mut Bench, conn: ConnKey) -> End {
     if b.is_shut(conn) || b.is_closed(conn) {
         return End::Close;
@@ -140,7 +141,8 @@ fn end(b: &mut Bench, conn: ConnKey) -> End {
     }
 }
 
-/// The ways of cutting: whole, in two at every byte, byte by byte. Not within the first bytes, which are another request's.
+/// The ways of cutting: whole, in two at every byte, byte by byte. Not within the first bytes, which are another
+/// request's.
 pub(super) fn cuts(bytes: &[u8], from: usize) -> impl Iterator<Item = Vec<&[u8]>> {
     let in_two = (from..=bytes.len()).map(|at| vec![&bytes[..at], &bytes[at..]]);
     let one_by_one = bytes.chunks(1).collect();
@@ -218,8 +220,8 @@ fn there_are_enough_cases() {
     assert!(count >= 300, "{count}");
 }
 
-/// The limits as they are by default, which are too large for a cut at every byte: whole, cut near the end, and in pieces
-/// as a network has them.
+/// The limits as they are by default, which are too large for a cut at every byte: whole, cut near the end, and in
+/// pieces as a network has them.
 #[test]
 fn limits_by_default() {
     let head = |fields: usize| {
@@ -240,12 +242,12 @@ fn limits_by_default() {
     };
     let target = |line: usize| format!("GET /health?{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(line - 21));
     let field = |line: usize| format!("GET /health HTTP/1.1\r\nHost: h\r\na:{}\r\n\r\n", "b".repeat(line - 2));
-    let sized: [(&dyn Fn(usize) -> String, usize, u16); 5] = [
-        (&target, Limits::default().line_bytes, 414),
-        (&field, Limits::default().line_bytes, 431),
-        (&head, head_is_left, 431),
-        (&body, Limits::default().body_bytes, 413),
-        (&chunks, Limits::default().body_bytes, 413),
+    let sized: [(fn(usize) -> String, usize, u16); 5] = [
+        (target, Limits::default().line_bytes, 414),
+        (field, Limits::default().line_bytes, 431),
+        (head, head_is_left, 431),
+        (body, Limits::default().body_bytes, 413),
+        (chunks, Limits::default().body_bytes, 413),
     ];
     let mut b = Bench::new();
     for (request, limit, refusal) in sized {

@@ -1,9 +1,9 @@
 //! How a table is written.
 //!
-//! A case is `name | verdict | bytes`; lines that begin with a space go on with the bytes of the line before, and a line
-//! that begins with `#` says what follows. White space around each part is left out. Within the bytes `\r`, `\n`, `\t`,
-//! `\0`, `\\` and `\x3c` are what they are in Rust, `<word>` stands for what the test that reads the table says, and
-//! `<80*text>` for the text, 80 times; both may be nested.
+//! A case is `name | verdict | bytes`; lines that begin with a space go on with the bytes of the line before, and a
+//! line that begins with `#` says what follows. White space around each part is left out. Within the bytes `\r`,
+//! `\n`, `\t`, `\0`, `\\` and `\x3c` are what they are in Rust, `<word>` stands for what the test that reads the
+//! table says, and `<80*text>` for the text, 80 times; both may be nested.
 
 use std::collections::HashSet;
 

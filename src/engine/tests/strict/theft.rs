@@ -1,4 +1,5 @@
-//! A thief has a client id, and not the cookie of its browser: it is an unknown session, like any that there never was.
+//! A thief has a client id, and not the cookie of its browser: it is an unknown session, like any that there never
+//! was.
 
 use serde_json::{Value, json};
 
@@ -105,7 +106,8 @@ fn ended(b: &mut Bench, conn: ConnKey) -> Reply {
     reply
 }
 
-/// Ids that are nobody's: of that place and of another one, with almost the right secret and with any, and none at all.
+/// Ids that are nobody's: of that place and of another one, with almost the right secret and with any, and none at
+/// all.
 fn unknown_ids(stolen: &str) -> Vec<String> {
     let ClientId { slot, secret } = ClientId::from_text(stolen).unwrap();
     let (mut first, mut last) = (secret, secret);
@@ -129,6 +131,7 @@ fn unknown_ids(stolen: &str) -> Vec<String> {
 fn messages(id: &str, road: Road) -> Vec<Value> {
     let connect =
         json!({"channel": "/meta/connect", "clientId": id, "connectionType": road.connection_type(), "id": 1});
+    let replay = json!({"replay": {"/**": -2}});
     let mut glance = connect.clone();
     glance["advice"] = json!({"timeout": 0});
     vec![
@@ -137,7 +140,7 @@ fn messages(id: &str, road: Road) -> Vec<Value> {
         json!({"channel": "/meta/connect", "clientId": id, "connectionType": "eventsource", "id": 1}),
         json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/stolen", "id": 1}),
         json!({"channel": "/meta/subscribe", "clientId": id, "subscription": ["/stolen", "/**"], "id": 1}),
-        json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/**", "id": 1, "ext": {"replay": {"/**": -2}}}),
+        json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/**", "id": 1, "ext": replay}),
         json!({"channel": "/meta/unsubscribe", "clientId": id, "subscription": "/own", "id": 1}),
         json!({"channel": "/meta/disconnect", "clientId": id, "id": 1}),
         json!({"channel": "/own", "clientId": id, "data": "stolen", "id": 1}),
