@@ -21,3 +21,4 @@ mod reconfigure;
 mod sessions;
 mod sockets;
 mod streams;
+mod strict;

@@ -5,6 +5,7 @@ mod conformance;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod frames;
+mod strict;
 
 use super::frame::{Decoder, Incoming, Opcode, Role, Rules};
 use super::write::Frame;
