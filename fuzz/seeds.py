@@ -148,6 +148,113 @@ BAYEUX = {
     "broken": '[{"channel":"/a","data":{]}]',
 }
 
+HANDSHAKE = b'[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["websocket","long-polling"]}]'
+ACKING = HANDSHAKE[:-2] + b',"ext":{"ack":true}}]'
+
+
+def of(client, channel, rest=b""):
+    return b'[{"channel":"' + channel + b'","clientId":"' + bytes([client]) + b'"' + rest + b"}]"
+
+
+def connect(client, way=b"long-polling", rest=b""):
+    return of(client, b"/meta/connect", b',"connectionType":"' + way + b'"' + rest)
+
+
+def subscribe(client, to, rest=b""):
+    return of(client, b"/meta/subscribe", b',"subscription":' + to + rest)
+
+
+def publish(client, channel, data=b'"x"'):
+    return of(client, channel, b',"data":' + data)
+
+
+def get(path, *fields):
+    return crlf(f"GET {path} HTTP/1.1\nHost: h\n" + "".join(field + "\n" for field in fields) + "\n")
+
+
+UPGRADE = get(
+    "/cometd",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Extensions: permessage-deflate",
+)
+MINUTE = b"t\x00\xef\x40"
+NOW = b'"advice":{"timeout":0}'
+START = [b"E" + HANDSHAKE, b"E" + connect(1)]
+
+# The settings, how the second run cuts, and the steps: see src/targets/connection.rs.
+SCRIPTS = {
+    "nothing": (0, 7, []),
+    "get": (0, 1, [b"A" + get("/"), b"A" + get("/encke.js", "Accept-Encoding: gzip"), b"A" + get("/health")]),
+    "many-pages": (0, 5, [b"A" + get("/encke.js") * 20]),
+    "poll": (0, 1, START + [b"E" + connect(1), b"F" + subscribe(1, b'"/a"'), b"F" + publish(1, b"/a"), MINUTE]),
+    "two": (0, 9, START + [b"E" + connect(1), b"G" + HANDSHAKE, b"F" + subscribe(1, b'"/a/*"'), b"G" + publish(2, b"/a/b"), MINUTE]),
+    "embedder": (0, 3, START + [b"F" + subscribe(1, b'["/a","/**"]'), b'p/a {"n":1}', b"p/a [2]", b"E" + connect(1), b"k\x01"]),
+    "disconnect": (0, 3, START + [b"E" + connect(1), b"F" + of(1, b"/meta/disconnect")]),
+    "pipelined": (0, 2, START + [b"n", b"E" + connect(1), b"n", b"E" + connect(1), b"A" + get("/")]),
+    "acknowledged": (
+        0,
+        11,
+        [
+            b"E" + ACKING,
+            b"F" + subscribe(1, b'"/a"'),
+            b"p/a 1",
+            b"E" + connect(1, rest=b',"ext":{"ack":-1}'),
+            b"p/a 2",
+            b"E" + connect(1, rest=b',"ext":{"ack":1}'),
+            MINUTE,
+        ],
+    ),
+    "remembered": (
+        4,
+        13,
+        [b'p/h/a {"n":%d}' % n for n in range(7)]
+        + START
+        + [
+            b"F" + subscribe(1, b'"/h/a"', b',"ext":{"replay":{"/h/a":-2}}'),
+            b"p/event/a {}",
+            b"F" + subscribe(1, b'"/event/*"', b',"ext":{"replay":{"/event/*":-2}}'),
+            b"E" + connect(1),
+        ],
+    ),
+    "lazy": (0, 3, START + [b"F" + subscribe(1, b'"/l/*"'), b"E" + connect(1), b"p/l/a 1", MINUTE]),
+    "streaming": (0, 3, START + [b"E" + connect(1, b"streaming"), b"F" + publish(1, b"/service/probe", b'{"probe":1}'), b"F" + subscribe(1, b'"/a"'), b"p/a 1", MINUTE, b"U"]),
+    "events": (0, 3, [b"A" + get("/events/a/*", "Accept: text/event-stream"), b"p/a/b 1", MINUTE, b"p/a/b 2"]),
+    "events-lines": (0, 3, [b"A" + get("/events/h/a", "Last-Event-ID: 1"), b"B" + get("/events/h/a", "Accept: multipart/x-mixed-replace"), b"p/h/a {}"]),
+    "eventsource": (0, 3, START + [b"B" + get("/cometd/\x01", "Accept: text/event-stream"), b"F" + subscribe(1, b'"/a"'), b"p/a 1"]),
+    "callback": (0, 3, [b"A" + get("/cometd?message=%5B%7B%22channel%22%3A%22%2Fmeta%2Fhandshake%22%7D%5D&jsonp=f")]),
+    "iframe": (0, 3, START + [b"A" + get("/cometd?message=%5B%7B%22channel%22%3A%22%2Fmeta%2Fconnect%22%2C%22clientId%22%3A%22\x01%22%2C%22connectionType%22%3A%22iframe%22%7D%5D&jsonp=f")]),
+    "form": (0, 3, [b"A" + crlf("POST /cometd HTTP/1.1\nHost: h\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 62\n\n") + b"message=%5B%7B%22channel%22%3A%22%2Fmeta%2Fhandshake%22%7D%5D"]),
+    "chunked": (0, 1, [b"A" + crlf("POST /cometd HTTP/1.1\nHost: h\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n2\n[]\n0\n\n")]),
+    "plain": (0, 3, [b"A" + crlf("POST /publish/a HTTP/1.1\nHost: h\nContent-Type: application/json\nAuthorization: Bearer secret\nContent-Length: 2\n\n{}")]),
+    "local": (128, 3, [b"B" + crlf("POST /publish/h/a HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 2\n\n{}")]),
+    "preflight": (64, 3, [b"A" + crlf("OPTIONS /cometd HTTP/1.1\nHost: h\nOrigin: https://shop.example\nAccess-Control-Request-Method: POST\n\n")]),
+    "cookie": (8, 3, START + [b"A" + crlf("POST /cometd HTTP/1.1\nHost: h\nContent-Type: application/json\nCookie: BAYEUX_BROWSER=") + b"\x05" + crlf("\nContent-Length: 2\n\n[]")]),
+    "tabs": (16, 3, [b"E" + HANDSHAKE, b"F" + HANDSHAKE, b"E" + connect(1), b"F" + connect(2), MINUTE]),
+    "websocket": (0, 1, [b"A" + UPGRADE, b"I" + HANDSHAKE, b"I" + connect(1, b"websocket"), b"I" + subscribe(1, b'"/a"'), b"M" + publish(1, b"/a", b'"' + b"words " * 60 + b'"'), MINUTE]),
+    "websocket-close": (1, 2, [b"A" + UPGRADE, b"A" + frame(0x89, b"ping"), b"A" + frame(0x88, b"\x03\xe8"), b"Q"]),
+    "websocket-faults": (0, 2, [b"A" + UPGRADE, b"A" + frame(0x81, b"x", None), b"A" + get("/")]),
+    "websocket-crowd": (1, 3, [b"A" + UPGRADE] + [b"I" + HANDSHAKE] * 3 + [b"I" + connect(1, b"websocket"), MINUTE, MINUTE]),
+    "moves": (0, 3, [b"A" + UPGRADE, b"I" + HANDSHAKE, b"I" + connect(1, b"websocket"), b"F" + connect(1), b"I" + connect(1, b"websocket"), b"U"]),
+    "slow": (1, 0, START + [b"a\x00", b"E" + connect(1), b"F" + subscribe(1, b'"/a"')] + [b"p/a [%d]" % n for n in range(6)] + [b"a\x07", b"t\x05", b"t\x05", MINUTE]),
+    "overflow": (3, 0, [b"a\x00"] + START + [b"F" + subscribe(1, b'"/**"')] + [b"p/a %d" % n for n in range(9)] + [b"a\xc8", b"E" + connect(1), MINUTE]),
+    "stalled": (0, 0, [b"a\x00", b"A" + get("/encke.js") * 20, MINUTE]),
+    "head-slow": (0, 2, [b"AGET / HT", b"t\x10\x00", b"t\x10\x00", b"t\x10\x00"]),
+    "body-slow": (0, 2, [b"A" + crlf("POST /cometd HTTP/1.1\nHost: h\nContent-Length: 20\n\n") + b"[", MINUTE]),
+    "fault": (0, 2, [b"A" + crlf("GET / HTTP/1.1\n\n") + get("/"), b"A" + get("/"), b"Q"]),
+    "half-closed": (0, 2, START + [b"E" + connect(1), b"Q", b"E" + connect(1)]),
+    "settings": (0, 2, START + [b"E" + connect(1), b"r\x03", b"F" + subscribe(1, b'["/a","/b"]'), b"r\x40", MINUTE]),
+    "ending": (0, 2, START + [b"E" + connect(1), b"B" + UPGRADE, b"z", MINUTE, b"E" + connect(1), MINUTE]),
+    "large-batch": (0, 50, [b"E[" + b",".join([b"{}"] * 300) + b"]"]),
+    "tight": (1, 4, START + [b"E[" + b",".join([b"{}"] * 9) + b"]", b"E" + b"[" * 7 + b"]" * 7, b"A" + get("/" + "a" * 300)]),
+}
+
+
+def script(mode, cut, steps):
+    return bytes([mode, cut]) + b"\xff".join(steps)
+
 
 def main():
     shutil.rmtree(ROOT, ignore_errors=True)
@@ -155,6 +262,7 @@ def main():
     corpora = {target: {name: crlf(text) for name, text in cases.items()} for target, cases in texts.items()}
     corpora["frames"] = FRAMES
     corpora["bayeux"] = {name: text.encode() for name, text in BAYEUX.items()}
+    corpora["connection"] = {name: script(*parts) for name, parts in SCRIPTS.items()}
     for target, cases in corpora.items():
         (ROOT / target).mkdir(parents=True)
         for name, data in cases.items():

@@ -5,6 +5,7 @@
 //!
 //! Who calls these must have the allocator that `meter` asks.
 
+mod answers;
 mod bayeux;
 mod chunks;
 mod connection;
