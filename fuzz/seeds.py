@@ -84,6 +84,8 @@ CHUNKS = {
     "digits": "00000000000000001\nx\n0\n\n",
     "longer": "1\nhi\n0\n\n",
     "space": "1 2\nh\n",
+    "sum": ("100\n" + "x" * 256 + "\n") * 3 + "0\n\n",
+    "long-extension": "1;" + "e" * 256 + "\nx\n0\n\n",
     "lines": "2\n\n\n0\n\n",
 }
 
@@ -252,6 +254,10 @@ SCRIPTS = {
 }
 
 
+# Choices of the simulator: nobody knows which byte decides what, so these only say how many there are.
+WORLDS = {f"{kind}-{count}": [(kind * at + count) % 256 for at in range(count)] for kind in (7, 83) for count in (5, 200)}
+
+
 def script(mode, cut, steps):
     return bytes([mode, cut]) + b"\xff".join(steps)
 
@@ -263,6 +269,8 @@ def main():
     corpora["frames"] = FRAMES
     corpora["bayeux"] = {name: text.encode() for name, text in BAYEUX.items()}
     corpora["connection"] = {name: script(*parts) for name, parts in SCRIPTS.items()}
+    corpora["script"] = {"scenario-" + str(at): bytes([1, at]) for at in range(17)} | {"ending": bytes([0])}
+    corpora["script"] |= {name: bytes(choices) for name, choices in WORLDS.items()}
     for target, cases in corpora.items():
         (ROOT / target).mkdir(parents=True)
         for name, data in cases.items():

@@ -13,6 +13,7 @@ mod frames;
 mod head;
 pub(crate) mod meter;
 mod pieces;
+mod script;
 
 use encke::limits::Limits;
 
@@ -20,12 +21,13 @@ use encke::limits::Limits;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by their names.
-pub(crate) const ALL: [(&str, Target); 5] = [
+pub(crate) const ALL: [(&str, Target); 6] = [
     ("head", head::run),
     ("chunks", chunks::run),
     ("frames", frames::run),
     ("bayeux", bayeux::run),
     ("connection", connection::run),
+    ("script", script::run),
 ];
 
 /// The limits by default, and some that small inputs reach.
