@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).resolve().parent / "seeds"
 
 
 def crlf(text):
+    """Text with lines of HTTP; bytes stay as they are."""
+    if isinstance(text, bytes):
+        return text
     return text.replace("\n", "\r\n").encode("latin-1")
 
 
@@ -64,6 +67,8 @@ HEADS = {
     "coded": "POST / HTTP/1.1\nHost: h\nContent-Encoding: gzip\nContent-Length: 5\n\n",
     "two-hosts": "GET / HTTP/1.1\nHost: a\nHost: b\n\n",
     "fold": "GET / HTTP/1.1\nHost: h\nA: b\n c\n\n",
+    "bare-cr": "GET / HTTP/1.1\nHost: h\rA: b\n\n",
+    "bare-lf": b"GET / HTTP/1.1\r\nHost: h\nA: b\r\n\r\n",
     "space-colon": "GET / HTTP/1.1\nHost : h\n\n",
     "version": "GET / HTTP/2.0\nHost: h\n\n",
     "escapes": "GET /a%2fb+c%00?%zz HTTP/1.1\nHost: h\n\n",
@@ -82,6 +87,7 @@ CHUNKS = {
     "behind": "2\nhi\n0\n\nGET / HTTP/1.1\n",
     "large": "FFFFFFFFFFFFFFFF\nabc",
     "digits": "00000000000000001\nx\n0\n\n",
+    "no-lf": "1\nh\r11\nx\n0\n\n",
     "longer": "1\nhi\n0\n\n",
     "space": "1 2\nh\n",
     "sum": ("100\n" + "x" * 256 + "\n") * 3 + "0\n\n",
