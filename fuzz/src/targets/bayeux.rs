@@ -1,13 +1,17 @@
 //! A Bayeux text: decoded, and encoded again.
 //!
-//! - A text that is accepted is JSON for an independent reader too, and has as many messages as that one sees.
+//! - A text that is accepted is JSON for an independent reader too, and has as many messages as that one sees; none
+//!   has a field of Bayeux twice, and none is deeper than it may be.
 //! - Each message becomes an event and a reply that are one line of JSON, without U+2028 and U+2029, and mean what the
 //!   message meant: `data` as it was, the channel as it was.
 //! - An event is a text that is accepted again.
 
+use core::fmt::{self, Formatter};
+
 use encke::bayeux::encode::{self, Marks, NumberMark, write_number};
-use encke::bayeux::{Channel, Kind, Message, Pattern, Reply, decode};
+use encke::bayeux::{Channel, Field, Kind, Message, Pattern, Reply, decode};
 use encke::limits::Limits;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{both_limits, meter};
@@ -31,6 +35,15 @@ pub(crate) fn run(data: &[u8]) {
             Err(error) => return assert!(error.to_string().starts_with("number out of range"), "{error}"),
         };
         assert_eq!(messages.len(), seen.len(), "messages");
+        let depth = seen.iter().map(depth).max().unwrap_or_default() + usize::from(data.trim_ascii().starts_with(b"["));
+        assert!(depth <= limits.json_depth, "{depth} levels");
+        let names: Vec<Names> = serde_json::from_slice(data)
+            .or_else(|_| serde_json::from_slice(data).map(|one| vec![one]))
+            .expect("messages are objects");
+        for Names(names) in names {
+            let once = |field: &Field| names.iter().filter(|name| *name == field.name()).count() <= 1;
+            assert!(Field::ALL.iter().all(once), "a field of Bayeux twice among {names:?}");
+        }
         for (message, seen) in messages.iter().zip(&seen) {
             check(message, seen);
             reply(message);
@@ -38,6 +51,42 @@ pub(crate) fn run(data: &[u8]) {
                 events(channel, message, &limits);
             }
         }
+    }
+}
+
+/// How many arrays and objects a value is, one within the other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+/// The names in an object, also those that repeat.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IgnoredAny)) = map.next_entry()? {
+            names.push(name);
+        }
+        Ok(Names(names))
     }
 }
 
