@@ -499,7 +499,11 @@ impl Scenario {
         world.people.be_quiet();
         world.people.be_drained();
         world.drain(WITHIN_MS);
-        world.run_for(WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms);
+        let end = world.now() + WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms;
+        // As the server's loop does: it is over when nothing is under way, before somebody comes back and begins anew.
+        while !world.engine.is_drained() && world.now() < end {
+            world.run_for(10);
+        }
         assert!(world.engine.is_drained(), "not at its end: {:?}", world.engine.census());
         self.leave(world)
     }
