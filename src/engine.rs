@@ -597,13 +597,13 @@ impl Engine {
     }
 
     /// Has events numbered by a store of the simulator.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn set_store(&mut self, store: Box<dyn broker::history::Store>) {
         self.broker.set_store(store);
     }
 
     /// Checks that sessions and connections agree on what waits where; for the simulator.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn check_links(&self) {
         let mut wanted: Vec<(u64, u64)> = self.broker.links();
         let mut waiting: Vec<(u64, u64)> = Vec::new();

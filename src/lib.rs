@@ -92,7 +92,8 @@ pub mod pages;
 pub mod refusals;
 pub mod reply;
 pub mod server;
-#[cfg(test)]
-mod sim;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod sim;
 pub mod wheel;
 pub mod ws;

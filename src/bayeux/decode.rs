@@ -139,7 +139,7 @@ impl<'a> Reader<'_, 'a> {
         let mut seen = 0_u32;
         while let Some((Name(name), value)) = map.next_entry::<Name<'a>, &'a RawValue>()? {
             let Some(field) = Field::from_name(&name) else {
-                message.extra.push((name, value));
+                raw::push(&mut message.extra, (name, value));
                 continue;
             };
             let bit = 1_u32.wrapping_shl(field as u32);

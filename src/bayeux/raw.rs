@@ -5,7 +5,7 @@
 //! build trees of values: whatever lies deeper stays text.
 
 use core::fmt;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -32,8 +32,7 @@ pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 #[must_use]
 pub fn texts(value: &RawValue) -> Option<Vec<Cow<'_, str>>> {
     if value.get().starts_with('[') {
-        let elements: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
-        elements.into_iter().map(text).collect()
+        serde_json::from_str(value.get()).ok().map(|Texts(texts)| texts)
     } else {
         text(value).map(|single| vec![single])
     }
@@ -141,6 +140,42 @@ impl<'de> Visitor<'de> for NameVisitor {
     }
 }
 
+/// Appends to a list that a peer makes as long as it likes. There is room for a quarter more where a `Vec` doubles it, so that
+/// the list never takes much more than what stands in it.
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 4).saturating_add(4));
+    }
+    list.push(item);
+}
+
+/// The reader behind [`texts`].
+struct Texts<'a>(Vec<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Texts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(TextsVisitor)
+    }
+}
+
+struct TextsVisitor;
+
+impl<'de> Visitor<'de> for TextsVisitor {
+    type Value = Texts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Texts<'de>, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Name(text)) = elements.next_element()? {
+            push(&mut texts, text);
+        }
+        Ok(Texts(texts))
+    }
+}
+
 /// The reader behind [`entries`].
 struct Entries<'a>(Vec<Entry<'a>>);
 
@@ -162,7 +197,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
         let mut entries = Vec::new();
         while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            entries.push((name, value));
+            push(&mut entries, (name, value));
         }
         Ok(Entries(entries))
     }
@@ -173,6 +208,20 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A peer makes them as long as it likes, of elements shorter than what stands for them here.
+    #[test]
+    fn long_lists_take_little_more_than_what_is_in_them() {
+        for count in [1, 100, 521, 10_000] {
+            let most = count + count / 4 + 4;
+            let strings = format!("[{}]", vec![r#""""#; count].join(","));
+            let texts = texts(serde_json::from_str(&strings).unwrap()).unwrap();
+            assert!(texts.len() == count && texts.capacity() <= most, "{} of {count}", texts.capacity());
+            let object = format!("{{{}}}", vec![r#""":0"#; count].join(","));
+            let entries = entries(serde_json::from_str(&object).unwrap()).unwrap();
+            assert!(entries.len() == count && entries.capacity() <= most, "{} of {count}", entries.capacity());
+        }
+    }
 
     #[test]
     fn what_json_does_not_write_is_no_number() {

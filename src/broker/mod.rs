@@ -370,7 +370,7 @@ impl Broker {
     }
 
     /// Each session with the links of its stream and of its held connect; for the simulator.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn links(&self) -> Vec<(u64, u64)> {
         let mut links = Vec::new();
         for (key, session) in self.sessions.iter() {

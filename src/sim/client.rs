@@ -15,7 +15,7 @@ use super::frames;
 use super::invariants::{Ledger, SessionNo};
 use super::lane::{Alarm, Alarms, Asked, Call, Lane, Way, What};
 use super::network::WireId;
-use super::rng::Rng;
+use super::rng::{Chance, Rng};
 use super::scenario::{Habits, Scenario};
 use super::speech;
 use super::world::Ground;
@@ -140,8 +140,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client that has not begun.
-    pub(crate) fn new(number: usize, seed: u64, scenario: &Scenario) -> Self {
-        let mut rng = Rng::of(seed, "client", number);
+    pub(crate) fn new(number: usize, chance: &Chance, scenario: &Scenario) -> Self {
+        let mut rng = chance.of("client", number);
         let mut wanted = BTreeSet::new();
         for _ in 0..1 + rng.below(4) {
             wanted.insert(*rng.pick(&PATTERNS));

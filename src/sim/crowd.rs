@@ -10,7 +10,7 @@ use super::invariants::Ledger;
 use super::lane::{Alarm, Alarms};
 use super::listener::Listener;
 use super::network::{Arrival, WireId};
-use super::rng::Rng;
+use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::shelf::Numbered;
 use super::world::{Ground, People};
@@ -35,8 +35,8 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// A crowd that begins to arrive.
-    pub(crate) fn new(seed: u64, scenario: &Scenario) -> Self {
-        let mut rng = Rng::of(seed, "crowd", 0);
+    pub(crate) fn new(chance: &Chance, scenario: &Scenario) -> Self {
+        let mut rng = chance.of("crowd", 0);
         let mut alarms = Alarms::default();
         for number in 0..scenario.clients + scenario.listeners {
             let at = rng.below(ARRIVE_WITHIN_MS);
@@ -47,9 +47,9 @@ impl Crowd {
         if scenario.habits.server_every_ms > 0 {
             alarms.push(0, SERVER, Alarm::Server);
         }
-        let clients = (0..scenario.clients).map(|number| Client::new(number, seed, scenario)).collect();
+        let clients = (0..scenario.clients).map(|number| Client::new(number, chance, scenario)).collect();
         let numbers = scenario.clients..scenario.clients + scenario.listeners;
-        let listeners = numbers.map(|number| Listener::new(number, seed, scenario)).collect();
+        let listeners = numbers.map(|number| Listener::new(number, chance, scenario)).collect();
         let (rules, limits) = (scenario.broker.channels.clone(), scenario.limits.clone());
         let mut ledger = Ledger::default();
         (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);

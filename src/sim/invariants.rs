@@ -100,6 +100,11 @@ impl Tally {
         other.0.iter().for_each(|(kind, count)| self.add(*kind, *count));
     }
 
+    /// All that happened, by name.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (String, u64)> {
+        self.0.iter().map(|(kind, count)| (format!("{kind:?}").to_lowercase(), *count))
+    }
+
     /// How often it happened.
     pub(crate) fn of(&self, kind: Kind) -> u64 {
         self.0.get(&kind).copied().unwrap_or_default()

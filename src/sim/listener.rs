@@ -6,7 +6,7 @@ use super::client::Scene;
 use super::invariants::{Kind, Path, SessionNo};
 use super::lane::Alarm;
 use super::network::{Arrival, WireId};
-use super::rng::Rng;
+use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
 use super::speech::{self, Incoming, Part, Responses};
 
@@ -43,8 +43,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// One that has not begun.
-    pub(crate) fn new(number: usize, seed: u64, scenario: &Scenario) -> Self {
-        let mut rng = Rng::of(seed, "listener", number);
+    pub(crate) fn new(number: usize, chance: &Chance, scenario: &Scenario) -> Self {
+        let mut rng = chance.of("listener", number);
         Self {
             number,
             form: *rng.pick(&[Form::Sse, Form::Lines, Form::Poll]),

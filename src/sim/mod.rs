@@ -112,137 +112,54 @@ mod rng;
 mod scenario;
 mod shelf;
 mod speech;
+#[cfg(test)]
+mod tests;
+mod totals;
 mod trace;
+#[cfg(test)]
 mod troubles;
 mod world;
 
-use std::collections::BTreeSet;
+pub use scenario::Outcome;
+pub use totals::Totals;
 
-use invariants::Tally;
-use scenario::{Outcome, Scenario};
+use rng::Chance;
+use scenario::{Run, Scenario};
 
-/// So many of them are played twice.
-const TWICE: u64 = 3;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
+/// How a run of [`run`] is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Each line of the story is printed as it happens.
+    pub aloud: bool,
 }
 
-/// Plays a scenario with several seeds, the first ones twice.
-fn play(scenario: &Scenario) {
-    play_with(scenario, |seed| scenario.play(seed));
+/// Plays the world of a seed.
+///
+/// # Panics
+/// If something does not hold that must; the last of the story is on stderr then.
+pub fn run(seed: u64, options: Options) -> Outcome {
+    let repeat = format!("cargo run --release --example simulate -- --seed {seed} --trace");
+    some_world(&Run { chance: Chance::seeded(seed), repeat, aloud: options.aloud })
 }
 
-fn play_with(scenario: &Scenario, once: impl Fn(u64) -> Outcome) {
-    let seeds = match number("ENCKE_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..1 + number("ENCKE_SIM_SEEDS").unwrap_or(scenario.seeds),
-    };
-    let usual = seeds.end - seeds.start >= scenario.seeds;
-    let mut tally = Tally::default();
-    let mut hashes = BTreeSet::new();
-    for seed in seeds.clone() {
-        let outcome = once(seed);
-        if seed <= TWICE {
-            assert_eq!(once(seed), outcome, "seed {seed} gives another story the second time");
-        }
-        assert!(hashes.insert(outcome.hash), "seed {seed} gives the same story as another one");
-        for kind in scenario.never {
-            assert_eq!(outcome.tally.of(*kind), 0, "{kind:?} with seed {seed} of {}", scenario.name);
-        }
-        tally.join(&outcome.tally);
+/// Plays a world of which these bytes decide what they can, and what they are decides the rest.
+///
+/// # Panics
+/// As [`run`] does.
+pub fn script(bytes: &[u8]) -> Outcome {
+    let repeat = format!("these {} bytes", bytes.len());
+    some_world(&Run { chance: Chance::scripted(bytes), repeat, aloud: false })
+}
+
+/// Every fifth world ends with the server.
+fn some_world(run: &Run) -> Outcome {
+    let mut chance = run.chance.of("scenario", 0);
+    if chance.below(5) == 0 {
+        return shortened(scenario::ending()).play_to_the_end(run);
     }
-    eprintln!("{}, seeds {seeds:?}: {tally:?}", scenario.name);
-    for kind in scenario.shows {
-        assert!(!usual || tally.of(*kind) > 0, "{} does not show what it is for: {kind:?} {tally:?}", scenario.name);
-    }
+    shortened(chance.pick(scenario::ALL)()).play(run)
 }
 
-#[test]
-fn every_transport_and_any_change_of_it_delivers_exactly_once() {
-    play(&scenario::mixed());
-}
-
-#[test]
-fn what_is_acknowledged_comes_exactly_once() {
-    play(&scenario::acknowledged());
-    play(&scenario::half_acknowledged());
-}
-
-#[test]
-fn who_remembers_where_it_was_goes_on_from_there() {
-    play(&scenario::remembered());
-}
-
-#[test]
-fn what_is_gone_is_told() {
-    play(&scenario::forgetful());
-}
-
-#[test]
-fn servers_may_die_and_begin_anew() {
-    play(&scenario::reborn());
-}
-
-#[test]
-fn who_reads_slowly_is_told_what_it_lost() {
-    play(&scenario::overflowing());
-}
-
-#[test]
-fn what_may_wait_does_and_not_for_too_long() {
-    play(&scenario::lazy());
-}
-
-#[test]
-fn sessions_migrate_at_any_moment_on_a_bad_network() {
-    play(&scenario::migrating());
-}
-
-#[test]
-fn a_proxy_that_buffers_costs_time_and_nothing_else() {
-    play(&scenario::buffered());
-}
-
-#[test]
-fn an_ending_server_ends_whatever_is_held_and_open() {
-    let scenario = scenario::ending();
-    play_with(&scenario, |seed| scenario.play_to_the_end(seed));
-}
-
-#[test]
-fn calm_networks_lose_nothing() {
-    play(&scenario::calm());
-}
-
-#[test]
-fn everything_fits_on_one_connection() {
-    play(&scenario::one_lane());
-}
-
-#[test]
-fn bytes_may_come_and_go_in_any_pieces() {
-    play(&scenario::ragged());
-}
-
-#[test]
-fn connections_and_clients_may_be_lost() {
-    play(&scenario::lossy());
-}
-
-#[test]
-fn clients_may_change_their_minds() {
-    play(&scenario::rude());
-}
-
-#[test]
-fn every_bound_may_be_close() {
-    play(&scenario::tight());
-}
-
-#[test]
-fn tabs_of_one_browser_take_turns() {
-    play(&scenario::one_browser());
+fn shortened(scenario: Scenario) -> Scenario {
+    Scenario { busy_ms: scenario.busy_ms.min(2_000), ..scenario }
 }

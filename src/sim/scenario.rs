@@ -11,7 +11,7 @@ use super::crowd::Crowd;
 use super::invariants::{Kind, Tally};
 use super::lane::Way;
 use super::network::Faults;
-use super::rng::Rng;
+use super::rng::Chance;
 use super::world::{Setup, World};
 
 /// How clients behave. Chances are out of a thousand, times are milliseconds.
@@ -118,11 +118,32 @@ pub(crate) struct Scenario {
 
 /// What came out of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Over all bytes that left the engine, with their times.
-    pub(crate) hash: u64,
+    pub hash: u64,
+    /// The scenario that was played.
+    pub scenario: &'static str,
+    /// Turns of the server's loop.
+    pub turns: u64,
+    /// Virtual time that has passed, ms.
+    pub simulated_ms: u64,
+    /// Events that connections were given.
+    pub delivered: u64,
     /// How often what happened.
     pub(crate) tally: Tally,
+    /// How often the scenario is usually played, and what it shows then.
+    pub(crate) usual: u64,
+    pub(crate) shows: &'static [Kind],
+}
+
+/// What decides one run, and how it is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) chance: Chance,
+    /// How to see it again, for the report of a failure.
+    pub(crate) repeat: String,
+    /// Each line of the story is printed as it happens.
+    pub(crate) aloud: bool,
 }
 
 /// What does not happen to tidy clients while no connection is lost: so every event comes, and exactly once.
@@ -438,28 +459,51 @@ pub(crate) fn ending() -> Scenario {
     Scenario { name: "ending", busy_ms: 5_000, shows: &[Kind::Due, Kind::Held], never: &[Kind::Lost], ..mixed() }
 }
 
+/// All that can be played to their usual end.
+pub(crate) const ALL: &[fn() -> Scenario] = &[
+    calm,
+    one_lane,
+    ragged,
+    lossy,
+    rude,
+    tight,
+    one_browser,
+    mixed,
+    migrating,
+    buffered,
+    acknowledged,
+    half_acknowledged,
+    remembered,
+    forgetful,
+    reborn,
+    overflowing,
+    lazy,
+];
+
 impl Scenario {
-    fn world(&self, seed: u64) -> World<Crowd> {
-        let repeat = format!("ENCKE_SIM_SEED={seed} cargo test -p encke sim   (scenario: {})", self.name);
+    fn world(&self, run: &Run) -> World<Crowd> {
         let setup = Setup {
-            seed,
+            run: run.clone(),
             broker: self.broker.clone(),
             limits: self.limits.clone(),
             faults: self.faults.clone(),
-            repeat,
         };
-        World::new(setup, Crowd::new(seed, self))
+        World::new(setup, Crowd::new(&run.chance, self))
     }
 
     /// Plays it up to the end of the server: within the time that it is given, whatever is held and open ends.
-    pub(crate) fn play_to_the_end(&self, seed: u64) -> Outcome {
+    pub(crate) fn play_to_the_end(&self, run: &Run) -> Outcome {
         const WITHIN_MS: u64 = 3_000;
-        let mut world = self.world(seed);
+        let mut world = self.world(run);
         world.run_for(self.busy_ms);
         world.people.be_quiet();
         world.people.be_drained();
         world.drain(WITHIN_MS);
-        world.run_for(WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms);
+        let end = world.now() + WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms;
+        // As the server's loop does: it is over when nothing is under way, before somebody comes back and begins anew.
+        while !world.engine.is_drained() && world.now() < end {
+            world.run_for(10);
+        }
         assert!(world.engine.is_drained(), "not at its end: {:?}", world.engine.census());
         self.leave(world)
     }
@@ -477,13 +521,25 @@ impl Scenario {
         world.check_rest();
         let mut tally = world.people.ledger.check();
         tally.add(Kind::Overflow, world.engine.counters().overflows);
-        Outcome { hash: world.trace.hash(), tally }
+        for kind in self.never {
+            assert_eq!(tally.of(*kind), 0, "{kind:?} does not happen in {}", self.name);
+        }
+        Outcome {
+            hash: world.trace.hash(),
+            scenario: self.name,
+            turns: world.turns,
+            simulated_ms: world.passed_ms(),
+            delivered: world.delivered(),
+            tally,
+            usual: self.seeds,
+            shows: self.shows,
+        }
     }
 
-    /// Plays it with a seed, checks everything, and tells what came out.
-    pub(crate) fn play(&self, seed: u64) -> Outcome {
-        let mut world = self.world(seed);
-        let mut lives = Rng::of(seed, "lives", 0);
+    /// Plays it, checks everything, and tells what came out.
+    pub(crate) fn play(&self, run: &Run) -> Outcome {
+        let mut world = self.world(run);
+        let mut lives = run.chance.of("lives", 0);
         let end = world.now() + self.busy_ms;
         while self.restart_every_ms > 0 && world.now() + 1_001 < end {
             // Two lives that begin in one second would number alike.

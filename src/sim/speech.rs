@@ -74,6 +74,7 @@ impl Responses {
     }
 
     /// The next whole response, where no other kind comes.
+    #[cfg(test)]
     pub(crate) fn whole(&mut self) -> Option<Response> {
         match self.next()? {
             Part::Whole(response) => Some(response),

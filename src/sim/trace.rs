@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::network::WireId;
+use super::scenario::Run;
 
 /// Lines kept for a report.
 const LINES: usize = 60;
@@ -26,14 +27,16 @@ enum Line {
 pub(crate) struct Trace {
     /// How to repeat the run.
     repeat: String,
+    /// Each line is printed as it comes.
+    aloud: bool,
     hash: u64,
     lines: VecDeque<(u64, Line)>,
 }
 
 impl Trace {
-    /// An empty story; `repeat` says how to see it again.
-    pub(crate) fn new(repeat: String) -> Self {
-        Self { repeat, hash: 0xcbf2_9ce4_8422_2325, lines: VecDeque::new() }
+    /// An empty story.
+    pub(crate) fn new(run: &Run) -> Self {
+        Self { repeat: run.repeat.clone(), aloud: run.aloud, hash: 0xcbf2_9ce4_8422_2325, lines: VecDeque::new() }
     }
 
     /// The hash over everything that the engine has sent, with the times.
@@ -71,6 +74,9 @@ impl Trace {
     }
 
     fn keep(&mut self, now: u64, line: Line) {
+        if self.aloud {
+            return print!("{}", shown(now, &line));
+        }
         if self.lines.len() == LINES {
             self.lines.pop_front();
         }
@@ -80,17 +86,19 @@ impl Trace {
     /// The last lines, and how to repeat them.
     fn report(&self) -> String {
         let mut text = String::from("\nthe last of the story (ms, connection):\n");
-        for (at, line) in &self.lines {
-            text += &match line {
-                Line::Bytes { from_server, wire, bytes, all } => {
-                    let arrow = if *from_server { "<-" } else { "->" };
-                    format!("{at:>9} {:>4} {arrow} {} ({all} bytes)\n", wire.0, condensed(bytes))
-                }
-                Line::Note(Some(wire), note) => format!("{at:>9} {:>4}    {note}\n", wire.0),
-                Line::Note(None, note) => format!("{at:>9}         {note}\n"),
-            };
-        }
+        text.extend(self.lines.iter().map(|(at, line)| shown(*at, line)));
         text + "repeat with: " + &self.repeat
+    }
+}
+
+fn shown(at: u64, line: &Line) -> String {
+    match line {
+        Line::Bytes { from_server, wire, bytes, all } => {
+            let arrow = if *from_server { "<-" } else { "->" };
+            format!("{at:>9} {:>4} {arrow} {} ({all} bytes)\n", wire.0, condensed(bytes))
+        }
+        Line::Note(Some(wire), note) => format!("{at:>9} {:>4}    {note}\n", wire.0),
+        Line::Note(None, note) => format!("{at:>9}         {note}\n"),
     }
 }
 
@@ -121,17 +129,21 @@ impl Drop for Trace {
     }
 }
 
+#[cfg(test)]
+use super::rng::Chance;
+
 #[test]
 fn the_hash_depends_on_bytes_times_and_places() {
+    let run = Run { chance: Chance::seeded(1), repeat: "this seed".to_owned(), aloud: false };
     let hash = |now, wire, bytes: &[u8]| {
-        let mut trace = Trace::new(String::new());
+        let mut trace = Trace::new(&run);
         trace.output(now, WireId(wire), bytes);
         trace.hash()
     };
     let hashes = [hash(1, 1, b"ab"), hash(2, 1, b"ab"), hash(1, 2, b"ab"), hash(1, 1, b"ba"), hash(1, 1, b"")];
     let distinct: std::collections::BTreeSet<u64> = hashes.into();
     assert_eq!(distinct.len(), hashes.len());
-    let mut trace = Trace::new("this seed".to_owned());
+    let mut trace = Trace::new(&run);
     (0..100).for_each(|at| trace.note(at, None, "noted"));
     assert!(trace.report().ends_with("repeat with: this seed") && trace.report().lines().count() == LINES + 3);
 }

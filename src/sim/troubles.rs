@@ -9,6 +9,8 @@ use crate::engine::Command;
 use crate::limits::Limits;
 
 use super::network::{Arrival, Faults, WireId};
+use super::rng::Chance;
+use super::scenario::Run;
 use super::speech::{self, Incoming, Response, Responses};
 use super::world::{Ground, People, Setup, World};
 
@@ -65,7 +67,8 @@ struct Bench(World<Hands>);
 impl Bench {
     fn new(broker: broker::Config, limits: Limits) -> Self {
         let faults = Faults { delay_ms: (WAY_MS, WAY_MS), ..Faults::NONE };
-        Self(World::new(Setup { seed: 1, broker, limits, faults, repeat: "this test".to_owned() }, Hands::default()))
+        let run = Run { chance: Chance::seeded(1), repeat: "this test".to_owned(), aloud: false };
+        Self(World::new(Setup { run, broker, limits, faults }, Hands::default()))
     }
 
     fn open(&mut self) -> WireId {

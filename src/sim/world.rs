@@ -21,7 +21,8 @@ use crate::limits::Limits;
 
 use super::invariants::Watch;
 use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
-use super::rng::{Rng, SeededEntropy};
+use super::rng::SeededEntropy;
+use super::scenario::Run;
 use super::shelf::{Numbered, Tap, Tapped};
 use super::trace::Trace;
 
@@ -37,12 +38,10 @@ const IDLE_TURNS: u32 = 200;
 /// What a world is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) seed: u64,
+    pub(crate) run: Run,
     pub(crate) broker: broker::Config,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
-    /// How to see this again, for the report of a failure.
-    pub(crate) repeat: String,
 }
 
 /// What people may touch.
@@ -106,6 +105,8 @@ pub(crate) struct World<P> {
     idle_turns: u32,
     /// Connections are not taken any more.
     closed: bool,
+    /// Events that connections were given in earlier lives of the server.
+    delivered: u64,
     /// The most connections written to in one turn since it was last set to 0.
     pub(crate) most_written: usize,
     /// Turns since the beginning.
@@ -115,15 +116,15 @@ pub(crate) struct World<P> {
 impl<P: People> World<P> {
     /// A world at its beginning.
     pub(crate) fn new(setup: Setup, people: P) -> Self {
-        let (seed, tap) = (setup.seed, Tap::default());
+        let tap = Tap::default();
         let watch = Watch::new(&setup.limits);
         Self {
             now: START.mono_ms,
             engine: engine(&setup, &tap, (0, START)),
             tap,
             lives: 0,
-            network: Network::new(setup.faults.clone(), Rng::of(seed, "network", 0)),
-            trace: Trace::new(setup.repeat.clone()),
+            network: Network::new(setup.faults.clone(), setup.run.chance.of("network", 0)),
+            trace: Trace::new(&setup.run),
             setup,
             people,
             sockets: BTreeMap::new(),
@@ -134,6 +135,7 @@ impl<P: People> World<P> {
             busy: false,
             idle_turns: 0,
             closed: false,
+            delivered: 0,
             most_written: 0,
             turns: 0,
         }
@@ -147,6 +149,7 @@ impl<P: People> World<P> {
             self.close(key, wire);
         }
         (self.again, self.lives) = (Vec::new(), self.lives + 1);
+        self.delivered = self.delivered();
         self.engine = engine(&self.setup, &self.tap, (self.lives, self.clock()));
         self.people.restarted(self.now, (self.clock().unix_ms / 1_000) << 20);
     }
@@ -156,6 +159,16 @@ impl<P: People> World<P> {
         self.trace.note(self.now, None, "the server ends");
         self.closed = true;
         self.engine.drain(within_ms, self.clock());
+    }
+
+    /// How much time has passed, ms.
+    pub(crate) fn passed_ms(&self) -> u64 {
+        self.now - START.mono_ms
+    }
+
+    /// Events given to connections, in all lives of the server.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered + self.engine.counters().delivered
     }
 
     /// The time, ms.
@@ -440,7 +453,7 @@ impl<P: People> World<P> {
 
 /// An engine at the beginning of one of its lives.
 fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
-    let Setup { seed, broker, limits, .. } = setup.clone();
+    let Setup { run, broker, limits, .. } = setup.clone();
     let site = Site {
         mount: "/cometd".to_owned(),
         hosts: HostRule::default(),
@@ -449,7 +462,7 @@ fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
         publishing: Default::default(),
         pages: crate::pages::Pages::new("/cometd", false),
     };
-    let entropy = Box::new(SeededEntropy(Rng::of(seed, "entropy", life)));
+    let entropy = Box::new(SeededEntropy(run.chance.secret("entropy", life)));
     let mut engine = Engine::new(Parts { site, broker, limits, entropy, policy: Box::new(AllowAll) }, now);
     engine.set_store(Box::new(Tapped { store: Memory::new(now.unix_ms), tap: tap.clone() }));
     engine
