@@ -25,6 +25,7 @@ Usage: simulate [OPTIONS]
   --json        the result as JSON on stdout
   --seed SEED   this one alone
   --trace       with --seed: its whole story
+  --peaceful    without the hostile people who are in every other world
 Exit code: 0 if everything held in every world, 1 if something did not, 2 if the options make no sense.
 ";
 
@@ -42,6 +43,7 @@ struct Wish {
     json: bool,
     seed: Option<u64>,
     trace: bool,
+    peaceful: bool,
     help: bool,
 }
 
@@ -76,7 +78,8 @@ thread_local! {
 
 fn parse(words: Vec<OsString>) -> Result<Wish, String> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut wish = Wish { seeds: 10_000, first: 1, threads, json: false, seed: None, trace: false, help: false };
+    let mut wish =
+        Wish { seeds: 10_000, first: 1, threads, json: false, seed: None, trace: false, peaceful: false, help: false };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(word) = parser.next().map_err(|error| error.to_string())? {
         let took = match word {
@@ -85,6 +88,7 @@ fn parse(words: Vec<OsString>) -> Result<Wish, String> {
             Arg::Long("threads") => parser.value().and_then(|value| value.parse()).map(|count| wish.threads = count),
             Arg::Long("seed") => parser.value().and_then(|value| value.parse()).map(|seed| wish.seed = Some(seed)),
             Arg::Long("json") => Ok(wish.json = true),
+            Arg::Long("peaceful") => Ok(wish.peaceful = true),
             Arg::Long("trace") => Ok(wish.trace = true),
             Arg::Long("help") | Arg::Short('h') => Ok(wish.help = true),
             other => Err(other.unexpected()),
@@ -107,13 +111,14 @@ fn parse(words: Vec<OsString>) -> Result<Wish, String> {
 }
 
 /// Plays one seed; its outcome, or what did not hold.
-fn play(seed: u64, aloud: bool) -> Result<sim::Outcome, Broken> {
-    let played = panic::catch_unwind(|| sim::run(seed, sim::Options { aloud }));
+fn play(seed: u64, options: sim::Options) -> Result<sim::Outcome, Broken> {
+    let played = panic::catch_unwind(|| sim::run(seed, options));
     played.map_err(|_| Broken { seed, what: SAID.take() })
 }
 
 /// Plays seeds until there are no more, or something did not hold.
 fn work(wish: &Wish, shared: &Shared) {
+    let options = sim::Options { peaceful: wish.peaceful, aloud: wish.trace };
     let mut totals = Totals::default();
     let mut sample = Vec::new();
     let every = wish.seeds.div_ceil(SAMPLE);
@@ -122,7 +127,7 @@ fn work(wish: &Wish, shared: &Shared) {
         if at >= wish.seeds {
             break;
         }
-        match play(wish.first + at, wish.trace) {
+        match play(wish.first + at, options) {
             Ok(outcome) => {
                 totals.add(&outcome);
                 if at % every == 0 {
@@ -144,8 +149,8 @@ fn work(wish: &Wish, shared: &Shared) {
 }
 
 /// Plays the sample once more, on a thread that has played nothing yet.
-fn play_again(sample: &[(u64, u64)]) -> Option<Broken> {
-    let again = |&(seed, hash): &(u64, u64)| match play(seed, false) {
+fn play_again(sample: &[(u64, u64)], peaceful: bool) -> Option<Broken> {
+    let again = |&(seed, hash): &(u64, u64)| match play(seed, sim::Options { peaceful, aloud: false }) {
         Ok(outcome) if outcome.hash == hash => None,
         Ok(outcome) => {
             let what = format!("another story the second time: {hash:016x}, then {:016x}", outcome.hash);
@@ -196,7 +201,7 @@ fn simulate(wish: &Wish) -> ExitCode {
     let State { totals, mut broken, sample } = shared.state.into_inner().unwrap();
     let rates = rates(&totals, since);
     if broken.is_empty() {
-        broken.extend(play_again(&sample));
+        broken.extend(play_again(&sample, wish.peaceful));
     }
     broken.sort_by_key(|broken| broken.seed);
     if wish.json {

@@ -74,7 +74,18 @@ pub(crate) enum Kind {
     Evicted,
     /// Events were dropped by the server, and that was told.
     Dropped,
+    /// Somebody hostile did something.
+    Assaulted,
+    /// A connection of somebody hostile was ended by the server, or by the network.
+    Shed,
+    /// A world was played without its hostile people, and everyone else got the same at the same times.
+    Compared,
+    /// The server died, and another one took its place.
+    Died,
 }
+
+/// What each client got: when, and which event.
+pub(crate) type Got = BTreeMap<usize, Vec<(u64, Mark)>>;
 
 /// The way on which an event came. Ways of a higher rank were taken later; of one rank, in an order that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +171,7 @@ struct Seen {
 pub(crate) struct Ledger {
     /// What the server keeps.
     pub(crate) shelf: Shelf,
+    got: Got,
     /// Clients that may not have heard of a gap.
     unheard: BTreeSet<usize>,
     publications: Vec<Publication>,
@@ -315,6 +327,7 @@ impl Ledger {
         let publication = self.publications.get(mark).expect("an event of a publish to come");
         let seen = &mut self.sessions[session];
         let client = seen.client;
+        self.got.entry(client).or_default().push((now, mark));
         assert_eq!(publication.data, data, "the data of event {mark} was changed on the way to client {client}");
         assert_eq!(publication.channel, channel, "event {mark} came to client {client} on another channel");
         assert!(!publication.refused, "event {mark} came to client {client} although its publish was refused");
@@ -356,6 +369,11 @@ impl Ledger {
         if bytes.windows(5).any(|five| five == b"\"gap\"" || five == b": gap") {
             self.unheard.insert(client);
         }
+    }
+
+    /// What each client got.
+    pub(crate) fn got(&self) -> Got {
+        self.got.clone()
     }
 
     /// Whether everyone got what it had to; what happened on the way.
