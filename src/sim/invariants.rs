@@ -336,6 +336,10 @@ impl Ledger {
             "event {mark} came to client {client} after its session had ended"
         );
         let id = self.shelf.id_of(mark).unwrap_or_default();
+        let of_channel = seen.windows.iter().filter(|window| matches(&window.pattern, channel));
+        let patterns: BTreeSet<&str> = of_channel.clone().map(|window| window.pattern.as_str()).collect();
+        // Whoever asks again, from further back, gets older events after newer ones.
+        let back = id > 0 && of_channel.count() > patterns.len();
         let wants = |window: &&Window| {
             matches(&window.pattern, channel)
                 && publication.sent_at <= window.until.unwrap_or(u64::MAX)
@@ -358,7 +362,7 @@ impl Ledger {
         let last = seen.on_wire.insert((path.wire, by, channel.to_owned()), mark).max(earlier);
         ranks.entry(path.high).and_modify(|last| *last = mark.max(*last)).or_insert(mark);
         assert!(
-            again || last.is_none_or(|last| last < mark),
+            again || back || last.is_none_or(|last| last < mark),
             "event {mark} on {channel} came to client {client} after {last:?} of the same publisher ({path:?})"
         );
     }
@@ -502,12 +506,20 @@ impl Watch {
         let alive = counters.sessions_added - counters.sessions_removed;
         assert_eq!(census.sessions as u64, alive, "sessions counted and there: {census:?}");
         assert!(census.sessions <= self.limits.sessions, "{census:?}");
+        assert!(census.connections <= self.limits.connections, "{census:?}");
         assert!(census.browsers <= census.sessions, "{census:?}");
         assert!(census.timers <= census.sessions + census.connections, "{census:?}");
         assert!(census.topics <= census.sessions * self.limits.subscriptions, "{census:?}");
         // The publish that reaches the limit still goes.
         assert!(census.kept_bytes <= self.limits.history_bytes, "{census:?}");
         assert!(census.queued_bytes < self.limits.queued_bytes + self.limits.body_bytes, "{census:?}");
+    }
+
+    /// What waits to be written on one connection is no more than the mark at which it is read no further, and what one
+    /// batch can bring beyond that.
+    pub(crate) fn check_waiting(&self, waiting: usize) {
+        let most = self.limits.output_bytes + self.limits.body_bytes + 64 * 1024;
+        assert!(waiting <= most, "{waiting} bytes wait on one connection, {most} may");
     }
 
     /// When everyone has left.

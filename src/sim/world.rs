@@ -420,6 +420,7 @@ impl<P: People> World<P> {
                         }
                         Write::Full => {
                             let stuck = self.waiting(key);
+                            self.watch.check_waiting(stuck.len());
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck = stuck;
                             }

@@ -111,7 +111,7 @@ fn tighten(scenario: &mut Scenario, rng: &mut Rng) {
     scenario.never = &[];
     for _ in 0..1 + rng.below(3) {
         let limits = &mut scenario.limits;
-        match rng.below(14) {
+        match rng.below(15) {
             0 => limits.pipelined_requests = 1 + rng.below(3) as u8,
             1 => limits.output_bytes = 300 + rng.below(2_000) as usize,
             2 => limits.outbox_events = 4 + rng.below(20) as usize,
@@ -127,6 +127,7 @@ fn tighten(scenario: &mut Scenario, rng: &mut Rng) {
                 (limits.idle_ms, limits.head_ms, limits.body_ms) = (3_000, 1_000, 1_000);
             }
             11 => limits.history_bytes = 1_000 + rng.below(5_000) as usize,
+            13 => limits.subscriptions = 9,
             12 => limits.history_channels = 1 + rng.below(6) as usize,
             _ => (limits.head_bytes, limits.line_bytes, limits.batch_messages) = (700, 300, 12),
         }
