@@ -14,6 +14,10 @@ use super::speech::{self, Incoming, Part, Responses};
 const PLACES: [(&str, &str); 4] =
     [("/events/a/b", "/a/b"), ("/events/a/**", "/a/**"), ("/events/**", "/**"), ("/events/x", "/x")];
 
+/// The same without what hostile people publish.
+const OWN_PLACES: [(&str, &str); 4] =
+    [("/events/a/b", "/a/b"), ("/events/a/**", "/a/**"), ("/events/x/**", "/x/**"), ("/events/x", "/x")];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Sse,
@@ -48,7 +52,7 @@ impl Listener {
         Self {
             number,
             form: *rng.pick(&[Form::Sse, Form::Lines, Form::Poll]),
-            place: *rng.pick(&PLACES),
+            place: *rng.pick(if scenario.secluded { &OWN_PLACES } else { &PLACES }),
             rng,
             wire: None,
             responses: Responses::default(),

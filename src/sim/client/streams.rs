@@ -272,7 +272,7 @@ impl Client {
 
     /// Bytes have come: so all events have that were published a while ago, if this is where they come.
     pub(super) fn note_progress(&mut self, wire: WireId, scene: &mut Scene<'_, '_>) {
-        let patience = scene.patience();
+        let patience = scene.patience_now();
         if let Some(own) = self.session.as_ref().filter(|_| !self.acks)
             && let Some((settled, since)) = own.settled
             && settled == wire
