@@ -204,7 +204,8 @@ impl Broker {
         self.deliver(channel, event, self.topics.audience(channel), lazy);
     }
 
-    /// Puts an event into the outbox of each subscriber; of so many.
+    /// Puts an event into the outbox of each subscriber; of so many. Not inlined: it is large, and called in two places.
+    #[inline(never)]
     fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, audience: usize, lazy: bool) {
         let queue = if audience > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
         self.serial += 1;

@@ -332,6 +332,7 @@ impl Site {
     }
 
     /// Whether the host that is asked for is answered for. A trusted proxy says which that is.
+    #[inline(never)]
     fn is_served(&self, head: &Head<'_>, peer: Peer) -> bool {
         if self.hosts.is_any() {
             return true;

@@ -24,15 +24,21 @@ pub struct Socket {
     /// The browser cookie of the request that opened it.
     #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
     cookie: Option<Box<Vec<u8>>>,
-    /// What the newest ping said that is not answered, for what was to be written before it still is.
-    #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
-    pong: Option<Box<Vec<u8>>>,
+    /// If a pong is among what is to be written.
+    pong: Option<Box<Pong>>,
     /// Whether compressed messages may come, and go.
     pub(super) deflate: bool,
     /// Pings sent since something was heard, count.
     pings: u8,
     /// When it ends at the latest, ms.
     pub(super) until_ms: u64,
+}
+
+/// A pong that is to be written.
+#[derive(Debug, Default)]
+struct Pong {
+    /// What the newest ping since then said: it is answered when this one is written.
+    next: Option<Vec<u8>>,
 }
 
 impl Socket {
@@ -160,22 +166,23 @@ impl Conn {
         }
     }
 
-    /// Answers a ping: at once if nothing waits to be written, else when that is. Of several until then the newest is answered
-    /// (RFC 6455 section 5.5.3), so that pings cannot pile up answers.
+    /// Answers a ping: at once, unless the answer to an earlier one is still to be written; then when that is. Of several
+    /// until then the newest is answered (RFC 6455 section 5.5.3), so that pings cannot pile up answers.
     pub fn pong(&mut self, payload: &[u8], env: Env<'_>) {
-        if self.output.is_empty() {
-            self.begin_output(env);
-            write::write_pong(self.output.buffer(), payload, None);
-        } else if let Exchange::Socket(socket) = &mut self.exchange {
-            socket.pong = Some(Box::new(payload.to_vec()));
+        let Exchange::Socket(socket) = &mut self.exchange else { return };
+        if let Some(pong) = &mut socket.pong {
+            return pong.next = Some(payload.to_vec());
         }
+        socket.pong = Some(Box::default());
+        self.begin_output(env);
+        write::write_pong(self.output.buffer(), payload, None);
     }
 
-    /// Answers the ping that has waited until all was written, if there is one.
+    /// All is written: answers the ping that has waited for that, if there is one.
     pub(super) fn pong_at_last(&mut self, env: Env<'_>) {
-        if let (Phase::Open, Exchange::Socket(socket)) = (self.phase, &mut self.exchange)
-            && let Some(payload) = socket.pong.take()
-        {
+        let Exchange::Socket(socket) = &mut self.exchange else { return };
+        let next = socket.pong.take().and_then(|pong| pong.next);
+        if let (Some(payload), Phase::Open) = (next, self.phase) {
             self.pong(&payload, env);
         }
     }

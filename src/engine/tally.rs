@@ -3,14 +3,13 @@
 //! Owns the sum, and what each connection has in it. Connections that keep nothing take no room here. Must not decide what
 //! follows from the sum.
 
-use std::collections::HashMap;
-
 use crate::conn::ConnKey;
 
 /// Bytes of several connections.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    of: HashMap<u64, usize>,
+    /// By the slot of the connection's key.
+    of: Vec<u32>,
     bytes: usize,
 }
 
@@ -22,20 +21,21 @@ impl Tally {
 
     /// Whether no connection has any.
     pub(super) fn is_empty(&self) -> bool {
-        self.of.is_empty()
+        self.bytes == 0
     }
 
-    /// A connection has so many now.
+    /// A connection has so many now; a slot is left with none.
     pub(super) fn set(&mut self, key: ConnKey, bytes: usize) {
-        let before = match bytes {
-            0 if self.of.is_empty() => return,
-            0 => self.of.remove(&key.to_bits()),
-            _ => self.of.insert(key.to_bits(), bytes),
-        };
-        self.bytes = self.bytes.saturating_sub(before.unwrap_or_default()).saturating_add(bytes);
-        if self.of.is_empty() {
+        let (at, bytes) = (key.slot() as usize, u32::try_from(bytes).unwrap_or(u32::MAX));
+        if bytes > 0 && at >= self.of.len() {
+            self.of.resize(at + 1, 0);
+        }
+        let Some(own) = self.of.get_mut(at) else { return };
+        self.bytes = self.bytes - *own as usize + bytes as usize;
+        *own = bytes;
+        if self.bytes == 0 {
             // After a rush, it gives back what it took.
-            self.of = HashMap::new();
+            self.of = Vec::new();
         }
     }
 }

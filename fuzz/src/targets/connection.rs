@@ -37,6 +37,7 @@ use encke::conn::route::Site;
 use encke::conn::{ConnKey, Step};
 use encke::engine::{Census, Change, Command, Engine, Parts, Wake};
 use encke::http::forwarded::TrustedProxies;
+use encke::http::host::HostRule;
 use encke::http::origin::OriginRule;
 use encke::limits::Limits;
 use encke::pages::Pages;
@@ -325,9 +326,9 @@ impl World {
         // What is there already may be above limits that are lower now.
         self.limits = wider(&self.limits, &limits(mode));
         let changed = self.call(|engine| {
-            let Site { origins, proxies, publishing, .. } = site(mode);
+            let Site { hosts, origins, proxies, publishing, .. } = site(mode);
             let (demo, limits) = (mode & 1 == 0, limits(mode));
-            engine.reconfigure(Change { origins, proxies, publishing, demo, broker: settings(mode), limits })
+            engine.reconfigure(Change { hosts, origins, proxies, publishing, demo, broker: settings(mode), limits })
         });
         changed.expect("so few origins can be told apart");
     }
@@ -577,10 +578,13 @@ fn settings(mode: u8) -> broker::Config {
 fn site(mode: u8) -> Site {
     let listed: &[&str] = if mode >> 6 & 1 == 1 { &["https://shop.example", "*"] } else { &[] };
     let listed: Vec<String> = listed.iter().map(|&origin| origin.to_owned()).collect();
+    let served: &[&str] = if mode >> 5 & 1 == 1 { &["a.example", "*.b.example:80", "127.0.0.1"] } else { &[] };
+    let served: Vec<String> = served.iter().map(|&host| host.to_owned()).collect();
     let trusted = ["loopback".to_owned(), "unix".to_owned()];
     let token = || Publishing::Token("secret".to_owned());
     Site {
         mount: "/cometd".to_owned(),
+        hosts: HostRule::new(&served).expect("these are hosts"),
         origins: OriginRule::new(&listed).expect("these are origins"),
         proxies: TrustedProxies::parse(&trusted).expect("these are words for peers"),
         publishing: if mode >> 7 & 1 == 1 { Publishing::Local } else { token() },

@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use encke::conn::BROWSER_COOKIE;
 use encke::http::body::ChunkedDecoder;
 use encke::http::coding::Coding;
-use encke::http::forwarded::{Forwarded, TrustedProxies};
+use encke::http::forwarded::{Forwarded, Peer, TrustedProxies};
 use encke::http::head::{BodyFraming, Head, HeadScan, Method, Version};
 use encke::http::origin::{Grant, OriginRule, Verdict};
 use encke::http::response::ETag;
@@ -114,12 +114,14 @@ fn ask(head: &Head<'_>) {
         core::hint::black_box(form::decode_path(head.path));
         core::hint::black_box(ETag::of([].iter()).is_among(head.header("if-none-match").unwrap_or_default()));
         for peer in [Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), None] {
+            let peer = Peer { address: peer, tls: bytes & 1 == 1 };
             let forwarded = Forwarded::from_head(head, peer, &proxies);
             assert!(forwarded.host.is_none_or(|host| !host.is_empty()), "an empty forwarded host");
-            core::hint::black_box(open.check_head(head, forwarded.host));
+            core::hint::black_box(open.check_head(head, &forwarded));
         }
     });
-    let granted = strict.check_head(head, None);
+    let stranger = Forwarded::from_head(head, Peer { address: None, tls: false }, &TrustedProxies::default());
+    let granted = strict.check_head(head, &stranger);
     assert!(
         matches!(granted, Verdict::NoOrigin | Verdict::Refused | Verdict::Granted(Grant::SameOrigin)),
         "{granted:?}"
