@@ -253,6 +253,9 @@ fn there_are_enough_cases() {
     assert!(count >= 300, "{count}");
 }
 
+/// Makes a request of a size; the largest that is taken, and the status of larger ones.
+type Graded = (fn(usize) -> String, usize, u16);
+
 /// The limits as they are by default, which are too large for a cut at every byte: whole, cut near the end, and in
 /// pieces as a network has them.
 #[test]
@@ -275,7 +278,7 @@ fn limits_by_default() {
     };
     let target = |line: usize| format!("GET /health?{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(line - 21));
     let field = |line: usize| format!("GET /health HTTP/1.1\r\nHost: h\r\na:{}\r\n\r\n", "b".repeat(line - 2));
-    let sized: [(fn(usize) -> String, usize, u16); 5] = [
+    let sized: [Graded; 5] = [
         (target, Limits::default().line_bytes, 414),
         (field, Limits::default().line_bytes, 431),
         (head, head_is_left, 431),
