@@ -573,3 +573,33 @@ fn trouble_5_a_client_finds_its_way_back_after_a_lost_server() {
     assert_eq!(peer.publish(&new, "/a", 1)["successful"], true);
     assert_eq!(peer.say(&connect(&new)), json!([{"channel": "/a", "data": 1}, connected()]));
 }
+
+#[test]
+fn a_stolen_client_id_is_like_one_that_never_was() {
+    let daemon = Daemon::start(&[]);
+    let (mut victim, mut thief) = (Peer::new(daemon.addr()), Peer::new(daemon.addr()));
+    let hello = json!([{"channel": "/meta/handshake", "supportedConnectionTypes": ["long-polling"]}]).to_string();
+    let greet = |peer: &mut Peer, cookie: &str| {
+        let replies = peer.exchange(post_with(&format!("Cookie: BAYEUX_BROWSER={cookie}\r\n"), &hello)).json();
+        replies[0]["clientId"].as_str().unwrap().to_owned()
+    };
+    let stolen = greet(&mut victim, "victim");
+    let own = greet(&mut thief, "thief");
+    victim.subscribe(&stolen, "/**");
+    let unknown: String = stolen.chars().rev().collect();
+    let mut ask = |id: &str, place: usize| {
+        let mut batch = vec![json!({"channel": "/own", "clientId": own, "data": 1, "id": 1}); 2];
+        batch.insert(place, json!({"channel": "/stolen", "clientId": id, "data": 2, "id": 2}));
+        let response = thief.exchange(post_with("Cookie: BAYEUX_BROWSER=thief\r\n", &json!(batch).to_string()));
+        (response.field("Set-Cookie").map(str::to_owned), response.body)
+    };
+    for place in 0..3 {
+        let (cookie, body) = ask(&stolen, place);
+        assert_eq!(body.matches("402::session_unknown").count(), 1, "{body}");
+        assert_eq!((cookie, body), ask(&unknown, place));
+    }
+    let heard = victim.say(&json!([glance(&stolen)]));
+    let channels: Vec<_> =
+        heard.as_array().unwrap().iter().map(|message| message["channel"].as_str().unwrap()).collect();
+    assert_eq!(channels, ["/own"; 12].iter().copied().chain(["/meta/connect"]).collect::<Vec<_>>());
+}

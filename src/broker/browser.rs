@@ -29,6 +29,16 @@ impl BrowserId {
         let fits = (1..=limits::BROWSER_COOKIE_BYTES).contains(&value.len());
         (formed && fits).then(|| Self::Adopted(value.into()))
     }
+
+    /// Whether it is the same browser, in a time that does not depend on where the values differ: who has stolen a client
+    /// id must not find out the cookie piece by piece.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Issued(own), Self::Issued(other)) => token::same_secret(own, other),
+            (Self::Adopted(own), Self::Adopted(other)) => token::same_text(own, other),
+            _ => false,
+        }
+    }
 }
 
 /// What a request says of its browser.
@@ -147,6 +157,18 @@ mod tests {
         assert_eq!(BrowserId::from_cookie("a b"), None);
         assert_eq!(Presented::from_cookie(Some(b"a;b")), Presented::Malformed);
         assert_eq!(Presented::from_cookie(None), Presented::Nothing);
+    }
+
+    #[test]
+    fn a_browser_is_itself_and_no_other() {
+        let of = |value: &str| BrowserId::from_cookie(value).unwrap();
+        let [issued, other] = [7, 8].map(|byte| of(&token::browser_text(&[byte; 16])));
+        assert!(issued.is(&issued) && !issued.is(&other) && !issued.is(&of("x")) && !of("x").is(&issued));
+        for (value, expected) in
+            [("victim", true), ("victin", false), ("wictim", false), ("victi", false), ("victimx", false)]
+        {
+            assert_eq!(of("victim").is(&of(value)), expected, "{value}");
+        }
     }
 
     #[test]

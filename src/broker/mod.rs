@@ -501,7 +501,7 @@ impl Broker {
             return None;
         }
         let foreign = match (&request.browser, &session.browser) {
-            (Presented::Browser(presented), Some(own)) => presented != own,
+            (Presented::Browser(presented), Some(own)) => !presented.is(own),
             (Presented::Nothing, Some(_)) => self.config.require_browser_cookie,
             (Presented::Malformed, Some(_)) => true,
             (_, None) => false,

@@ -4,7 +4,9 @@
 //! `close` if it is at its end, `waits` if a request is under way, nothing if the next one may come. `-` is no answer
 //! at all. A 100 counts only where the verdict has one: whether there is time for it depends on the pieces.
 
-use super::super::bench::Bench;
+use serde_json::json;
+
+use super::super::bench::{Bench, Post, Setup};
 use super::table::{Case, Words, cases, expanded};
 use crate::conn::ConnKey;
 use crate::conn::plain::Publishing;
@@ -34,11 +36,16 @@ const GOOD: &str = r"<post><json><body>";
 
 /// Small enough for every case to be cut at every byte.
 fn bench() -> Bench {
+    bench_with(|_| {})
+}
+
+fn bench_with(change: impl FnOnce(&mut Setup)) -> Bench {
     Bench::with(|setup| {
         setup.limits = Limits { line_bytes: 100, head_bytes: 1_000, body_bytes: 100, ..Limits::default() };
         setup.publishing = Publishing::Token("t".to_owned());
         setup.broker.transports = vec!["long-polling", "websocket"];
         setup.origins = vec!["https://app.example"];
+        change(setup);
     })
 }
 
@@ -180,6 +187,32 @@ fn run(case: &Case) -> Result<(), String> {
         judge(&mut b, (&before, 0), &verdict).map_err(|error| format!("{}, before: {error}", case.name))?;
     }
     assert_eq!(b.engine.census().connections, 0);
+    // What is not answered has not come to an end, and so does not end a poll.
+    if expected.end != End::Waits && !expected.statuses.is_empty() {
+        judge_behind_a_poll(&case.bytes, &expected)
+            .map_err(|error| format!("{}, behind a poll: {error}", case.name))?;
+    }
+    Ok(())
+}
+
+/// Runs a case on a connection on which a poll is held: that ends, is answered first, and changes nothing else.
+fn judge_behind_a_poll(bytes: &[u8], expected: &Verdict) -> Result<(), String> {
+    let mut b = bench_with(|setup| setup.broker.max_interval_ms = 1_000_000);
+    let hello = b.post(&Post::new(r#"{"channel":"/meta/handshake"}"#)).json();
+    let connect = Post::json(&json!({"channel": "/meta/connect", "clientId": hello[0]["clientId"], "id": "c"}));
+    assert_eq!(b.post(&connect).status, 200, "the first connect is not held");
+    let connect = connect.bytes();
+    let middle = bytes.len() / 2;
+    let ones: Vec<&[u8]> = bytes.chunks(1).collect();
+    for pieces in [vec![bytes], vec![&bytes[..middle], &bytes[middle..]], ones] {
+        let held = [&connect[..]].into_iter().chain(pieces.iter().copied()).collect::<Vec<_>>();
+        let (found, answers) = outcome(&mut b, &held, false);
+        let first = answers.split_once("\r\n\r\n").map(|(_, rest)| rest);
+        let is_poll = first.is_some_and(|body| body.starts_with(r#"[{"channel":"/meta/connect","#));
+        if found != expected.behind_good() || !is_poll {
+            return Err(format!("{found:?}: {answers:?}, in {} pieces", pieces.len()));
+        }
+    }
     Ok(())
 }
 
@@ -220,6 +253,9 @@ fn there_are_enough_cases() {
     assert!(count >= 300, "{count}");
 }
 
+/// Makes a request of a size; the largest that is taken, and the status of larger ones.
+type Graded = (fn(usize) -> String, usize, u16);
+
 /// The limits as they are by default, which are too large for a cut at every byte: whole, cut near the end, and in
 /// pieces as a network has them.
 #[test]
@@ -242,7 +278,7 @@ fn limits_by_default() {
     };
     let target = |line: usize| format!("GET /health?{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(line - 21));
     let field = |line: usize| format!("GET /health HTTP/1.1\r\nHost: h\r\na:{}\r\n\r\n", "b".repeat(line - 2));
-    let sized: [(fn(usize) -> String, usize, u16); 5] = [
+    let sized: [Graded; 5] = [
         (target, Limits::default().line_bytes, 414),
         (field, Limits::default().line_bytes, 431),
         (head, head_is_left, 431),
