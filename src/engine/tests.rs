@@ -15,6 +15,7 @@ mod meta;
 mod origin;
 #[cfg(feature = "demo")]
 mod pages;
+mod panics;
 mod plain;
 mod reconfigure;
 mod sessions;
