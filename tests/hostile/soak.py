@@ -6,7 +6,7 @@ from harness import Section, Server, Unexpected, load
 
 TRANSPORTS = ("long-polling", "websocket", "streaming", "eventsource")
 # A channel's own history is bounded by `count`; each round fills it anew.
-OPTIONS = ("--max-interval", "3s", "--channel", '{pattern = "/kept/**", history = {count = 200, bytes = "64KiB"}}')
+OPTIONS = ("--channel", '{pattern = "/kept/**", history = {count = 200, bytes = "64KiB"}}')
 # glibc returns less memory to the system the larger the blocks were that it has freed so far (mallopt(3), the dynamic
 # threshold): RSS at rest then tells of the largest rush since the start, not of what is kept. This value is its first.
 TRIM = {"MALLOC_TRIM_THRESHOLD_": "131072"}
