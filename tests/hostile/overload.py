@@ -46,9 +46,9 @@ class Attackers(threading.Thread):
         return max(count for _, count in self.counts)
 
     def after_the_peak(self, seconds):
-        """How many are connected so many seconds after the most were."""
+        """How many are connected so many seconds after the most were; None if nobody has looked for so long."""
         at = max(self.counts, key=lambda moment: moment[1])[0]
-        return max((count for when, count in self.counts if when > at + seconds), default=0)
+        return max((count for when, count in self.counts if when > at + seconds), default=None)
 
 
 def slow():
@@ -77,7 +77,8 @@ def slow():
                         p99 <= idle + ABOVE_IDLE_MS)
             shed, late = server.census()["slow-request"], attackers.after_the_peak(seconds + 5)
             section.row(f"{name}: attackers connected at once, at most", f"{attackers.peak():,}")
-            section.row(f"{name}: connected {seconds + 5} s after that, {deadline}", f"{late:,}", "0", late == 0)
+            section.row(f"{name}: connected {seconds + 5} s after that, {deadline}",
+                        "not known: they came to the end" if late is None else f"{late:,}", "0", late == 0)
             if shed:
                 section.row(f"{name}: shed for being slow, as the log says", f"{shed:,} of {ATTACKERS:,}")
             section.row(f"{name}: RSS", f"{before:,} → at most {watch.peak():,} KiB", "≤ 64 MiB", watch.peak() <= 65_536)
