@@ -16,6 +16,7 @@ mod origin;
 mod overload;
 #[cfg(feature = "demo")]
 mod pages;
+mod panics;
 mod plain;
 mod reconfigure;
 mod sessions;

@@ -215,6 +215,8 @@ class Section:
 
     def __init__(self, name, what):
         self.name, self.what, self.rows, self.notes = name, what, [], []
+        # What else the machine does counts as much as the daemon.
+        self.load = os.getloadavg()[0]
         print(f"== {name}", flush=True)
 
     def row(self, figure, value, bound="", met=None):
@@ -230,7 +232,9 @@ class Section:
         return sum(verdict == "**missed**" for *_, verdict in self.rows)
 
     def text(self):
-        lines = [f"## {self.name}", "", self.what, "", f"`tests/hostile/run.sh {self.name}`, {today()}, {machine()}", ""]
+        lines = [f"## {self.name}", "", self.what, ""]
+        lines += [f"`tests/hostile/run.sh {self.name}`, {today()}, {machine()}, "
+                  f"load average before it {self.load:.1f}", ""]
         lines += ["| figure | measured | bound | |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in self.rows]
         for note in self.notes:

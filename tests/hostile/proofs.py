@@ -29,6 +29,7 @@ def main():
                                      epilog=f"proofs:\n{names}\n\nThe exit code is 1 if a bound is missed.")
     parser.add_argument("names", nargs="*", metavar="PROOF", help="which; all without one")
     parser.add_argument("--minutes", type=float, default=12, help="how long the soak goes on [%(default)s]")
+    parser.add_argument("--keep-heap", action="store_true", help="in the soak, leave glibc's malloc as it is")
     parser.add_argument("--no-write", action="store_true", help="leave tests/README.md as it is")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in PROOFS]
@@ -39,7 +40,7 @@ def main():
     for name in args.names or PROOFS:
         start = time.monotonic()
         try:
-            section = PROOFS[name][0](args.minutes) if name == "soak" else PROOFS[name][0]()
+            section = soak.soak(args.minutes, args.keep_heap) if name == "soak" else PROOFS[name][0]()
         except harness.Unexpected as error:
             print(f"!! {name}: {error}", file=sys.stderr)
             missed += 1

@@ -13,5 +13,6 @@ case " $* " in *" --help "* | *" -h "*) exec python3 tests/hostile/proofs.py --h
 [ "$(uname)" = Linux ] || fail "these proofs need Linux: they read /proc"
 command -v cargo >/dev/null || fail "cargo is missing: Rust 1.88+ is needed"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11+ is needed, this is $(python3 --version)"
+export PYTHONDONTWRITEBYTECODE=1
 cargo build --quiet --locked --release --workspace
 exec python3 tests/hostile/proofs.py "$@"
