@@ -94,6 +94,12 @@ impl TlsStream {
         self.incoming.capacity() + self.outgoing.capacity()
     }
 
+    /// Plain bytes that do not count as written yet; for tests.
+    #[cfg(test)]
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
     /// Whether anything has come of a handshake; for tests of the loop.
     #[cfg(test)]
     pub(in super::super) fn has_begun(&self) -> bool {
