@@ -112,3 +112,116 @@ impl Server {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use mio::Events;
+
+    use super::super::tls::tests::{client, identity};
+    use super::super::{Listen, Settings};
+    use super::*;
+    use crate::limits::Limits;
+
+    struct Bench {
+        server: Server,
+        events: Events,
+    }
+
+    impl Bench {
+        fn new(limits: Limits) -> Self {
+            let any = Listen::Tls(SocketAddr::from(([127, 0, 0, 1], 0)));
+            let builder = Server::builder().listen([any]).identity(identity());
+            let server = builder.settings(Settings { limits, ..Settings::default() }).build().unwrap();
+            Self { server, events: Events::with_capacity(64) }
+        }
+
+        fn turn(&mut self) {
+            let timeout = self.server.sleep_for().or(Some(Duration::from_secs(30)));
+            self.server.poll.poll(&mut self.events, timeout).unwrap();
+            assert!(self.server.turn(&self.events).is_none());
+        }
+
+        /// How many handshakes have begun.
+        fn begun(&self) -> usize {
+            let slots = self.server.streams.iter().flatten();
+            slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.has_begun())).count()
+        }
+    }
+
+    #[test]
+    fn limit_tls_handshakes_per_turn() {
+        let mut bench = Bench::new(Limits { tls_handshakes_per_turn: 2, ..Limits::default() });
+        let address = bench.server.addresses()[0];
+        let clients: Vec<_> = (0..5)
+            .map(|_| {
+                let (mut client, mut stream) = (client(), TcpStream::connect(address).unwrap());
+                client.write_tls(&mut stream).unwrap();
+                (client, stream)
+            })
+            .collect();
+        while bench.server.open < 5 {
+            bench.turn();
+        }
+        let mut begun = vec![bench.begun()];
+        while bench.begun() < 5 {
+            bench.turn();
+            if bench.server.handshakes.wait() {
+                assert_eq!(
+                    bench.server.sleep_for(),
+                    Some(Duration::ZERO),
+                    "what is left over does not wait for events"
+                );
+            }
+            begun.push(bench.begun());
+        }
+        assert!(begun.windows(2).all(|two| two[1] - two[0] <= 2), "{begun:?}");
+        assert!(begun.windows(2).any(|two| two[1] - two[0] == 2), "{begun:?}");
+        drop(clients);
+    }
+
+    #[test]
+    fn bytes_of_a_handshake_that_only_are_collected_take_no_share() {
+        let mut bench = Bench::new(Limits { tls_handshakes_per_turn: 1, ..Limits::default() });
+        let address = bench.server.addresses()[0];
+        let slow: Vec<_> = (0..5)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(&[22, 3, 1]).unwrap();
+                stream
+            })
+            .collect();
+        while bench.begun() < 5 {
+            bench.turn();
+        }
+        // All five have had a turn, though none of them has gone on: the sixth waits for none of them.
+        let (mut client, mut stream) = (client(), TcpStream::connect(address).unwrap());
+        client.writer().write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut answer = Vec::new();
+        while answer.is_empty() {
+            while client.wants_write() {
+                client.write_tls(&mut stream).unwrap();
+            }
+            bench.turn();
+            while client.read_tls(&mut stream).is_ok_and(|n| n > 0) {
+                client.process_new_packets().unwrap();
+            }
+            // There is nothing to be read yet, or it is the answer.
+            let _ = client.reader().read_to_end(&mut answer);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        drop(slow);
+    }
+
+    #[test]
+    fn a_place_for_tls_needs_an_identity() {
+        let at = Listen::Tls(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let error = Server::builder().listen([at]).build().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("there is no certificate and key"), "{error}");
+    }
+}

@@ -391,10 +391,14 @@ mod tests {
     #[test]
     fn ipv4_and_ipv6_of_one_port_are_two_places() {
         let any: Listen = "[::]:0".parse().unwrap();
-        let six = Listener::bind(&any, 1, 0).unwrap();
-        let Listen::Tcp(address) = six.at().unwrap() else { panic!("an address") };
-        let four = Listen::Tcp(SocketAddr::from(([0, 0, 0, 0], address.port())));
-        Listener::bind(&four, 1, 0).unwrap();
+        // Somebody else may have that port of IPv4, but not each time.
+        let both = (0..100).any(|_| {
+            let six = Listener::bind(&any, 1, 0).unwrap();
+            let Listen::Tcp(address) = six.at().unwrap() else { panic!("an address") };
+            let four = Listen::Tcp(SocketAddr::from(([0, 0, 0, 0], address.port())));
+            Listener::bind(&four, 1, 0).is_ok()
+        });
+        assert!(both);
     }
 
     #[test]

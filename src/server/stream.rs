@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 #[cfg(feature = "tls")]
 use super::tls::TlsStream;
 
-/// A connection's socket.
+/// A connection's socket. What counts as written is with the kernel, also where records of TLS are in between.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),

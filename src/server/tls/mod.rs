@@ -6,6 +6,8 @@
 
 mod identity;
 mod session;
+#[cfg(test)]
+pub(super) mod tests;
 
 use core::cell::RefCell;
 use std::sync::Arc;

@@ -88,6 +88,24 @@ impl TlsStream {
         matches!(self.state, State::Fresh | State::Handshake(_))
     }
 
+    /// Bytes that are kept of what has come and of what is to go; for tests.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.incoming.capacity() + self.outgoing.capacity()
+    }
+
+    /// Plain bytes that do not count as written yet; for tests.
+    #[cfg(test)]
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether anything has come of a handshake; for tests of the loop.
+    #[cfg(test)]
+    pub(in super::super) fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Fresh)
+    }
+
     /// Goes on with the handshake, by what has come on the socket. What comes behind its end is read into the buffer.
     ///
     /// # Errors
@@ -206,7 +224,11 @@ impl TlsStream {
         let scratch = &mut *terms.scratch.borrow_mut();
         let State::Session(session) = &mut self.state else { return Err(ErrorKind::NotConnected.into()) };
         let (plain, sealed) = seal(session, &mut self.incoming, slices, scratch)?;
-        let written = self.socket.write(&scratch[..sealed])?;
+        let written = match self.socket.write(&scratch[..sealed]) {
+            // A record that is made must go, or the next one could not be read.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+            written => written?,
+        };
         self.unsent = plain;
         self.outgoing = scratch[written..sealed].to_vec();
         self.count(written)
