@@ -252,3 +252,24 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[test]
+fn options_make_sense_or_are_refused_in_one_line() {
+    let wish = |line: &str| parse(line.split_whitespace().map(OsString::from).collect());
+    let plain = wish("--seeds 20 --first 7 --threads 3 --json").unwrap();
+    assert_eq!((plain.seeds, plain.first, plain.threads, plain.json), (20, 7, 3, true));
+    let one = wish("--seed 9 --trace").unwrap();
+    assert_eq!((one.seeds, one.first, one.threads, one.trace), (1, 9, 1, true));
+    for (line, says) in [
+        ("--seeds 0", "--seeds 0: at least 1"),
+        ("--seeds many", "many"),
+        ("--threads 0", "--threads 0: from 1 to 1,024"),
+        ("--trace", "goes with --seed"),
+        ("--seed 1 --trace --json", "goes with --seed and without --json"),
+        ("--worlds 3", "--worlds"),
+        ("--first 18446744073709551615", "no seed above"),
+    ] {
+        let error = wish(line).unwrap_err();
+        assert!(error.contains(says) && !error.contains('\n'), "{line}: {error}");
+    }
+}

@@ -154,6 +154,12 @@ impl Listener {
         match part {
             Part::Whole(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -162,6 +168,12 @@ impl Listener {
             }
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);

@@ -79,7 +79,7 @@ impl Client {
         let call = lane.calls.pop_front();
         let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
         if call.asks(|what| *what == What::Upgrade) {
-            let rest = self.upgraded(wire, response);
+            let rest = self.upgraded(wire, response, scene.ground.now);
             return self.read_frames(wire, &rest, scene);
         }
         if call.asks(|what| *what == What::Attach) {
