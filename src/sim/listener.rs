@@ -220,6 +220,8 @@ impl Listener {
 
     fn message(&mut self, session: SessionNo, message: &Incoming, scene: &mut Scene<'_, '_>) {
         if let Some(gaps) = message.raw("gap") {
+            let id = message.raw("id").filter(|_| self.replays);
+            self.position = id.map_or(self.position, |id| Some(id.parse().expect("a number")));
             return scene.ledger.told_of_gaps(session, gaps);
         }
         let channel = message.text("channel").expect("an event has a channel");
