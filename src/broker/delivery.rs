@@ -455,5 +455,8 @@ impl Broker {
             && self.held.bytes() == 0
             && self.ready.is_empty()
             && self.endings.is_empty()
+            && self.drafts.is_empty()
+            && self.readers.is_empty()
+            && self.hurried.is_empty()
     }
 }

@@ -24,6 +24,12 @@ use super::world::Ground;
 const CHANNELS: [&str; 6] = ["/a/b", "/a/c", "/a/b/c", "/x", "/x/y", "/a/b/c/d"];
 /// Patterns that are subscribed to. They overlap.
 const PATTERNS: [&str; 9] = ["/a/b", "/a/*", "/a/**", "/**", "/*", "/a/b/**", "/a/b/c", "/x/*", "/x"];
+/// The same without what hostile people publish.
+const OWN_PATTERNS: [&str; 9] = ["/a/b", "/a/*", "/a/**", "/x/**", "/*", "/a/b/**", "/a/b/c", "/x/*", "/x"];
+
+fn patterns(scenario: &Scenario) -> &'static [&'static str] {
+    if scenario.secluded { &OWN_PATTERNS } else { &PATTERNS }
+}
 
 /// One way to be untidy.
 type Act = fn(&mut Client, &mut Scene<'_, '_>);
@@ -36,6 +42,8 @@ pub(crate) struct Scene<'a, 'g> {
     pub(crate) scenario: &'a Scenario,
     /// Nobody publishes or is untidy any more.
     pub(crate) quiet: bool,
+    /// The network has been calm for a while, so that nothing is under way that was delayed before.
+    pub(crate) calm: bool,
     /// The server ends.
     pub(crate) drained: bool,
 }
@@ -47,6 +55,11 @@ impl Scene<'_, '_> {
 
     fn patience(&self) -> u64 {
         self.scenario.faults.patience_ms()
+    }
+
+    /// The patience that is enough now.
+    fn patience_now(&self) -> u64 {
+        if self.calm { self.scenario.faults.calm_patience_ms() } else { self.patience() }
     }
 }
 
@@ -144,7 +157,7 @@ impl Client {
         let mut rng = chance.of("client", number);
         let mut wanted = BTreeSet::new();
         for _ in 0..1 + rng.below(4) {
-            wanted.insert(*rng.pick(&PATTERNS));
+            wanted.insert(*rng.pick(patterns(scenario)));
         }
         Self {
             number,
@@ -221,6 +234,9 @@ impl Client {
         if socket && twice && call.sole_connect().is_some() {
             // An older one may have come later, and taken its place.
             call.forsaken = true;
+            return;
+        }
+        if scene.scenario.starves {
             return;
         }
         let waited = scene.now() - call.at;
@@ -471,7 +487,7 @@ impl Client {
         if self.lanes.values().flat_map(|lane| &lane.calls).any(|call| call.asks(control)) {
             return;
         }
-        let pattern = *self.rng.pick(&PATTERNS);
+        let pattern = *self.rng.pick(patterns(scene.scenario));
         if self.wanted.insert(pattern) {
             return;
         }

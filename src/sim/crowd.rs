@@ -6,7 +6,8 @@
 use crate::engine::Command;
 
 use super::client::{Client, Scene};
-use super::invariants::Ledger;
+use super::hostile::Hostile;
+use super::invariants::{Kind, Ledger};
 use super::lane::{Alarm, Alarms};
 use super::listener::Listener;
 use super::network::{Arrival, WireId};
@@ -20,16 +21,28 @@ const SERVER: usize = usize::MAX;
 /// How long the clients take to begin, ms.
 const ARRIVE_WITHIN_MS: u64 = 1_000;
 
+fn numbers_of_hostiles(scenario: &Scenario) -> core::ops::Range<usize> {
+    let first = scenario.clients + scenario.listeners;
+    first..first + scenario.hostiles
+}
+
+fn is_calm(quiet: Option<u64>, now: u64, scenario: &Scenario) -> bool {
+    quiet.is_some_and(|since| now > since + 2 * scenario.faults.patience_ms())
+}
+
 /// See the [module](self).
 pub(crate) struct Crowd {
     clients: Vec<Client>,
     /// Numbered after the clients.
     listeners: Vec<Listener>,
+    /// Numbered after the listeners.
+    hostiles: Vec<Hostile>,
     pub(crate) ledger: Ledger,
     alarms: Alarms,
     scenario: Scenario,
     rng: Rng,
-    quiet: bool,
+    /// Since when.
+    quiet: Option<u64>,
     drained: bool,
 }
 
@@ -50,11 +63,16 @@ impl Crowd {
         let clients = (0..scenario.clients).map(|number| Client::new(number, chance, scenario)).collect();
         let numbers = scenario.clients..scenario.clients + scenario.listeners;
         let listeners = numbers.map(|number| Listener::new(number, chance, scenario)).collect();
+        let numbers = numbers_of_hostiles(scenario);
+        let mut hostiles: Vec<Hostile> = numbers.map(|number| Hostile::new(number, chance)).collect();
+        for (hostile, number) in hostiles.iter_mut().zip(numbers_of_hostiles(scenario)) {
+            alarms.push(hostile.begins_at(scenario.busy_ms), number, Alarm::Act);
+        }
         let (rules, limits) = (scenario.broker.channels.clone(), scenario.limits.clone());
         let mut ledger = Ledger::default();
         (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);
         let scenario = scenario.clone();
-        Self { clients, listeners, ledger, alarms, scenario, rng, quiet: false, drained: false }
+        Self { clients, listeners, hostiles, ledger, alarms, scenario, rng, quiet: None, drained: false }
     }
 
     /// The server ends: connections may be closed, and are not taken.
@@ -62,17 +80,27 @@ impl Crowd {
         self.drained = true;
     }
 
-    /// Nobody publishes or is untidy any more.
-    pub(crate) fn be_quiet(&mut self) {
-        self.quiet = true;
+    /// Nobody publishes or is untidy any more, and the hostile ones go.
+    pub(crate) fn be_quiet(&mut self, ground: &mut Ground<'_>) {
+        self.quiet = Some(ground.now);
+        for number in numbers_of_hostiles(&self.scenario) {
+            self.with_hostile(ground, number, |hostile, scene| hostile.leave(scene));
+        }
     }
 
-    /// After a quiet time everyone has a session, if there is room for it, and all that was to be had.
-    pub(crate) fn check_served(&self, since: u64) {
-        let served: Vec<bool> = self.clients.iter().map(|client| client.is_served(&self.ledger, since)).collect();
+    fn served(&self, since: u64) -> Vec<bool> {
+        self.clients.iter().map(|client| client.is_served(&self.ledger, since)).collect()
+    }
+
+    /// Whether everyone has a session, if there is room for it, and all that was to be had then.
+    pub(crate) fn is_served(&self, since: u64) -> bool {
         let expected = self.clients.len().min(self.scenario.limits.sessions);
-        let count = served.iter().filter(|served| **served).count();
-        assert!(count >= expected, "not everyone is served in quiet times: {served:?}");
+        self.served(since).into_iter().filter(|served| *served).count() >= expected
+    }
+
+    /// After a quiet time everyone is served.
+    pub(crate) fn check_served(&self, since: u64) {
+        assert!(self.is_served(since), "not everyone is served in quiet times: {:?}", self.served(since));
     }
 
     /// Everyone goes for good.
@@ -91,9 +119,26 @@ impl Crowd {
         act: impl FnOnce(&mut Listener, &mut Scene<'_, '_>),
     ) {
         let Self { clients, listeners, ledger, alarms, scenario, quiet, drained, .. } = self;
-        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: *quiet, drained: *drained };
+        let calm = is_calm(*quiet, ground.now, scenario);
+        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: quiet.is_some(), calm, drained: *drained };
         if let Some(listener) = number.checked_sub(clients.len()).and_then(|place| listeners.get_mut(place)) {
             act(listener, &mut scene);
+        }
+    }
+
+    /// Does something with one hostile.
+    fn with_hostile(
+        &mut self,
+        ground: &mut Ground<'_>,
+        number: usize,
+        act: impl FnOnce(&mut Hostile, &mut Scene<'_, '_>),
+    ) {
+        let Self { clients, listeners, hostiles, ledger, alarms, scenario, quiet, drained, .. } = self;
+        let calm = is_calm(*quiet, ground.now, scenario);
+        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: quiet.is_some(), calm, drained: *drained };
+        let place = number.checked_sub(clients.len() + listeners.len());
+        if let Some(hostile) = place.and_then(|place| hostiles.get_mut(place)) {
+            act(hostile, &mut scene);
         }
     }
 
@@ -105,7 +150,8 @@ impl Crowd {
         mut act: impl FnMut(&mut Client, &mut Scene<'_, '_>),
     ) {
         let Self { clients, ledger, alarms, scenario, quiet, drained, .. } = self;
-        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: *quiet, drained: *drained };
+        let calm = is_calm(*quiet, ground.now, scenario);
+        let mut scene = Scene { ground, ledger, alarms, scenario, quiet: quiet.is_some(), calm, drained: *drained };
         for (number, client) in clients.iter_mut().enumerate() {
             if only.is_none_or(|only| only == number) {
                 act(client, &mut scene);
@@ -115,7 +161,7 @@ impl Crowd {
 
     /// The server publishes, or sends someone away.
     fn serve(&mut self, ground: &mut Ground<'_>) {
-        if self.quiet {
+        if self.quiet.is_some() {
             return;
         }
         let pause = 1 + self.rng.below(2 * self.scenario.habits.server_every_ms);
@@ -143,12 +189,16 @@ impl People for Crowd {
             } else {
                 self.each(ground, Some(who), |client, scene| client.ring(alarm, scene));
                 self.with_listener(ground, who, |listener, scene| listener.ring(alarm, scene));
+                self.with_hostile(ground, who, |hostile, scene| hostile.ring(alarm, scene));
             }
         }
     }
 
     fn arrival(&mut self, wire: WireId, arrival: Arrival, ground: &mut Ground<'_>) {
         let owner = ground.network.owner(wire);
+        if numbers_of_hostiles(&self.scenario).contains(&owner) {
+            return self.with_hostile(ground, owner, |hostile, scene| hostile.arrival(wire, arrival, scene));
+        }
         if owner >= self.clients.len() {
             return self.with_listener(ground, owner, |listener, scene| listener.arrival(wire, arrival, scene));
         }
@@ -173,10 +223,13 @@ impl People for Crowd {
     }
 
     fn restarted(&mut self, now: u64, start: u64) {
+        self.ledger.count(Kind::Died);
         self.ledger.shelf.restart(now, start);
     }
 
     fn lost(&mut self, owner: usize, bytes: &[u8]) {
-        self.ledger.lost(owner, bytes);
+        if !numbers_of_hostiles(&self.scenario).contains(&owner) {
+            self.ledger.lost(owner, bytes);
+        }
     }
 }

@@ -74,7 +74,18 @@ pub(crate) enum Kind {
     Evicted,
     /// Events were dropped by the server, and that was told.
     Dropped,
+    /// Somebody hostile did something.
+    Assaulted,
+    /// A connection of somebody hostile was ended by the server, or by the network.
+    Shed,
+    /// A world was played without its hostile people, and everyone else got the same at the same times.
+    Compared,
+    /// The server died, and another one took its place.
+    Died,
 }
+
+/// What each client got: when, and which event.
+pub(crate) type Got = BTreeMap<usize, Vec<(u64, Mark)>>;
 
 /// The way on which an event came. Ways of a higher rank were taken later; of one rank, in an order that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +171,7 @@ struct Seen {
 pub(crate) struct Ledger {
     /// What the server keeps.
     pub(crate) shelf: Shelf,
+    got: Got,
     /// Clients that may not have heard of a gap.
     unheard: BTreeSet<usize>,
     publications: Vec<Publication>,
@@ -315,6 +327,7 @@ impl Ledger {
         let publication = self.publications.get(mark).expect("an event of a publish to come");
         let seen = &mut self.sessions[session];
         let client = seen.client;
+        self.got.entry(client).or_default().push((now, mark));
         assert_eq!(publication.data, data, "the data of event {mark} was changed on the way to client {client}");
         assert_eq!(publication.channel, channel, "event {mark} came to client {client} on another channel");
         assert!(!publication.refused, "event {mark} came to client {client} although its publish was refused");
@@ -323,6 +336,10 @@ impl Ledger {
             "event {mark} came to client {client} after its session had ended"
         );
         let id = self.shelf.id_of(mark).unwrap_or_default();
+        let of_channel = seen.windows.iter().filter(|window| matches(&window.pattern, channel));
+        let patterns: BTreeSet<&str> = of_channel.clone().map(|window| window.pattern.as_str()).collect();
+        // Whoever asks again, from further back, gets older events after newer ones.
+        let back = id > 0 && of_channel.count() > patterns.len();
         let wants = |window: &&Window| {
             matches(&window.pattern, channel)
                 && publication.sent_at <= window.until.unwrap_or(u64::MAX)
@@ -345,7 +362,7 @@ impl Ledger {
         let last = seen.on_wire.insert((path.wire, by, channel.to_owned()), mark).max(earlier);
         ranks.entry(path.high).and_modify(|last| *last = mark.max(*last)).or_insert(mark);
         assert!(
-            again || last.is_none_or(|last| last < mark),
+            again || back || last.is_none_or(|last| last < mark),
             "event {mark} on {channel} came to client {client} after {last:?} of the same publisher ({path:?})"
         );
     }
@@ -358,11 +375,16 @@ impl Ledger {
         }
     }
 
+    /// What each client got.
+    pub(crate) fn got(&self) -> Got {
+        self.got.clone()
+    }
+
     /// Whether everyone got what it had to; what happened on the way.
     pub(crate) fn check(&self) -> Tally {
         let mut tally = self.tally.clone();
         for seen in &self.sessions {
-            let mut missing: BTreeMap<&str, i64> = BTreeMap::new();
+            let mut missing: BTreeMap<&str, Vec<Mark>> = BTreeMap::new();
             self.check_kept(seen, &mut tally, &mut missing);
             self.check_live(seen, &mut tally, &mut missing);
             self.check_gaps(seen, &mut tally, &missing);
@@ -371,7 +393,7 @@ impl Ledger {
     }
 
     /// Of subscriptions that say from where on: all that was numbered since, unless it was gone, and that was told.
-    fn check_kept<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, i64>) {
+    fn check_kept<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, Vec<Mark>>) {
         let mut looked_at = BTreeSet::new();
         for window in &seen.windows {
             let (Some(after), Some(from), None) = (window.after, window.sure_from, window.sure_until) else { continue };
@@ -402,14 +424,14 @@ impl Ledger {
                     tally.add(Kind::Evicted, 1);
                 } else {
                     assert!(!gone, "event {id} on {} was gone and client {} was not told", entry.channel, seen.client);
-                    *missing.entry(&entry.channel).or_default() += 1;
+                    missing.entry(&entry.channel).or_default().push(entry.mark);
                 }
             }
         }
     }
 
     /// Of other subscriptions: all that was published while they were.
-    fn check_live<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, i64>) {
+    fn check_live<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, Vec<Mark>>) {
         let Some(caught_up) = seen.caught_up else { return };
         for (mark, publication) in self.publications.iter().enumerate() {
             let Some(acked_at) = publication.acked_at.filter(|at| *at <= caught_up) else { continue };
@@ -425,19 +447,20 @@ impl Ledger {
             let received = seen.received.contains_key(&mark);
             tally.add(if received { Kind::Due } else { Kind::Lost }, 1);
             if !received && (seen.acks || !self.lost.contains(&(seen.client, mark))) {
-                *missing.entry(&publication.channel).or_default() += 1;
+                missing.entry(&publication.channel).or_default().push(mark);
             }
         }
     }
 
     /// What never came without a reason on the way was dropped by the server, and it has told how many.
-    fn check_gaps(&self, seen: &Seen, tally: &mut Tally, missing: &BTreeMap<&str, i64>) {
-        for (channel, count) in missing {
+    fn check_gaps(&self, seen: &Seen, tally: &mut Tally, missing: &BTreeMap<&str, Vec<Mark>>) {
+        for (channel, marks) in missing {
+            let count = marks.len() as i64;
             let told = seen.gaps.get(*channel).copied().unwrap_or_default();
-            let enough = !seen.acks && (told < 0 || told >= *count || self.unheard.contains(&seen.client));
+            let enough = !seen.acks && (told < 0 || told >= count || self.unheard.contains(&seen.client));
             assert!(
                 enough,
-                "{count} events on {channel} never came to client {}, who was subscribed, and was told of {told}",
+                "events {marks:?} on {channel} never came to client {}, who was subscribed, and was told of {told}",
                 seen.client
             );
         }
@@ -484,12 +507,20 @@ impl Watch {
         let alive = counters.sessions_added - counters.sessions_removed;
         assert_eq!(census.sessions as u64, alive, "sessions counted and there: {census:?}");
         assert!(census.sessions <= self.limits.sessions, "{census:?}");
+        assert!(census.connections <= self.limits.connections, "{census:?}");
         assert!(census.browsers <= census.sessions, "{census:?}");
         assert!(census.timers <= census.sessions + census.connections, "{census:?}");
         assert!(census.topics <= census.sessions * self.limits.subscriptions, "{census:?}");
         // The publish that reaches the limit still goes.
         assert!(census.kept_bytes <= self.limits.history_bytes, "{census:?}");
         assert!(census.queued_bytes < self.limits.queued_bytes + self.limits.body_bytes, "{census:?}");
+    }
+
+    /// What waits to be written on one connection is no more than the mark at which it is read no further, and what one
+    /// batch can bring beyond that.
+    pub(crate) fn check_waiting(&self, waiting: usize) {
+        let most = self.limits.output_bytes + self.limits.body_bytes + 64 * 1024;
+        assert!(waiting <= most, "{waiting} bytes wait on one connection, {most} may");
     }
 
     /// When everyone has left.

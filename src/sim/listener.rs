@@ -14,6 +14,10 @@ use super::speech::{self, Incoming, Part, Responses};
 const PLACES: [(&str, &str); 4] =
     [("/events/a/b", "/a/b"), ("/events/a/**", "/a/**"), ("/events/**", "/**"), ("/events/x", "/x")];
 
+/// The same without what hostile people publish.
+const OWN_PLACES: [(&str, &str); 4] =
+    [("/events/a/b", "/a/b"), ("/events/a/**", "/a/**"), ("/events/x/**", "/x/**"), ("/events/x", "/x")];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Sse,
@@ -48,7 +52,7 @@ impl Listener {
         Self {
             number,
             form: *rng.pick(&[Form::Sse, Form::Lines, Form::Poll]),
-            place: *rng.pick(&PLACES),
+            place: *rng.pick(if scenario.secluded { &OWN_PLACES } else { &PLACES }),
             rng,
             wire: None,
             responses: Responses::default(),
@@ -150,6 +154,12 @@ impl Listener {
         match part {
             Part::Whole(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -158,6 +168,12 @@ impl Listener {
             }
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);
@@ -204,6 +220,8 @@ impl Listener {
 
     fn message(&mut self, session: SessionNo, message: &Incoming, scene: &mut Scene<'_, '_>) {
         if let Some(gaps) = message.raw("gap") {
+            let id = message.raw("id").filter(|_| self.replays);
+            self.position = id.map_or(self.position, |id| Some(id.parse().expect("a number")));
             return scene.ledger.told_of_gaps(session, gaps);
         }
         let channel = message.text("channel").expect("an event has a channel");

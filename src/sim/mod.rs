@@ -12,10 +12,13 @@
 //! | `trace` | the hash over all output, the last lines of the story |
 //! | `speech`, `frames`, `lane` | HTTP, WebSocket frames and Bayeux as clients speak them; one connection |
 //! | `client` | a model client; its `answers`, its `streams`, its `memory`, and the `ways` between which it switches |
+//! | `hostile` | somebody who wishes everybody ill, and what he does |
 //! | `listener`, `crowd` | somebody who listens by plain HTTP; all of them, and the server's own publishes |
 //! | `invariants` | what must hold: the clients' book, the engine's numbers |
 //! | `shelf` | what the server keeps, in the book's own words; a tap on the store feeds it |
 //! | `scenario` | what is played, and the course of a run |
+//! | `worlds` | scenarios with hostile people, more troubles and closer bounds, by chance |
+//! | `totals` | sums over many runs |
 //! | `troubles` | the troubles of a Comet beginner, one by one and by hand |
 //!
 //! What to widen: another transport is a [`lane::Way`] and a way to read what comes; hostile clients are other people beside
@@ -104,6 +107,7 @@
 mod client;
 mod crowd;
 mod frames;
+mod hostile;
 mod invariants;
 mod lane;
 mod listener;
@@ -119,16 +123,19 @@ mod trace;
 #[cfg(test)]
 mod troubles;
 mod world;
+mod worlds;
 
 pub use scenario::Outcome;
 pub use totals::Totals;
 
 use rng::Chance;
-use scenario::{Run, Scenario};
+use scenario::Run;
 
 /// How a run of [`run`] is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Nobody hostile is there.
+    pub peaceful: bool,
     /// Each line of the story is printed as it happens.
     pub aloud: bool,
 }
@@ -139,7 +146,7 @@ pub struct Options {
 /// If something does not hold that must; the last of the story is on stderr then.
 pub fn run(seed: u64, options: Options) -> Outcome {
     let repeat = format!("cargo run --release --example simulate -- --seed {seed} --trace");
-    some_world(&Run { chance: Chance::seeded(seed), repeat, aloud: options.aloud })
+    worlds::play(&Run { chance: Chance::seeded(seed), repeat, aloud: options.aloud }, options.peaceful)
 }
 
 /// Plays a world of which these bytes decide what they can, and what they are decides the rest.
@@ -148,18 +155,5 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 /// As [`run`] does.
 pub fn script(bytes: &[u8]) -> Outcome {
     let repeat = format!("these {} bytes", bytes.len());
-    some_world(&Run { chance: Chance::scripted(bytes), repeat, aloud: false })
-}
-
-/// Every fifth world ends with the server.
-fn some_world(run: &Run) -> Outcome {
-    let mut chance = run.chance.of("scenario", 0);
-    if chance.below(5) == 0 {
-        return shortened(scenario::ending()).play_to_the_end(run);
-    }
-    shortened(chance.pick(scenario::ALL)()).play(run)
-}
-
-fn shortened(scenario: Scenario) -> Scenario {
-    Scenario { busy_ms: scenario.busy_ms.min(2_000), ..scenario }
+    worlds::play(&Run { chance: Chance::scripted(bytes), repeat, aloud: false }, false)
 }

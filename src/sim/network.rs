@@ -7,13 +7,18 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 
-use super::rng::Rng;
+use super::rng::{Chance, Rng};
 
 /// Bytes that a server's socket takes before the peer has read any.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Bytes that it takes at most when the peer has not read for a while: an answer or two.
 const NARROW: u64 = 600;
+
+/// How long connections are accepted or not.
+const DEAF_SLOT_MS: u64 = 500;
+/// The server is stopped at most once within so long.
+const PAUSE_SLOT_MS: u64 = 10_000;
 
 /// Names one connection, for good: numbers are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +47,12 @@ pub(crate) struct Faults {
     pub(crate) late: u32,
     /// How late at most.
     pub(crate) late_ms: u64,
+    /// For ten seconds: to see the server stopped, as by SIGSTOP.
+    pub(crate) pause: u32,
+    /// How long that is at most.
+    pub(crate) pause_ms: u64,
+    /// For half a second: to see no connection accepted, as if there were no file descriptors.
+    pub(crate) deaf: u32,
 }
 
 impl Faults {
@@ -57,11 +68,20 @@ impl Faults {
         reset_within_ms: 1,
         late: 0,
         late_ms: 0,
+        pause: 0,
+        pause_ms: 0,
+        deaf: 0,
     };
+
+    /// The same once the network has calmed down.
+    pub(crate) fn calm_patience_ms(&self) -> u64 {
+        100 + 2 * self.delay_ms.1
+    }
 
     /// What may pass at most between a request and its answer if the server takes no time, ms.
     pub(crate) fn patience_ms(&self) -> u64 {
-        100 + 2 * self.delay_ms.1 + 3 * self.stall_ms + 8 * self.late_ms
+        let deaf_ms = if self.deaf > 0 { 3 * DEAF_SLOT_MS } else { 0 };
+        100 + 2 * self.delay_ms.1 + 3 * self.stall_ms + 8 * self.late_ms + 2 * self.pause_ms + deaf_ms
     }
 }
 
@@ -106,6 +126,16 @@ pub(crate) enum Happening {
     Client(WireId, Arrival),
 }
 
+impl Happening {
+    fn wire(&self) -> WireId {
+        match self {
+            Self::Connected(id) | Self::Readable(id) | Self::Writable(id) | Self::Broken(id) | Self::Client(id, _) => {
+                *id
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Due {
     Open,
@@ -136,6 +166,10 @@ enum ServerEnd {
 #[derive(Debug)]
 struct Wire {
     owner: usize,
+    /// Which of its owner's connections it is.
+    ordinal: usize,
+    /// What happens to it does not depend on what happens to others.
+    rng: Rng,
     client: ClientEnd,
     server: ServerEnd,
     /// When the last piece under way arrives at the server, and at the client.
@@ -153,29 +187,39 @@ struct Wire {
     unread: Vec<u8>,
     /// The server has ended its sending.
     shut: bool,
+    /// The client takes nothing out of its socket.
+    ignored: bool,
 }
 
 /// All connections, and what is under way.
 #[derive(Debug)]
 pub(crate) struct Network {
-    rng: Rng,
+    chance: Chance,
     faults: Faults,
     calm: bool,
     wires: Vec<Wire>,
     due: BTreeMap<(u64, u64), (WireId, Due)>,
     serial: u64,
+    /// Connections so far, by owner.
+    opened: BTreeMap<usize, usize>,
 }
 
 impl Network {
     /// A network without connections.
-    pub(crate) fn new(faults: Faults, rng: Rng) -> Self {
-        Self { rng, faults, calm: false, wires: Vec::new(), due: BTreeMap::new(), serial: 0 }
+    pub(crate) fn new(faults: Faults, chance: Chance) -> Self {
+        let (wires, due, opened) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { chance, faults, calm: false, wires, due, serial: 0, opened }
     }
 
     /// From now on only time is lost.
     pub(crate) fn calm_down(&mut self) {
         self.calm = true;
         self.due.retain(|_, (_, due)| !matches!(due, Due::Cut));
+    }
+
+    /// Whether it only takes time.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm
     }
 
     /// Whose connection it is.
@@ -188,18 +232,53 @@ impl Network {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// How late the server's next turn comes, ms.
-    pub(crate) fn lateness(&mut self) -> u64 {
-        if self.happens(self.faults.late) { self.rng.between((0, self.faults.late_ms)) } else { 0 }
+    /// When the server's turn comes that is due then. That depends on the time and on nothing else, so nobody can delay it
+    /// for others.
+    pub(crate) fn turn_at(&self, at: u64) -> u64 {
+        if self.calm {
+            return at;
+        }
+        let late = self.asleep("late", at, (self.faults.late, self.faults.late_ms), 2 * self.faults.late_ms);
+        self.asleep("pause", late, (self.faults.pause, self.faults.pause_ms), PAUSE_SLOT_MS)
     }
 
-    /// Another order of things that happen at once.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        self.rng.shuffle(items);
+    /// The end of the sleep in which an instant lies, if it does; there is one in each slot of so long, or none.
+    fn asleep(&self, what: &str, at: u64, (likely, most): (u32, u64), slot_ms: u64) -> u64 {
+        if likely == 0 {
+            return at;
+        }
+        let slot_ms = slot_ms.max(most + 1);
+        let slot = at / slot_ms;
+        let mut rng = self.chance.secret(what, slot as usize);
+        if !rng.chance(likely) {
+            return at;
+        }
+        let long = 1 + rng.below(most);
+        let from = slot * slot_ms + rng.below(slot_ms - long);
+        if (from..from + long).contains(&at) { from + long } else { at }
     }
 
-    fn happens(&mut self, per_mille: u32) -> bool {
-        !self.calm && self.rng.chance(per_mille)
+    /// Whether connections can be accepted then.
+    fn is_deaf(&self, at: u64) -> bool {
+        let slot = (at / DEAF_SLOT_MS) as usize;
+        // Never for longer than clients have the patience for.
+        !self.calm && self.faults.deaf > 0 && slot % 3 > 0 && self.chance.secret("deaf", slot).chance(self.faults.deaf)
+    }
+
+    /// Another order of things that happen at once; that of any two does not depend on what else there is.
+    pub(crate) fn shuffle(&self, now: u64, inputs: &mut [Happening]) {
+        inputs.sort_by_cached_key(|input| {
+            let wire = &self.wires[input.wire().0];
+            self.chance.secret("order", (now as usize) ^ (wire.owner << 48) ^ (wire.ordinal << 32)).next()
+        });
+    }
+
+    fn happens(&mut self, id: WireId, per_mille: u32) -> bool {
+        !self.calm && self.wires[id.0].rng.chance(per_mille)
+    }
+
+    fn delay(&mut self, id: WireId) -> u64 {
+        self.wires[id.0].rng.between(self.faults.delay_ms)
     }
 
     fn push(&mut self, at: u64, id: WireId, due: Due) {
@@ -219,14 +298,19 @@ impl Network {
     }
 
     fn happen(&mut self, id: WireId, due: Due, now: u64) -> Option<Happening> {
+        let deaf = matches!(due, Due::Open) && self.is_deaf(now);
         let wire = &mut self.wires[id.0];
         match due {
+            Due::Open if deaf => {
+                self.push((now / DEAF_SLOT_MS + 1) * DEAF_SLOT_MS, id, Due::Open);
+                None
+            }
             Due::Open if wire.server == ServerEnd::Unborn => {
                 wire.server = ServerEnd::Open;
                 Some(Happening::Connected(id))
             }
             Due::Up(_) if wire.server == ServerEnd::Closed => {
-                let at = now + self.rng.between(self.faults.delay_ms);
+                let at = now + self.delay(id);
                 self.push(at, id, Due::Down(Arrival::Reset));
                 None
             }
@@ -256,6 +340,7 @@ impl Network {
             return None;
         }
         match &arrival {
+            Arrival::Bytes(_) if wire.ignored => return None,
             Arrival::Bytes(bytes) => {
                 wire.room += bytes.len();
                 if wire.full {
@@ -275,14 +360,14 @@ impl Network {
     }
 
     /// Cuts bytes into pieces, each with the time of its arrival, none before `last`.
-    fn pieces(&mut self, bytes: &[u8], now: u64, last: u64) -> Vec<(u64, Vec<u8>)> {
+    fn pieces(&mut self, id: WireId, bytes: &[u8], now: u64, last: u64) -> Vec<(u64, Vec<u8>)> {
         let mut pieces = Vec::new();
         let mut rest = bytes;
         let mut at = last;
-        let cut = self.happens(self.faults.split);
+        let cut = self.happens(id, self.faults.split);
         while !rest.is_empty() {
-            let len = if cut && pieces.len() < 8 { self.rng.length(rest.len()) } else { rest.len() };
-            at = at.max(now + self.rng.between(self.faults.delay_ms));
+            let len = if cut && pieces.len() < 8 { self.wires[id.0].rng.length(rest.len()) } else { rest.len() };
+            at = at.max(now + self.delay(id));
             let (piece, after) = rest.split_at(len);
             pieces.push((at, piece.to_vec()));
             rest = after;
@@ -296,9 +381,14 @@ impl Network {
     /// Opens a connection.
     pub(crate) fn open(&mut self, owner: usize, now: u64) -> WireId {
         let id = WireId(self.wires.len());
-        let up_at = now + self.rng.between(self.faults.delay_ms);
+        let ordinal = self.opened.entry(owner).or_default();
+        *ordinal += 1;
+        let mut rng = self.chance.of("wire", owner << 32 | *ordinal);
+        let up_at = now + rng.between(self.faults.delay_ms);
         self.wires.push(Wire {
             owner,
+            ordinal: *ordinal,
+            rng,
             client: ClientEnd::Open,
             server: ServerEnd::Unborn,
             up_at,
@@ -311,10 +401,11 @@ impl Network {
             stall_until: 0,
             unread: Vec::new(),
             shut: false,
+            ignored: false,
         });
         self.push(up_at, id, Due::Open);
-        if self.happens(self.faults.reset) {
-            let at = now + self.rng.below(self.faults.reset_within_ms);
+        if self.happens(id, self.faults.reset) {
+            let at = now + self.wires[id.0].rng.below(self.faults.reset_within_ms);
             self.push(at.max(up_at), id, Due::Cut);
         }
         id
@@ -325,7 +416,7 @@ impl Network {
         if self.wires[id.0].client != ClientEnd::Open {
             return;
         }
-        for (at, piece) in self.pieces(bytes, now, self.wires[id.0].up_at) {
+        for (at, piece) in self.pieces(id, bytes, now, self.wires[id.0].up_at) {
             self.wires[id.0].up_at = at;
             self.push(at, id, Due::Up(piece));
         }
@@ -336,7 +427,7 @@ impl Network {
         if core::mem::replace(&mut self.wires[id.0].finished, true) {
             return;
         }
-        let at = self.wires[id.0].up_at.max(now + self.rng.between(self.faults.delay_ms));
+        let at = self.wires[id.0].up_at.max(now + self.delay(id));
         self.wires[id.0].up_at = at;
         self.push(at, id, Due::UpFin);
     }
@@ -351,17 +442,23 @@ impl Network {
     pub(crate) fn abort(&mut self, id: WireId, now: u64) {
         self.drop_under_way(id);
         self.wires[id.0].client = ClientEnd::Closed;
-        let at = self.wires[id.0].up_at.max(now + self.rng.between(self.faults.delay_ms));
+        let at = self.wires[id.0].up_at.max(now + self.delay(id));
         self.push(at, id, Due::UpReset);
     }
 
     /// Is no longer there. What is sent already arrives; the server never hears of it. Often its receiving side has been
     /// full for a while, so that the server's socket does not take a whole answer any more.
     pub(crate) fn vanish(&mut self, id: WireId) {
-        let room = if self.rng.chance(500) { self.rng.below(NARROW) as usize } else { SEND_BUFFER };
         let wire = &mut self.wires[id.0];
+        let room = if wire.rng.chance(500) { wire.rng.below(NARROW) as usize } else { SEND_BUFFER };
         wire.room = wire.room.min(room);
         wire.client = ClientEnd::Vanished;
+    }
+
+    /// From now on the client takes nothing out of its socket, which holds so many bytes.
+    pub(crate) fn ignore(&mut self, id: WireId, room: usize) {
+        let wire = &mut self.wires[id.0];
+        (wire.ignored, wire.room) = (true, wire.room.min(room));
     }
 
     /// The client has made so many bytes into whole answers.
@@ -374,13 +471,16 @@ impl Network {
 impl Network {
     /// Reads at most `most` bytes.
     pub(crate) fn read(&mut self, id: WireId, most: usize) -> Read {
-        let short = self.happens(self.faults.short_read);
-        let few = if self.rng.chance(700) { 1 } else { self.rng.length(64) };
+        let short = self.happens(id, self.faults.short_read);
         let wire = &mut self.wires[id.0];
         if wire.inbox.is_empty() {
             return if core::mem::take(&mut wire.fin) { Read::End } else { Read::Nothing };
         }
-        let most = if short { few } else { most };
+        let most = match short {
+            true if wire.rng.chance(700) => 1,
+            true => wire.rng.length(64),
+            false => most,
+        };
         let len = wire.inbox.len().min(most);
         Read::Bytes(wire.inbox.drain(..len).collect())
     }
@@ -393,8 +493,8 @@ impl Network {
 
     /// Writes what the socket takes.
     pub(crate) fn write(&mut self, id: WireId, slices: &[IoSlice<'_>], now: u64) -> Write {
-        let stalls = self.happens(self.faults.stall);
-        let short = self.happens(self.faults.short_write);
+        let stalls = self.happens(id, self.faults.stall);
+        let short = self.happens(id, self.faults.short_write);
         let wire = &mut self.wires[id.0];
         if wire.server != ServerEnd::Open {
             return Write::Broken;
@@ -406,7 +506,7 @@ impl Network {
         }
         // Not one stall after the other: the patience of clients counts on that.
         if stalls && now >= wire.stall_until + 4 * self.faults.stall_ms {
-            let until = now + 1 + self.rng.below(self.faults.stall_ms);
+            let until = now + 1 + wire.rng.below(self.faults.stall_ms);
             wire.stall_until = until;
             self.push(until, id, Due::Writable);
             return Write::Full;
@@ -414,7 +514,7 @@ impl Network {
         let all: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut len = all.min(wire.room);
         if short {
-            len = self.rng.length(len);
+            len = wire.rng.length(len);
         }
         let mut taken = Vec::with_capacity(len);
         for slice in slices {
@@ -425,7 +525,7 @@ impl Network {
         let (client, down_at) = (wire.client, wire.down_at);
         match client {
             ClientEnd::Open => {
-                for (at, piece) in self.pieces(&taken, now, down_at) {
+                for (at, piece) in self.pieces(id, &taken, now, down_at) {
                     self.wires[id.0].down_at = at;
                     self.push(at, id, Due::Down(Arrival::Bytes(piece)));
                 }
@@ -440,9 +540,15 @@ impl Network {
     }
 
     fn push_down(&mut self, id: WireId, arrival: Arrival, now: u64) {
-        let at = self.wires[id.0].down_at.max(now + self.rng.between(self.faults.delay_ms));
+        let at = self.wires[id.0].down_at.max(now + self.delay(id));
         self.wires[id.0].down_at = at;
         self.push(at, id, Due::Down(arrival));
+    }
+
+    /// There is no room for a connection now: it waits.
+    pub(crate) fn wait(&mut self, id: WireId, now: u64) {
+        self.wires[id.0].server = ServerEnd::Unborn;
+        self.push(now + 20, id, Due::Open);
     }
 
     /// Shuts the sending side.
@@ -471,7 +577,7 @@ mod tests {
     #[test]
     fn bytes_arrive_in_order_however_they_are_cut() {
         let faults = Faults { split: 1_000, short_read: 500, delay_ms: (0, 50), ..Faults::NONE };
-        let mut network = Network::new(faults, Rng::new(3));
+        let mut network = Network::new(faults, Chance::seeded(3));
         let wire = network.open(0, 0);
         let sent: Vec<u8> = (0..=255).collect();
         sent.chunks(50).for_each(|part| network.send(wire, part, 5));
@@ -493,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_vanished_fills_the_socket() {
-        let mut network = Network::new(Faults::NONE, Rng::new(3));
+        let mut network = Network::new(Faults::NONE, Chance::seeded(3));
         let wire = network.open(0, 0);
         while network.pop(20).is_some() {}
         network.vanish(wire);
@@ -504,5 +610,18 @@ mod tests {
         }
         assert!(taken <= SEND_BUFFER && taken == network.unread(wire).len(), "{taken}");
         assert!(network.next().is_none(), "nothing comes of it");
+    }
+
+    #[test]
+    fn when_the_server_sleeps_depends_on_the_time_alone() {
+        let faults = Faults { late: 400, late_ms: 30, pause: 800, pause_ms: 3_000, deaf: 500, ..Faults::NONE };
+        let mut network = Network::new(faults, Chance::seeded(3));
+        let turns: Vec<u64> = (0..60_000).map(|at| network.turn_at(at)).collect();
+        assert!(turns.is_sorted() && (0..).zip(&turns).all(|(at, turn)| (at..at + 3_100).contains(turn)));
+        assert!((0..).zip(&turns).any(|(at, turn)| *turn > at + 300), "it is stopped now and then");
+        let deaf: Vec<bool> = (0..120).map(|slot| network.is_deaf(slot * DEAF_SLOT_MS)).collect();
+        assert!(deaf.contains(&true) && !deaf.windows(3).any(|three| three.iter().all(|deaf| *deaf)));
+        network.calm_down();
+        assert!((0..1_000).all(|at| network.turn_at(at) == at && !network.is_deaf(at)));
     }
 }

@@ -8,7 +8,7 @@ use crate::broker::{self, Overflow};
 use crate::limits::Limits;
 
 use super::crowd::Crowd;
-use super::invariants::{Kind, Tally};
+use super::invariants::{Got, Kind, Tally};
 use super::lane::Way;
 use super::network::Faults;
 use super::rng::Chance;
@@ -104,6 +104,16 @@ pub(crate) struct Scenario {
     pub(crate) busy_ms: u64,
     /// How long the server lives on average while they are; 0: as long as the run.
     pub(crate) restart_every_ms: u64,
+    /// The server dies after so many steps at most, in the middle of whatever it does; 0: never.
+    pub(crate) crash_steps: u64,
+    /// The clock of the calendar is set now and then, by hours.
+    pub(crate) clock_steps: bool,
+    /// How many people wish everybody ill.
+    pub(crate) hostiles: usize,
+    /// Nobody listens to channels on which such people publish.
+    pub(crate) secluded: bool,
+    /// There is so little of something that not everybody gets in, or is answered, while those are there.
+    pub(crate) starves: bool,
     /// All channels are lazy, and nothing else delays an event.
     pub(crate) lazy: bool,
     pub(crate) habits: Habits,
@@ -131,6 +141,8 @@ pub struct Outcome {
     pub delivered: u64,
     /// How often what happened.
     pub(crate) tally: Tally,
+    /// What each client got and when, in the order in which it came.
+    pub(crate) got: Got,
     /// How often the scenario is usually played, and what it shows then.
     pub(crate) usual: u64,
     pub(crate) shows: &'static [Kind],
@@ -161,6 +173,11 @@ pub(crate) fn calm() -> Scenario {
         listeners: 0,
         busy_ms: 12_000,
         restart_every_ms: 0,
+        crash_steps: 0,
+        clock_steps: false,
+        hostiles: 0,
+        secluded: false,
+        starves: false,
         lazy: false,
         habits: Habits::TIDY,
         faults: Faults::NONE,
@@ -487,6 +504,8 @@ impl Scenario {
             broker: self.broker.clone(),
             limits: self.limits.clone(),
             faults: self.faults.clone(),
+            clock_steps: self.clock_steps,
+            crash_steps: self.crash_steps,
         };
         World::new(setup, Crowd::new(&run.chance, self))
     }
@@ -496,11 +515,15 @@ impl Scenario {
         const WITHIN_MS: u64 = 3_000;
         let mut world = self.world(run);
         world.run_for(self.busy_ms);
-        world.people.be_quiet();
+        world.be_quiet();
         world.people.be_drained();
         world.drain(WITHIN_MS);
-        let end = world.now() + WITHIN_MS + self.faults.patience_ms() + self.limits.linger_ms;
-        // As the server's loop does: it is over when nothing is under way, before somebody comes back and begins anew.
+        let soon = self.faults.patience_ms() + self.limits.linger_ms;
+        world.run_for(WITHIN_MS + soon);
+        // Someone may have come at the last moment.
+        // What hostile people have begun is waited for.
+        let begun = if self.hostiles > 0 { 2 * self.limits.body_ms.max(self.limits.write_ms) } else { 0 };
+        let end = world.now() + soon + begun;
         while !world.engine.is_drained() && world.now() < end {
             world.run_for(10);
         }
@@ -518,9 +541,16 @@ impl Scenario {
         let expiry = timeout + u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
         let last = self.limits.idle_ms.max(timeout + self.limits.write_ms + self.limits.stream_ms.min(60_000) + expiry);
         world.run_for(last + self.faults.patience_ms() + self.limits.idle_ms);
+        // Who has waited for room gets in when the others have gone, one lot after the other.
+        let lots = if self.starves { 30 } else { 0 };
+        for _ in 0..lots {
+            world.run_for(last);
+        }
         world.check_rest();
         let mut tally = world.people.ledger.check();
-        tally.add(Kind::Overflow, world.engine.counters().overflows);
+        if self.hostiles == 0 {
+            tally.add(Kind::Overflow, world.engine.counters().overflows);
+        }
         for kind in self.never {
             assert_eq!(tally.of(*kind), 0, "{kind:?} does not happen in {}", self.name);
         }
@@ -531,6 +561,7 @@ impl Scenario {
             simulated_ms: world.passed_ms(),
             delivered: world.delivered(),
             tally,
+            got: world.people.ledger.got(),
             usual: self.seeds,
             shows: self.shows,
         }
@@ -541,7 +572,7 @@ impl Scenario {
         let mut world = self.world(run);
         let mut lives = run.chance.of("lives", 0);
         let end = world.now() + self.busy_ms;
-        while self.restart_every_ms > 0 && world.now() + 1_001 < end {
+        while self.restart_every_ms > 0 && self.crash_steps == 0 && world.now() + 1_001 < end {
             // Two lives that begin in one second would number alike.
             let life = 1_001 + lives.below(2 * self.restart_every_ms);
             world.run_until(end.min(world.now() + life));
@@ -552,11 +583,18 @@ impl Scenario {
         let quiet_since = world.now();
         world.trace.note(quiet_since, None, "quiet");
         world.network.calm_down();
-        world.people.be_quiet();
+        world.be_quiet();
         let timeout = u64::from(self.broker.timeout_ms);
         let expiry = u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
         // Who has just vanished comes back first; who waits for a place among the sessions gets one when another expires.
-        world.run_for(3 * timeout + 3 * expiry + 10 * self.faults.patience_ms());
+        let room = if self.starves { 20 * self.limits.idle_ms } else { 0 };
+        world.run_for(3 * timeout + 3 * expiry + 10 * self.faults.patience_ms() + room);
+        // Streams are short here: whoever is not sure yet may have to wait for another one.
+        for _ in 0..20 {
+            if !world.people.is_served(quiet_since) {
+                world.run_for(timeout + expiry);
+            }
+        }
         world.people.check_served(quiet_since);
         self.leave(world)
     }

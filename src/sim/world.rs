@@ -18,6 +18,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 
+use super::crowd::Crowd;
 use super::invariants::Watch;
 use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
 use super::rng::SeededEntropy;
@@ -41,6 +42,10 @@ pub(crate) struct Setup {
     pub(crate) broker: broker::Config,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
+    /// The clock of the calendar is set now and then, by hours.
+    pub(crate) clock_steps: bool,
+    /// The server dies after so many steps at most, wherever it is then; 0: never.
+    pub(crate) crash_steps: u64,
 }
 
 /// What people may touch.
@@ -99,6 +104,9 @@ pub(crate) struct World<P> {
     again: Vec<WireId>,
     commands: Vec<Command>,
     watch: Watch,
+    /// When this life of the server began, and after how many steps it ends, if it does by itself.
+    began: u64,
+    steps_left: u64,
     /// Whether this turn has brought anything.
     busy: bool,
     idle_turns: u32,
@@ -117,12 +125,15 @@ impl<P: People> World<P> {
     pub(crate) fn new(setup: Setup, people: P) -> Self {
         let tap = Tap::default();
         let watch = Watch::new(&setup.limits);
+        let steps_left = steps(&setup, 0);
         Self {
+            began: START.mono_ms,
+            steps_left,
             now: START.mono_ms,
             engine: engine(&setup, &tap, (0, START)),
             tap,
             lives: 0,
-            network: Network::new(setup.faults.clone(), setup.run.chance.of("network", 0)),
+            network: Network::new(setup.faults.clone(), setup.run.chance.clone()),
             trace: Trace::new(&setup.run),
             setup,
             people,
@@ -143,6 +154,7 @@ impl<P: People> World<P> {
     /// The server dies, with all that it had, and another one takes its place.
     pub(crate) fn restart(&mut self) {
         self.trace.note(self.now, None, "the server dies and begins anew");
+        self.tell_numbers();
         let all: Vec<(WireId, ConnKey)> = self.sockets.iter().map(|(wire, socket)| (*wire, socket.key)).collect();
         for (wire, key) in all {
             self.close(key, wire);
@@ -150,6 +162,7 @@ impl<P: People> World<P> {
         (self.again, self.lives) = (Vec::new(), self.lives + 1);
         self.delivered = self.delivered();
         self.engine = engine(&self.setup, &self.tap, (self.lives, self.clock()));
+        (self.began, self.steps_left) = (self.now, steps(&self.setup, self.lives));
         self.people.restarted(self.now, (self.clock().unix_ms / 1_000) << 20);
     }
 
@@ -198,7 +211,7 @@ impl<P: People> World<P> {
             && at <= end
         {
             if at > self.now {
-                self.now = (at + self.network.lateness()).min(end);
+                self.now = self.network.turn_at(at).min(end);
                 self.idle_turns = 0;
             }
             self.turn();
@@ -221,7 +234,12 @@ impl<P: People> World<P> {
     }
 
     fn clock(&self) -> Now {
-        Now { mono_ms: self.now, unix_ms: START.unix_ms + (self.now - START.mono_ms) }
+        let unix_ms = START.unix_ms + (self.now - START.mono_ms);
+        if !self.setup.clock_steps {
+            return Now { mono_ms: self.now, unix_ms };
+        }
+        let hours = self.setup.run.chance.secret("clock", (self.now / 1_500) as usize).below(12);
+        Now { mono_ms: self.now, unix_ms: unix_ms + hours * 3_600_000 - 6 * 3_600_000 }
     }
 
     /// One turn of the server's loop, after everything that the rest of the world does at this time.
@@ -236,9 +254,12 @@ impl<P: People> World<P> {
             }
             inputs.push(Happening::Readable(wire));
         }
-        self.network.shuffle(&mut inputs);
+        self.network.shuffle(self.now, &mut inputs);
         for input in inputs {
             self.input(&input);
+            if self.is_killed() {
+                return self.restart();
+            }
         }
         for command in core::mem::take(&mut self.commands) {
             let done = self.engine.command(&command, self.clock());
@@ -251,16 +272,30 @@ impl<P: People> World<P> {
             while let Some(key) = self.engine.next_dirty() {
                 written += 1;
                 self.drive(key);
+                if self.is_killed() {
+                    return self.restart();
+                }
             }
             if !more {
                 break;
             }
         }
+        self.tell_numbers();
+        self.most_written = self.most_written.max(written);
+        self.check(written > 0);
+    }
+
+    /// A step of the server is done; whether it was the last of this life. Two lives that begin in one second would number
+    /// alike.
+    fn is_killed(&mut self) -> bool {
+        self.steps_left = self.steps_left.saturating_sub(1);
+        self.setup.crash_steps > 0 && self.steps_left == 0 && !self.network.is_calm() && self.now > self.began + 1_000
+    }
+
+    fn tell_numbers(&mut self) {
         for event in self.tap.take() {
             self.people.numbered(&event, self.now);
         }
-        self.most_written = self.most_written.max(written);
-        self.check(written > 0);
     }
 
     /// What happens outside of the server; what concerns its sockets is returned. Connections are accepted at once.
@@ -289,12 +324,17 @@ impl<P: People> World<P> {
         if self.closed {
             return self.network.shed(wire, self.now);
         }
-        match self.engine.accept(Some([192, 0, 2, 1].into()), self.clock()) {
+        // Each of the people has an address.
+        let owner = self.network.owner(wire);
+        let peer = [198, 51, (owner >> 8) as u8, owner as u8].into();
+        match self.engine.accept(Some(peer), self.clock()) {
             Ok(key) => {
                 self.wires.insert(key.to_bits(), wire);
                 self.sockets.insert(wire, Socket { key, again: false, at_end: None, stuck: Vec::new() });
+                self.read_again(wire, key);
             }
-            Err(_) => self.network.shed(wire, self.now),
+            // Accepting pauses: connections wait until there is room.
+            Err(_) => self.network.wait(wire, self.now),
         }
     }
 
@@ -380,6 +420,7 @@ impl<P: People> World<P> {
                         }
                         Write::Full => {
                             let stuck = self.waiting(key);
+                            self.watch.check_waiting(stuck.len());
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck = stuck;
                             }
@@ -448,6 +489,19 @@ impl<P: People> World<P> {
         self.watch.check_rest(&self.engine);
         assert_eq!(self.engine.poll_timeout(), None, "someone at rest has nothing to wake up for");
     }
+}
+
+impl World<Crowd> {
+    /// Everyone is well-behaved from now on.
+    pub(crate) fn be_quiet(&mut self) {
+        let (people, mut ground) = self.people();
+        people.be_quiet(&mut ground);
+    }
+}
+
+/// How long a life of the server is.
+fn steps(setup: &Setup, life: usize) -> u64 {
+    setup.run.chance.secret("crash", life).below(setup.crash_steps)
 }
 
 /// An engine at the beginning of one of its lives.

@@ -79,7 +79,7 @@ impl Client {
         let call = lane.calls.pop_front();
         let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
         if call.asks(|what| *what == What::Upgrade) {
-            let rest = self.upgraded(wire, response);
+            let rest = self.upgraded(wire, response, scene.ground.now);
             return self.read_frames(wire, &rest, scene);
         }
         if call.asks(|what| *what == What::Attach) {
@@ -376,7 +376,8 @@ impl Client {
     }
 
     fn refused(&mut self, call: &Call, asked: &Asked, message: &Incoming, scene: &mut Scene<'_, '_>) {
-        if message.has_error("429:") && matches!(asked.what, What::Publish(_)) {
+        let large = message.has_error("413:") && scene.scenario.limits.outbox_bytes < self.habits.data_bytes;
+        if (message.has_error("429:") || large) && matches!(asked.what, What::Publish(_)) {
             scene.ledger.count(Kind::Refused);
             return;
         }
@@ -400,7 +401,7 @@ impl Client {
         let lives = interval + u64::from(config.max_interval_ms);
         let early = call.at + scene.patience() < (session.alive_at + lives).saturating_sub(scene.patience());
         assert!(
-            !early || self.may_end(scene),
+            !early || self.may_end(scene) || scene.scenario.starves,
             "client {} asked {} ms after its last sign of life and was unknown",
             self.number,
             call.at.saturating_sub(session.alive_at)

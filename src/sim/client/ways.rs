@@ -159,7 +159,7 @@ impl Client {
     /// The rank of the way that a connect opens: higher than that of any older one, unless an older one may arrive later.
     pub(super) fn next_rank(&mut self, wire: WireId, call: &Call, scene: &Scene<'_, '_>) -> u64 {
         let Some(session) = &mut self.session else { return 0 };
-        let sure = scene.ground.now.saturating_sub(2 * scene.scenario.faults.patience_ms());
+        let sure = scene.ground.now.saturating_sub(2 * scene.patience_now());
         let others = self.lanes.iter().filter(|(other, _)| **other != wire).flat_map(|(_, lane)| &lane.calls);
         let young = others.filter(|call| call.diverts()).any(|call| call.at > sure);
         let attached = call.way == Way::EventSource && call.sole_connect().is_none();
