@@ -82,15 +82,22 @@ fn parse(words: Vec<OsString>) -> Result<Wish, String> {
         Wish { seeds: 10_000, first: 1, threads, json: false, seed: None, trace: false, peaceful: false, help: false };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(word) = parser.next().map_err(|error| error.to_string())? {
+        let flag = match word {
+            Arg::Long("json") => Some(&mut wish.json),
+            Arg::Long("peaceful") => Some(&mut wish.peaceful),
+            Arg::Long("trace") => Some(&mut wish.trace),
+            Arg::Long("help") | Arg::Short('h') => Some(&mut wish.help),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
+            continue;
+        }
         let took = match word {
             Arg::Long("seeds") => parser.value().and_then(|value| value.parse()).map(|seeds| wish.seeds = seeds),
             Arg::Long("first") => parser.value().and_then(|value| value.parse()).map(|first| wish.first = first),
             Arg::Long("threads") => parser.value().and_then(|value| value.parse()).map(|count| wish.threads = count),
             Arg::Long("seed") => parser.value().and_then(|value| value.parse()).map(|seed| wish.seed = Some(seed)),
-            Arg::Long("json") => Ok(wish.json = true),
-            Arg::Long("peaceful") => Ok(wish.peaceful = true),
-            Arg::Long("trace") => Ok(wish.trace = true),
-            Arg::Long("help") | Arg::Short('h') => Ok(wish.help = true),
             other => Err(other.unexpected()),
         };
         took.map_err(|error| format!("{error}; --help says what there is"))?;
@@ -130,7 +137,7 @@ fn work(wish: &Wish, shared: &Shared) {
         match play(wish.first + at, options) {
             Ok(outcome) => {
                 totals.add(&outcome);
-                if at % every == 0 {
+                if at.is_multiple_of(every) {
                     sample.push((wish.first + at, outcome.hash));
                 }
             }
@@ -139,7 +146,7 @@ fn work(wish: &Wish, shared: &Shared) {
                 shared.state.lock().unwrap().broken.push(broken);
             }
         }
-        if shared.done.fetch_add(1, Ordering::Relaxed) % 64 == 0 {
+        if shared.done.fetch_add(1, Ordering::Relaxed).is_multiple_of(64) {
             shared.state.lock().unwrap().totals.join(core::mem::take(&mut totals));
         }
     }

@@ -262,7 +262,10 @@ impl Network {
     fn is_deaf(&self, at: u64) -> bool {
         let slot = (at / DEAF_SLOT_MS) as usize;
         // Never for longer than clients have the patience for.
-        !self.calm && self.faults.deaf > 0 && slot % 3 > 0 && self.chance.secret("deaf", slot).chance(self.faults.deaf)
+        !self.calm
+            && self.faults.deaf > 0
+            && !slot.is_multiple_of(3)
+            && self.chance.secret("deaf", slot).chance(self.faults.deaf)
     }
 
     /// Another order of things that happen at once; that of any two does not depend on what else there is.
