@@ -82,15 +82,22 @@ fn parse(words: Vec<OsString>) -> Result<Wish, String> {
         Wish { seeds: 10_000, first: 1, threads, json: false, seed: None, trace: false, peaceful: false, help: false };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(word) = parser.next().map_err(|error| error.to_string())? {
+        let flag = match word {
+            Arg::Long("json") => Some(&mut wish.json),
+            Arg::Long("peaceful") => Some(&mut wish.peaceful),
+            Arg::Long("trace") => Some(&mut wish.trace),
+            Arg::Long("help") | Arg::Short('h') => Some(&mut wish.help),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
+            continue;
+        }
         let took = match word {
             Arg::Long("seeds") => parser.value().and_then(|value| value.parse()).map(|seeds| wish.seeds = seeds),
             Arg::Long("first") => parser.value().and_then(|value| value.parse()).map(|first| wish.first = first),
             Arg::Long("threads") => parser.value().and_then(|value| value.parse()).map(|count| wish.threads = count),
             Arg::Long("seed") => parser.value().and_then(|value| value.parse()).map(|seed| wish.seed = Some(seed)),
-            Arg::Long("json") => Ok(wish.json = true),
-            Arg::Long("peaceful") => Ok(wish.peaceful = true),
-            Arg::Long("trace") => Ok(wish.trace = true),
-            Arg::Long("help") | Arg::Short('h') => Ok(wish.help = true),
             other => Err(other.unexpected()),
         };
         took.map_err(|error| format!("{error}; --help says what there is"))?;
@@ -130,7 +137,7 @@ fn work(wish: &Wish, shared: &Shared) {
         match play(wish.first + at, options) {
             Ok(outcome) => {
                 totals.add(&outcome);
-                if at % every == 0 {
+                if at.is_multiple_of(every) {
                     sample.push((wish.first + at, outcome.hash));
                 }
             }
@@ -139,7 +146,7 @@ fn work(wish: &Wish, shared: &Shared) {
                 shared.state.lock().unwrap().broken.push(broken);
             }
         }
-        if shared.done.fetch_add(1, Ordering::Relaxed) % 64 == 0 {
+        if shared.done.fetch_add(1, Ordering::Relaxed).is_multiple_of(64) {
             shared.state.lock().unwrap().totals.join(core::mem::take(&mut totals));
         }
     }
@@ -250,5 +257,26 @@ fn main() -> ExitCode {
             eprintln!("simulate: {error}");
             ExitCode::from(2)
         }
+    }
+}
+
+#[test]
+fn options_make_sense_or_are_refused_in_one_line() {
+    let wish = |line: &str| parse(line.split_whitespace().map(OsString::from).collect());
+    let plain = wish("--seeds 20 --first 7 --threads 3 --json").unwrap();
+    assert_eq!((plain.seeds, plain.first, plain.threads, plain.json), (20, 7, 3, true));
+    let one = wish("--seed 9 --trace").unwrap();
+    assert_eq!((one.seeds, one.first, one.threads, one.trace), (1, 9, 1, true));
+    for (line, says) in [
+        ("--seeds 0", "--seeds 0: at least 1"),
+        ("--seeds many", "many"),
+        ("--threads 0", "--threads 0: from 1 to 1,024"),
+        ("--trace", "goes with --seed"),
+        ("--seed 1 --trace --json", "goes with --seed and without --json"),
+        ("--worlds 3", "--worlds"),
+        ("--first 18446744073709551615", "no seed above"),
+    ] {
+        let error = wish(line).unwrap_err();
+        assert!(error.contains(says) && !error.contains('\n'), "{line}: {error}");
     }
 }

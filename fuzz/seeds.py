@@ -149,6 +149,8 @@ BAYEUX = {
     "types": '[{"channel":1,"id":[],"clientId":{},"data":1,"subscription":[1],"ext":[],"advice":"x"}]',
     "names": '[{"":0,"":0,"a":1,"a":2,"channel":"/a","data":{"":0,"":1}}]',
     "deep": "[" * 33 + "]" * 33,
+    "too-deep": '[{"data":' + "[" * 31 + "]" * 31 + "}]",
+    "deep-enough": '[{"data":' + "[" * 30 + "]" * 30 + "}]",
     "many": "[" + ",".join(["{}"] * 9) + "]",
     "list": '[{"channel":"/a","subscription":["","","","","","","","",""]}]',
     "many-subscriptions": '[{"channel":"/a","subscription":[' + ",".join(['""'] * 520) + "]}]",

@@ -685,8 +685,9 @@ impl Engine {
             let reason = "the message did not arrive in time";
             return self.refuse_frame(key, RefusalKind::Timeout, CloseCode::POLICY, reason);
         }
-        self.end_poll(key);
-        self.fail(key, &Refusal::too_slow());
+        if self.make_way(key) {
+            self.fail(key, &Refusal::too_slow());
+        }
     }
 
     /// A stream has been open for long enough, or the server ends.

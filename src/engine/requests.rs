@@ -107,8 +107,9 @@ impl Engine {
             }
             Ok(Next::More { used, progress }) => {
                 *rest = data.get(used..).unwrap_or_default();
-                if matches!(progress, Progress::HeadDone { .. }) {
-                    self.end_poll(key);
+                if matches!(progress, Progress::HeadDone { .. }) && !self.make_way(key) {
+                    *rest = &[];
+                    return Progress::Nothing;
                 }
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.progressed(progress, env(&self.date, &self.site, self.now, self.course));
@@ -126,7 +127,9 @@ impl Engine {
     /// Bytes that are not HTTP: nothing after them can be trusted.
     fn fault(&mut self, key: ConnKey, error: HttpError) {
         let HttpError { status, reason } = error;
-        self.end_poll(key);
+        if !self.make_way(key) {
+            return;
+        }
         let kind = RefusalKind::of_fault(status);
         let refusal = Refusal { status, text: reason.to_owned(), allow: None, grant: Grant::SameOrigin, kind };
         self.fail(key, &refusal);
@@ -138,6 +141,13 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.fail(refusal, env(&self.date, &self.site, self.now, self.course));
         }
+    }
+
+    /// Ends what is held for the sake of what comes after it. Whether that is still to be done: if the server is ending, the
+    /// answer was the connection's last, and what stands behind it must not have an effect (RFC 9112 section 9.6).
+    pub(super) fn make_way(&mut self, key: ConnKey) -> bool {
+        self.end_poll(key);
+        self.conns.get(key).is_some_and(Conn::is_open)
     }
 
     /// A connection has one answer under way at a time: a parked poll gives way to whatever comes after it.
@@ -159,7 +169,9 @@ impl Engine {
 
     /// One whole request.
     fn request(&mut self, key: ConnKey, head: &Head<'_>, body: &[u8]) {
-        self.end_poll(key);
+        if !self.make_way(key) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(key) else { return };
         let env = env(&self.date, &self.site, self.now, self.course);
         conn.request_taken(env);

@@ -154,6 +154,12 @@ impl Listener {
         match part {
             Part::Whole(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -162,6 +168,12 @@ impl Listener {
             }
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if response.status == 500 && scene.ground.counters.overflows > 0 {
+                    // More waited for it than may.
+                    scene.ledger.count(Kind::Refused);
+                    self.session = None;
+                    return;
+                }
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);
@@ -208,6 +220,8 @@ impl Listener {
 
     fn message(&mut self, session: SessionNo, message: &Incoming, scene: &mut Scene<'_, '_>) {
         if let Some(gaps) = message.raw("gap") {
+            let id = message.raw("id").filter(|_| self.replays);
+            self.position = id.map_or(self.position, |id| Some(id.parse().expect("a number")));
             return scene.ledger.told_of_gaps(session, gaps);
         }
         let channel = message.text("channel").expect("an event has a channel");

@@ -21,8 +21,11 @@
 //! | `totals` | sums over many runs |
 //! | `troubles` | the troubles of a Comet beginner, one by one and by hand |
 //!
-//! What to widen: another transport is a [`lane::Way`] and a way to read what comes; hostile clients are other people beside
-//! the crowd. A restart is a new engine under the same network, in `world`.
+//! `cargo run --release --example simulate -- --seeds 100000` plays the worlds of `worlds`, and with `--seed 7 --trace`
+//! tells one. They are small, so that there can be many; a script of bytes can decide them instead of a seed.
+//!
+//! What to widen: another transport is a [`lane::Way`] and a way to read what comes; another way to do harm is a function
+//! and a line in `hostile::assaults`.
 //!
 //! What a client may miss: without acknowledgement, what was lost with a connection; with it, nothing. Beyond that only what
 //! the server has said it lost: dropped events are counted by channel, and of what is gone from a history the reader hears.
@@ -100,6 +103,19 @@
 //! | the newest event goes, nobody notes what goes, all histories together have no bound | "forgetful" |
 //! | losses are counted wrong, not told, or hit who acknowledges | "overflowing" |
 //! | numbers begin anew after a restart; a resume is not told what is gone | "reborn" |
+//!
+//! Of what keeps hostile people out, found in the worlds of a few thousand seeds at most; `run.py` plants them too:
+//!
+//! | mistake | found by |
+//! |---|---|
+//! | no deadline for a head, a body, an answer, or after an error | nothing is left at rest |
+//! | no deadline for a connection without a request | everyone is served in quiet times |
+//! | two lengths, or a length and a coding, are taken; a batch or JSON may be larger or deeper | no one gets what no one published |
+//! | what follows an error is read as a request | an ending server has nothing under way in time |
+//! | a client id is known by its place alone | a connect is not superseded without a reason |
+//! | one connection or session too many | connections and sessions are at most those allowed |
+//! | a connection is read on although much waits to be written | what waits on one connection has a bound |
+//! | sessions live by the calendar; whom to look at is forgotten with a refusal | the loop does not spin; nothing is left |
 //!
 //! Not found, and left to tests of the engine: a session whose connect gives way to an event source expires when that
 //! connect would have ended.

@@ -262,7 +262,10 @@ impl Network {
     fn is_deaf(&self, at: u64) -> bool {
         let slot = (at / DEAF_SLOT_MS) as usize;
         // Never for longer than clients have the patience for.
-        !self.calm && self.faults.deaf > 0 && slot % 3 > 0 && self.chance.secret("deaf", slot).chance(self.faults.deaf)
+        !self.calm
+            && self.faults.deaf > 0
+            && !slot.is_multiple_of(3)
+            && self.chance.secret("deaf", slot).chance(self.faults.deaf)
     }
 
     /// Another order of things that happen at once; that of any two does not depend on what else there is.
@@ -610,5 +613,18 @@ mod tests {
         }
         assert!(taken <= SEND_BUFFER && taken == network.unread(wire).len(), "{taken}");
         assert!(network.next().is_none(), "nothing comes of it");
+    }
+
+    #[test]
+    fn when_the_server_sleeps_depends_on_the_time_alone() {
+        let faults = Faults { late: 400, late_ms: 30, pause: 800, pause_ms: 3_000, deaf: 500, ..Faults::NONE };
+        let mut network = Network::new(faults, Chance::seeded(3));
+        let turns: Vec<u64> = (0..60_000).map(|at| network.turn_at(at)).collect();
+        assert!(turns.is_sorted() && (0..).zip(&turns).all(|(at, turn)| (at..at + 3_100).contains(turn)));
+        assert!((0..).zip(&turns).any(|(at, turn)| *turn > at + 300), "it is stopped now and then");
+        let deaf: Vec<bool> = (0..120).map(|slot| network.is_deaf(slot * DEAF_SLOT_MS)).collect();
+        assert!(deaf.contains(&true) && !deaf.windows(3).any(|three| three.iter().all(|deaf| *deaf)));
+        network.calm_down();
+        assert!((0..1_000).all(|at| network.turn_at(at) == at && !network.is_deaf(at)));
     }
 }

@@ -111,7 +111,13 @@ impl Shelf {
         self.ids.insert(mark, *id);
         self.entries.insert(*id, Entry { mark, channel: channel.clone(), at: now, bytes, gone_at });
         let ring = self.rings.entry(channel.clone()).or_default();
-        (ring.used, ring.bytes) = (*id, ring.bytes + bytes);
+        ring.used = *id;
+        if bytes > keep.bytes.min(self.limits.history_bytes) {
+            // There is no room for one so large; nothing else makes way for it.
+            self.entries.entry(*id).and_modify(|entry| entry.gone_at = Some(now));
+            return;
+        }
+        ring.bytes += bytes;
         ring.ids.push_back(*id);
         while self.rings.get(channel).is_some_and(|ring| ring.ids.len() > keep.count || ring.bytes > keep.bytes) {
             self.evict(channel, now);

@@ -155,3 +155,22 @@ fn an_answer_that_is_not_taken_keeps_it_from_having_ended() {
     b.advance(300);
     assert!(b.engine.is_drained());
 }
+
+/// The answer to the poll says that it was the last: its client will send everything else again, elsewhere.
+#[test]
+fn what_stands_behind_the_last_answer_has_no_effect() {
+    let publish = |client: &Client| Post::json(&client.publish("/a", 1)).bytes();
+    let in_parts = |client: &Client| publish(client).split_at(40).0.to_vec();
+    for behind in [&publish as &dyn Fn(&Client) -> Vec<u8>, &in_parts, &|_| b"\0".to_vec()] {
+        let mut b = Bench::new();
+        let clients = held(&mut b, 2);
+        b.drain(10_000);
+        let waiting = clients.iter().find(|client| b.take(client.down).is_empty()).unwrap();
+        b.give(waiting.down, &behind(waiting));
+        b.advance(6_000);
+        let answers = b.take(waiting.down);
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        assert_eq!(answers[0].field("Connection"), Some("close"));
+        assert_eq!(b.engine.counters().published, 0);
+    }
+}

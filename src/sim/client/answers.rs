@@ -79,7 +79,7 @@ impl Client {
         let call = lane.calls.pop_front();
         let call = call.unwrap_or_else(|| panic!("an answer to nothing on connection {}: {response:?}", wire.0));
         if call.asks(|what| *what == What::Upgrade) {
-            let rest = self.upgraded(wire, response);
+            let rest = self.upgraded(wire, response, scene.ground.now);
             return self.read_frames(wire, &rest, scene);
         }
         if call.asks(|what| *what == What::Attach) {
@@ -115,6 +115,8 @@ impl Client {
             lane.calls
         );
         let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished && !restarts;
+        // A session that is ended takes its WebSocket along, whatever its client has sent behind that.
+        let left = left && self.session.as_ref().is_some_and(|own| !own.may_end);
         assert!(!(left && lane.publishes()), "closed before its publishes were answered: {wire:?} {:?}", lane.calls);
         if !reset {
             scene.ground.network.close(wire, scene.ground.now);

@@ -181,14 +181,19 @@ impl Client {
     }
 
     /// An upgrade has been answered: the connection is a WebSocket.
-    pub(super) fn upgraded(&mut self, wire: WireId, response: &Response) -> Vec<u8> {
+    pub(super) fn upgraded(&mut self, wire: WireId, response: &Response, now: u64) -> Vec<u8> {
         let accept = response.fields.get("sec-websocket-accept").map(String::as_str);
         assert_eq!((response.status, accept), (101, Some(ACCEPT)), "{response:?}");
         let lane = self.lanes.get_mut(&wire).expect("it has just read");
         let socket = lane.socket.as_mut().expect("it has asked for an upgrade");
         socket.frames = Some(frames::Frames::default());
         lane.outgoing.append(&mut socket.backlog);
-        lane.responses.take_rest()
+        let rest = lane.responses.take_rest();
+        // Whatever it has asked for before has just been heard.
+        if let Some(session) = self.session.as_mut().filter(|own| own.settled.is_some_and(|(at, _)| at == wire)) {
+            session.settled = Some((wire, now));
+        }
+        rest
     }
 
     /// Bytes have come on a WebSocket.

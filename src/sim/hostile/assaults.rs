@@ -195,14 +195,22 @@ fn handshakes(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
     }
 }
 
+/// All at once, or a few at a time.
 fn subscriptions(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
     let Some(id) = own.session(scene) else { return };
-    let from = own.rng.below(1_000);
-    let count = own.rng.length(300) as u64;
-    let names: Vec<String> = (from..from + count).map(|number| format!("\"/h/{number}/*\"")).collect();
-    let names = names.join(",");
     let at = own.any(scene);
-    own.post(at, &format!(r#"[{{"channel":"/meta/subscribe","clientId":"{id}","subscription":[{names}]}}]"#), scene);
+    let (requests, names) = if own.rng.chance(500) { (1, own.rng.length(300) as u64) } else { (50, 8) };
+    let from = own.rng.below(1_000);
+    for request in 0..requests {
+        let first = from + request * names;
+        let names: Vec<String> = (first..first + names).map(|number| format!("\"/h/{number}/*\"")).collect();
+        let names = names.join(",");
+        own.post(
+            at,
+            &format!(r#"[{{"channel":"/meta/subscribe","clientId":"{id}","subscription":[{names}]}}]"#),
+            scene,
+        );
+    }
 }
 
 /// Client ids of the right form, and its own with one character changed: its place or its secret is another's.
