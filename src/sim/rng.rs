@@ -33,6 +33,11 @@ impl Chance {
         Self { seed, script: Some(Rc::new(RefCell::new(bytes.iter().copied().collect()))) }
     }
 
+    /// Whether bytes decide, or have.
+    pub(crate) fn is_scripted(&self) -> bool {
+        self.script.is_some()
+    }
+
     /// A generator for one part of the world, which without a script depends on the seed and on its name only.
     pub(crate) fn of(&self, part: &str, number: usize) -> Rng {
         Rng { script: self.script.clone(), ..self.secret(part, number) }

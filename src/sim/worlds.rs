@@ -67,7 +67,8 @@ fn draw(run: &Run) -> World {
     }
     let pieces = scenario.faults.split + scenario.faults.short_read + scenario.faults.short_write;
     let scarce = tight || scenario.crash_steps > 0 || scenario.name == "tight";
-    let fair = !scarce && pieces == 0;
+    // With a script, whoever chooses takes bytes away from others.
+    let fair = !scarce && pieces == 0 && !run.chance.is_scripted();
     if fair && scenario.hostiles > 0 {
         scenario.faults.delay_ms.0 = scenario.faults.delay_ms.0.max(1);
     }
