@@ -19,8 +19,7 @@ pub(crate) fn play(run: &Run, peaceful: bool) -> Outcome {
         world.scenario.hostiles = 0;
     }
     let mut outcome = world.play(run);
-    // Of a script everyone takes from the same bytes: without hostile people the others would make other choices.
-    if world.scenario.hostiles > 0 && world.fair && !run.chance.is_scripted() {
+    if world.scenario.hostiles > 0 && world.fair {
         world.scenario.hostiles = 0;
         let alone = world.play(&Run { aloud: false, ..run.clone() });
         assert_eq!(alone.got, outcome.got, "what each client got and when, without hostile people and with them");
@@ -68,7 +67,8 @@ fn draw(run: &Run) -> World {
     }
     let pieces = scenario.faults.split + scenario.faults.short_read + scenario.faults.short_write;
     let scarce = tight || scenario.crash_steps > 0 || scenario.name == "tight";
-    let fair = !scarce && pieces == 0;
+    // With a script, whoever chooses takes bytes away from others.
+    let fair = !scarce && pieces == 0 && !run.chance.is_scripted();
     if fair && scenario.hostiles > 0 {
         scenario.faults.delay_ms.0 = scenario.faults.delay_ms.0.max(1);
     }
