@@ -147,7 +147,7 @@ pub static KEYS: &[Key] = &[
     Key::new("max-sessions", "sessions before handshakes are refused", at!(Count, settings.limits.sessions)),
     Key::new("handshake-rate", "sessions of one address, a second / at once; not loopback",
         at!(PerSecond, settings.broker.handshake_rate)),
-    Key::new("max-connections", "connections; who comes then waits a second for a 503", at!(Fitted, max_connections))
+    Key::new("max-connections", "connections; beyond them it is 503", at!(Fitted, max_connections))
         .by_default("what the limit of open files leaves"),
     Key::new("max-head-size", "the largest request head", at!(Size, settings.limits.head_bytes)),
     Key::new("head-timeout", "for a request head to arrive", at!(Patience, settings.limits.head_ms)),
