@@ -71,6 +71,7 @@ impl Crowd {
         let (rules, limits) = (scenario.broker.channels.clone(), scenario.limits.clone());
         let mut ledger = Ledger::default();
         (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);
+        ledger.starves = scenario.starves;
         let scenario = scenario.clone();
         Self { clients, listeners, hostiles, ledger, alarms, scenario, rng, quiet: None, drained: false }
     }

@@ -353,7 +353,19 @@ pub(crate) fn migrating() -> Scenario {
     let limits = Limits { confirm_ms: 2_000, ..short_streams() };
     let faults = Faults { split: 200, short_read: 50, reset: 200, ..lossy().faults };
     let (clients, ways) = (6, Way::ALL);
-    Scenario { name: "migrating", shows, never, clients, ways, listeners: 2, habits, faults, limits, ..calm() }
+    Scenario {
+        name: "migrating",
+        seeds: 60,
+        shows,
+        never,
+        clients,
+        ways,
+        listeners: 2,
+        habits,
+        faults,
+        limits,
+        ..calm()
+    }
 }
 
 /// Clients behind a proxy that holds the bytes of a response until it ends: streams are found out, and nothing is lost.

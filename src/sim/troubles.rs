@@ -164,8 +164,10 @@ fn who_sends_and_no_longer_receives_is_found_out() {
     bench.0.network.vanish(poll);
     let (at, reply) = publish_until_unknown(&mut bench, send, &id);
     assert!(reply.has_error("402:"), "{reply:?}");
-    // The connect is answered into the void when its time is over; the rest is as above.
-    assert!(at > held_at + TIMEOUT_MS && at <= held_at + 2 * TIMEOUT_MS + MAX_INTERVAL_MS + 600, "{}", at - held_at);
+    // The connect is answered into the void when its time is over, and if its socket was full then, the time for writing
+    // passes as well; the rest is as above.
+    let most = 2 * TIMEOUT_MS + MAX_INTERVAL_MS + Limits::default().write_ms + 600;
+    assert!(at > held_at + TIMEOUT_MS && at <= held_at + most, "{}", at - held_at);
 }
 
 #[test]
