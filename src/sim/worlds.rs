@@ -67,8 +67,9 @@ fn draw(run: &Run) -> World {
     }
     let pieces = scenario.faults.split + scenario.faults.short_read + scenario.faults.short_write;
     let scarce = tight || scenario.crash_steps > 0 || scenario.name == "tight";
-    // With a script, whoever chooses takes bytes away from others.
-    let fair = !scarce && pieces == 0 && !run.chance.is_scripted();
+    // A server that ends lets everybody go one after the other: the more there are, the later. With a script, whoever
+    // chooses takes bytes away from others.
+    let fair = !scarce && !ends && pieces == 0 && !run.chance.is_scripted();
     if fair && scenario.hostiles > 0 {
         scenario.faults.delay_ms.0 = scenario.faults.delay_ms.0.max(1);
     }
