@@ -421,7 +421,8 @@ fn whenever_and_however_connections_break_nothing_is_left_of_them() {
         bystander.say(&json!({"channel": "/meta/disconnect", "clientId": id}));
     }
     drop(bystander);
-    let rest = "now: connections=0 sessions=0 parked=0 channels=0 browsers=0 queued-bytes=0 unsent-bytes=0 received-bytes=0 kept=0 kept-bytes=0";
+    let rest = "now: connections=0 sessions=0 parked=0 channels=0 browsers=0 queued-bytes=0 unsent-bytes=0 \
+        received-bytes=0 kept=0 kept-bytes=0";
     eventually("nothing is left", || {
         daemon.signal("USR1");
         log.text().contains(rest).then_some(())
