@@ -440,8 +440,9 @@ impl Ledger {
             let subscribed = seen.windows.iter().any(|window| {
                 matches(&window.pattern, &publication.channel)
                     && window.after.is_none()
-                    && window.sure_from.is_some_and(|from| from <= publication.sent_at)
-                    && window.sure_until.is_none_or(|until| until >= acked_at)
+                    // Within a millisecond nobody knows what came first.
+                    && window.sure_from.is_some_and(|from| from < publication.sent_at)
+                    && window.sure_until.is_none_or(|until| until > acked_at)
             });
             if publication.refused || !subscribed {
                 continue;

@@ -40,9 +40,13 @@ await browsing(async ({ open }) => {
 
   // The server comes back without WebSocket.
   await page.route("**/cometd", async (route) => {
-    const response = await route.fetch().catch(() => undefined);
-    const body = (await response?.text())?.replace('"websocket",', "");
-    await (response ? route.fulfill({ response, body }) : route.abort()).catch(() => {}); // It may be given up.
+    try {
+      const response = await route.fetch();
+      const body = (await response.text()).replace('"websocket",', "");
+      await route.fulfill({ response, body });
+    } catch {
+      await route.abort().catch(() => {}); // The server may be gone, or the request given up, at any moment.
+    }
   });
   tab.serverMayBeGone = true;
   await daemon("kill");
