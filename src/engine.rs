@@ -5,7 +5,7 @@
 //!
 //! # The calling contract
 //!
-//! A turn: any number of [`accept`](Engine::accept), [`receive`](Engine::receive), [`peer_closed`](Engine::peer_closed),
+//! A turn: [`resume`](Engine::resume); then any number of [`accept`](Engine::accept), [`receive`](Engine::receive), [`peer_closed`](Engine::peer_closed),
 //! [`closed`](Engine::closed), [`command`](Engine::command); then [`handle_timeout`](Engine::handle_timeout) and
 //! [`flush`](Engine::flush); then, until [`next_dirty`](Engine::next_dirty) is empty, do what [`step`](Engine::step) says of
 //! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
@@ -406,6 +406,7 @@ impl Engine {
         let waits = self.now.mono_ms < since_ms.saturating_add(self.limits.linger_ms);
         self.broker.parked() == 0
             && self.dirty.is_empty()
+            && self.unread.is_empty()
             && self.conns.iter().all(|(_, conn)| conn.is_quiet() && !(waits && conn.is_new()))
     }
 
@@ -446,7 +447,6 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Now) {
         self.tell_time(now);
         self.pace();
-        self.read_on();
         self.broker.fire(now, self.limits.timers_per_turn);
         for _ in 0..self.limits.timers_per_turn {
             let Some(key) = self.wheel.expire(now.mono_ms) else { break };
@@ -456,13 +456,15 @@ impl Engine {
         self.refusals.report(now.mono_ms);
     }
 
-    /// Looks at what connections had no turn left for.
-    fn read_on(&mut self) {
+    /// Looks at what connections had no turn left for, before anything else in the next one: who has waited comes first.
+    pub fn resume(&mut self, now: Now) {
+        self.tell_time(now);
         let mut waiting = core::mem::take(&mut self.unread).into_iter();
         while !self.is_spent()
             && let Some(key) = waiting.next()
         {
-            if !self.conns.get(key).is_some_and(Conn::waits_for_turn) {
+            let env = env(&self.date, &self.site, self.now, self.course);
+            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(env)) {
                 continue;
             }
             self.read(key, &[]);

@@ -224,6 +224,7 @@ impl Crowd {
         let mut spent = Spent::default();
         loop {
             let start = worked();
+            self.engine.resume(self.now);
             self.engine.handle_timeout(self.now);
             let fired = worked();
             while self.engine.flush(self.now) {}

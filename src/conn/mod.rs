@@ -360,9 +360,16 @@ impl Conn {
         self.input.is_some() && self.pause == Pause::No
     }
 
-    /// Whether what has been received waits for the next turn.
-    pub fn waits_for_turn(&self) -> bool {
-        self.pause == Pause::Turn
+    /// The next turn has come. Whether anything waits for it; the time in which it did is not the peer's.
+    pub fn resume(&mut self, env: Env<'_>) -> bool {
+        if self.pause != Pause::Turn {
+            return false;
+        }
+        self.pause = Pause::No;
+        if !self.is_between() {
+            self.since_ms = env.now_ms;
+        }
+        true
     }
 
     /// Takes what is kept of an incomplete request.
@@ -587,7 +594,7 @@ impl Conn {
 
     /// Whether a request or an answer is under way on it.
     pub fn is_unfinished(&self) -> bool {
-        !self.is_between() || self.is_waiting() || !self.output.is_empty()
+        !self.is_between() || self.is_waiting() || !self.output.is_empty() || self.pause != Pause::No
     }
 
     /// Whether no part of a request has come.

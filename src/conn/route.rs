@@ -331,14 +331,16 @@ impl Site {
         })
     }
 
-    /// Whether the host that is asked for is answered for. A trusted proxy says which that is.
+    /// Whether the host that is asked for is answered for, and so is the one that a trusted proxy says it was asked for. Both:
+    /// a page can have its browser send any `X-Forwarded-Host`, and the browser is a trusted peer on this machine.
     #[inline(never)]
     fn is_served(&self, head: &Head<'_>, peer: Peer) -> bool {
         if self.hosts.is_any() {
             return true;
         }
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
-        self.hosts.allows(forwarded.host.or(head.host).map(str::as_bytes))
+        let allows = |host: Option<&str>| self.hosts.allows(host.map(str::as_bytes));
+        allows(head.host) && (forwarded.host.is_none() || allows(forwarded.host))
     }
 
     /// The mount itself or anything below it.

@@ -28,6 +28,8 @@ pub struct Socket {
     pong: Option<Box<Pong>>,
     /// Whether compressed messages may come, and go.
     pub(super) deflate: bool,
+    /// Whether handshakes are counted for its address.
+    counted: bool,
     /// Pings sent since something was heard, count.
     pings: u8,
     /// When it ends at the latest, ms.
@@ -43,12 +45,13 @@ struct Pong {
 
 impl Socket {
     /// A WebSocket that serves nobody yet.
-    pub fn new(cookie: Option<&[u8]>, deflate: bool) -> Self {
+    pub fn new(cookie: Option<&[u8]>, deflate: bool, counted: bool) -> Self {
         Self {
             tickets: Tickets::None,
             cookie: cookie.map(|cookie| Box::new(cookie.to_vec())),
             pong: None,
             deflate,
+            counted,
             pings: 0,
             until_ms: u64::MAX,
         }
@@ -57,6 +60,11 @@ impl Socket {
     /// Whether compressed messages may come, and go.
     pub fn deflates(&self) -> bool {
         self.deflate
+    }
+
+    /// Whether handshakes are counted for its address.
+    pub fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// The browser cookie of the request that opened it, which counts for all its frames.

@@ -243,11 +243,13 @@ impl Engine {
         Request { link: link(key), way, client: None, browser, origin: Origin { head: Some(head) } }
     }
 
-    /// The address that a handshake is counted for: what a trusted proxy says it is, or the connection's own. Not this
-    /// machine's.
-    fn counted(&self, key: ConnKey, head: &Head<'_>) -> Option<IpAddr> {
+    /// The address that a handshake is counted for: what a trusted proxy says it is, or the connection's own, unless it is
+    /// this machine's.
+    pub(super) fn counted(&self, key: ConnKey, head: &Head<'_>) -> Option<IpAddr> {
         let client = who(&self.site, head, self.conns.get(key)?).client;
-        client.filter(|address| !address.to_canonical().is_loopback())
+        // A client can have a proxy pass on that it is this machine.
+        let direct = head.header("x-forwarded-for").is_none();
+        client.filter(|address| !(direct && address.to_canonical().is_loopback()))
     }
 
     /// How the events of a session are to go whose connect is in the batch, and in which form the answer goes then.

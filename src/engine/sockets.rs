@@ -28,7 +28,9 @@ impl Engine {
         let client = who(&self.site, head, conn).client;
         let mut response = Vec::new();
         handshake::write_response(&mut response, accepted, &self.date);
-        let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some());
+        let counted = self.counted(key, head).is_some();
+        let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some(), counted);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.upgrade(client, &response, socket, env(&self.date, &self.site, self.now, self.course));
     }
 
@@ -154,7 +156,7 @@ impl Engine {
         let request = Request {
             link: link(key),
             way: Way::Push,
-            client: peer.address.filter(|address| !address.to_canonical().is_loopback()),
+            client: peer.address.filter(|_| socket.is_counted()),
             browser: Presented::from_cookie(socket.cookie()),
             origin: Origin { head: None },
         };

@@ -133,7 +133,11 @@ impl Server {
                         }
                     }
                     Err(error) if is_about_the_peer(&error) => {}
-                    Err(_) => break,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => {
+                        until_ms = Some(now.mono_ms + RETRY_MS);
+                        break;
+                    }
                 }
                 if turned == self.engine.limits().accepts_per_turn {
                     until_ms = Some(now.mono_ms);

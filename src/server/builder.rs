@@ -238,6 +238,7 @@ impl Builder {
             open: 0,
             again: Vec::new(),
             hearing: 0,
+            due_ms: None,
             door: Door::default(),
             life: Life::Serving,
             shutdown_ms,

@@ -53,6 +53,8 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 const LISTENERS: usize = usize::MAX - 2;
 /// Turns for which timers wait for those whom the kernel has taken on to be accepted and heard, count.
 const HEARING_TURNS: usize = 64;
+/// A turn that begins so much after it was to, ms, comes after a pause of the process.
+const LATE_MS: u64 = 1_000;
 /// Events taken from the kernel at once, count.
 const EVENTS: usize = 1_024;
 /// Slices of one gathering write, count.
@@ -106,8 +108,10 @@ pub struct Server {
     open: usize,
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
-    /// Turns in a row in which timers have waited for what the kernel holds.
+    /// Turns for which timers wait still for what the kernel holds.
     hearing: usize,
+    /// When this turn was to begin, ms, if it was known.
+    due_ms: Option<u64>,
     door: Door,
     life: Life,
     shutdown_ms: u32,
@@ -237,6 +241,7 @@ impl Server {
     fn turn(&mut self, events: &Events) -> Option<Asked> {
         let now = self.clock.now();
         let mut asked = None;
+        self.engine.resume(now);
         for key in core::mem::take(&mut self.again) {
             if let Some(slot) = self.slot(key) {
                 slot.listed = false;
@@ -250,8 +255,9 @@ impl Server {
         self.shake_hands(now);
         let open = self.open;
         self.accept(now);
+        let late = self.due_ms.is_some_and(|due_ms| now.mono_ms >= due_ms + LATE_MS);
         let full = events.iter().count() >= events.capacity();
-        if !self.hears_more(full || self.open > open) {
+        if !self.hears_more(late, full || self.open > open) {
             self.engine.handle_timeout(now);
         }
         loop {
@@ -263,6 +269,7 @@ impl Server {
                 break;
             }
         }
+        self.due_ms = self.wake_at().map(|at| at.max(now.mono_ms));
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && !self.has_to_read();
         if let Life::Draining { until_ms } = self.life
@@ -285,9 +292,11 @@ impl Server {
     /// Whether timers wait for what may have come already. After a while in which the process was stopped, or busy, all that
     /// is due fires at once, and with it the sessions of those would end whose connects are among what the kernel holds.
     /// Not for longer than it takes to hear everyone once: there may always be more.
-    fn hears_more(&mut self, more: bool) -> bool {
-        let most = HEARING_TURNS + self.open / EVENTS;
-        self.hearing = if more && self.hearing < most { self.hearing + 1 } else { 0 };
+    fn hears_more(&mut self, late: bool, more: bool) -> bool {
+        if late && self.hearing == 0 {
+            self.hearing = HEARING_TURNS + self.open / EVENTS;
+        }
+        self.hearing = if more { self.hearing.saturating_sub(1) } else { 0 };
         self.hearing > 0
     }
 
@@ -309,21 +318,25 @@ impl Server {
     }
 
     fn sleep_for(&self) -> Option<Duration> {
+        self.wake_at().map(|at| self.clock.until(at))
+    }
+
+    /// When the next turn is to begin, ms, if nothing happens before; 0 for at once.
+    fn wake_at(&self) -> Option<u64> {
         let ended = matches!(self.life, Life::Draining { .. }) && self.engine.is_drained();
         if ended || self.has_to_read() || self.door.accepting == Accepting::More {
-            return Some(Duration::ZERO);
+            return Some(0);
         }
         let over = match self.life {
             Life::Draining { until_ms } => Some(until_ms),
             Life::Serving | Life::Over => None,
         };
         let engine = match self.engine.poll_timeout() {
-            Some((_, Wake::Work)) => return Some(Duration::ZERO),
+            Some((_, Wake::Work)) => return Some(0),
             Some((at, Wake::Timer)) => Some(at),
             None => None,
         };
-        let at = [self.door.deadline(), over, engine].into_iter().flatten().min()?;
-        Some(self.clock.until(at))
+        [self.door.deadline(), over, engine].into_iter().flatten().min()
     }
 
     /// Whether connections are to be read without waiting for the kernel.
@@ -440,12 +453,13 @@ impl Server {
         let Taken { bytes, more, end } = taken;
         let Some(slot) = self.slot(key) else { return };
         // The socket is empty, unless an end is behind the bytes.
-        slot.readable = !end && (more || slot.ended);
+        slot.ended |= end;
+        // An end behind bytes is told when they have been looked at, by the next read.
+        slot.readable = bytes > 0 && (more || slot.ended);
         let again = slot.readable;
         if bytes > 0 {
             self.engine.receive(key, &self.scratch[..bytes], now);
-        }
-        if end {
+        } else if end {
             self.engine.peer_closed(key, now);
         }
         if again {

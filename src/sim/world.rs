@@ -266,6 +266,7 @@ impl<P: People> World<P> {
             let done = self.engine.command(&command, self.clock());
             self.people.commanded(&command, done, self.now);
         }
+        self.engine.resume(self.clock());
         self.engine.handle_timeout(self.clock());
         let mut written = 0;
         loop {

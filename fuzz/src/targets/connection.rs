@@ -367,6 +367,7 @@ impl World {
             }
         }
         for _ in 0..TURNS {
+            self.call(|engine| engine.resume(now));
             self.call(|engine| engine.handle_timeout(now));
             loop {
                 let more = self.call(|engine| engine.flush(now));

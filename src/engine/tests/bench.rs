@@ -281,6 +281,7 @@ impl Bench {
 
     /// The rest of a turn, and none that follows.
     pub(super) fn turn_once(&mut self) {
+        self.engine.resume(self.now);
         self.engine.handle_timeout(self.now);
         loop {
             let more = self.engine.flush(self.now);

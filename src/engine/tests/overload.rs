@@ -51,7 +51,7 @@ fn the_handshake_rate_is_of_the_client_behind_a_trusted_proxy_and_of_nobody_on_t
     let mut b = hasty();
     for (from, client, counted) in [
         (PROXY, None, false),
-        (PROXY, Some("127.0.0.1"), false),
+        (PROXY, Some("127.0.0.1"), true),
         (PROXY, Some("203.0.113.1"), true),
         (PROXY, Some("203.0.113.2"), true),
         // What a stranger says of himself counts for nothing.
@@ -93,10 +93,17 @@ fn a_host_that_is_not_listed_is_421_except_for_health_checks() {
     assert_eq!(get(&mut b, "/health", "10.0.0.1").status, 200);
     let conn = b.open();
     assert_eq!(b.exchange(conn, b"GET /encke.js HTTP/1.0\r\n\r\n").status, 421, "no host is none of them");
-    let forwarded = Post::new("[]").field("X-Forwarded-Host", "h.example:80");
-    for (from, status) in [(PROXY, 200), (STRANGER, 421)] {
+    for (from, host, forwarded, status) in [
+        (PROXY, "h.example", "h.example:80", 200),
+        // A page that has its own name point here sends whatever it likes, and comes from this machine.
+        (PROXY, "evil.example", "h.example", 421),
+        (PROXY, "h.example", "evil.example", 421),
+        (STRANGER, "h.example", "evil.example", 200),
+    ] {
         let conn = b.open_from(from);
-        let bytes = String::from_utf8(forwarded.bytes()).unwrap().replace("Host: h.example\r\n", "Host: upstream\r\n");
+        let post = Post::new("[]").field("X-Forwarded-Host", forwarded);
+        let bytes = String::from_utf8(post.bytes()).unwrap();
+        let bytes = bytes.replace("\r\nHost: h.example\r\n", &format!("\r\nHost: {host}\r\n"));
         assert_eq!(
             b.exchange(conn, bytes.replace("X-Forwarded-Host: upstream", "").as_bytes()).status,
             status,

@@ -65,6 +65,8 @@ pub(in super::super) struct TlsStream {
     outgoing: Vec<u8>,
     /// Plain bytes in these that do not count as written yet.
     unsent: usize,
+    /// The peer has said that it will send no more, and that has not been read yet.
+    ended: bool,
 }
 
 impl core::fmt::Debug for TlsStream {
@@ -76,7 +78,7 @@ impl core::fmt::Debug for TlsStream {
 impl TlsStream {
     pub(in super::super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { socket, terms, state: State::Fresh, incoming, outgoing, unsent: 0 }
+        Self { socket, terms, state: State::Fresh, incoming, outgoing, unsent: 0, ended: false }
     }
 
     pub(in super::super) fn socket(&mut self) -> &mut TcpStream {
@@ -147,6 +149,7 @@ impl TlsStream {
         if !done {
             return Ok(Shaken::Waits { worked, more });
         }
+        self.ended |= pumped.end;
         Ok(Shaken::Done(Taken { bytes: pumped.plain, more, end: pumped.end }))
     }
 
@@ -173,6 +176,7 @@ impl TlsStream {
         let terms = Rc::clone(&self.terms);
         let scratch = &mut *terms.scratch.borrow_mut();
         match &self.state {
+            State::Session(_) if self.ended => return Ok(Taken { bytes: 0, more: false, end: true }),
             State::Session(_) => {}
             State::Bare => return self.socket.read(buffer).map(|bytes| Taken::of_read(bytes, buffer.len())),
             State::Fresh | State::Handshake(_) | State::Broken => return Err(ErrorKind::InvalidData.into()),
@@ -186,6 +190,7 @@ impl TlsStream {
         let State::Session(session) = &mut self.state else { return Err(ErrorKind::InvalidData.into()) };
         let pumped = pump(session, bytes, &mut self.outgoing, buffer);
         let (plain, end) = (pumped.plain, pumped.end);
+        self.ended |= end;
         let broken = pumped.broken.is_some() || pumped.rest.len() >= RECORD_BYTES;
         self.incoming = pumped.rest.to_vec();
         if broken {
