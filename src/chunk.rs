@@ -14,17 +14,36 @@ pub type Bytes = Rc<[u8]>;
 /// about 1 KiB and are equal near 4 KiB.
 pub const COPY_BELOW: usize = 4 * 1024;
 
+/// Bytes that many connections may have to write at the same time.
+#[derive(Debug)]
+pub enum Common {
+    /// Part of the program.
+    Built(&'static [u8]),
+    /// Counted.
+    Counted(Bytes),
+}
+
+impl Common {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Built(bytes) => bytes,
+            Self::Counted(bytes) => bytes,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Chunk {
     Owned(Vec<u8>),
-    Shared(Bytes),
+    Shared(Common),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(common) => common.bytes(),
         }
     }
 }
@@ -48,11 +67,12 @@ impl Pending {
         (self.front.len() + rest).saturating_sub(self.written)
     }
 
-    /// The memory that what is not yet written takes, bytes: of shared pieces this queue's share.
+    /// The memory that what is not yet written takes, bytes: of shared pieces this queue's share as it is now.
     pub fn weight(&self) -> usize {
         let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|chunk| match chunk {
             Chunk::Owned(bytes) => bytes.len(),
-            Chunk::Shared(bytes) => bytes.len() / Rc::strong_count(bytes).max(1),
+            Chunk::Shared(Common::Built(_)) => 0,
+            Chunk::Shared(Common::Counted(bytes)) => bytes.len() / Rc::strong_count(bytes).max(1),
         });
         self.front.len() + rest.sum::<usize>()
     }
@@ -87,8 +107,13 @@ impl Pending {
         if bytes.len() < COPY_BELOW {
             self.buffer().extend_from_slice(bytes);
         } else {
-            self.rest.get_or_insert_default().push_back(Chunk::Shared(Rc::clone(bytes)));
+            self.push_common(Common::Counted(Rc::clone(bytes)));
         }
+    }
+
+    /// Appends a reference to bytes that many have to write.
+    pub fn push_common(&mut self, common: Common) {
+        self.rest.get_or_insert_default().push_back(Chunk::Shared(common));
     }
 
     /// Fills `slices` with the next bytes and returns how many slices that took.
@@ -158,6 +183,9 @@ mod tests {
         assert_eq!(pending.slices(&mut slices), 3);
         assert_eq!(pending.len(), 4 + COPY_BELOW - 1 + COPY_BELOW + 1);
         assert_eq!(pending.weight(), 4 + COPY_BELOW - 1 + COPY_BELOW / 2 + 1, "half of what it shares with this test");
+        let weight = pending.weight();
+        pending.push_common(Common::Built(&[b'b'; COPY_BELOW]));
+        assert_eq!(pending.weight(), weight, "part of the program");
     }
 
     #[test]

@@ -500,11 +500,15 @@ impl Engine {
         self.received.set(key, 0);
     }
 
-    /// Leaves each connection the less to have made ready the more waits at slow ones. So all that waits comes near its
-    /// bound and exceeds it by no more than one event for each connection.
+    /// Leaves each connection the less to have made ready the more waits at slow ones: these come near half of the bound
+    /// for all that waits and exceed it by no more than one event for each connection. The rest is for events that are
+    /// published meanwhile.
     fn pace(&mut self) {
-        let waits = self.unsent.bytes().saturating_add(self.broker.queued_bytes());
-        let room = self.limits.queued_bytes.saturating_sub(waits);
+        let unsent = self.unsent.bytes();
+        let waits = unsent.saturating_add(self.broker.queued_bytes());
+        let left_to_all = self.limits.queued_bytes.saturating_sub(waits);
+        let left_to_slow = (self.limits.queued_bytes / 2).saturating_sub(unsent);
+        let room = left_to_all.min(left_to_slow);
         self.limits.output_bytes = (room / SHARES).clamp(1, self.output_bytes.max(1));
         self.broker.pace(self.unsent.bytes(), self.limits.output_bytes);
     }
@@ -668,6 +672,10 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
         let due = conn.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now.mono_ms);
+        if !self.unsent.is_empty() {
+            // What others share with it may be its own by now.
+            self.unsent.set(key, conn.pending_weight());
+        }
         if due {
             match conn.timed_out(&self.limits, env(&self.date, &self.site, self.now, self.course)) {
                 Overdue::Nothing => {}

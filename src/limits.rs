@@ -96,8 +96,9 @@ pub struct Limits {
     pub outbox_events: usize,
     /// Bytes of events waiting for one session. Default 1 MiB.
     pub outbox_bytes: usize,
-    /// Bytes of events waiting for anyone, each event counted once, and of answers that sockets do not take. The nearer it
-    /// is, the less is made ready for one connection; beyond it, publishes are refused. Default 256 MiB.
+    /// Bytes of events waiting for anyone, each event counted once, and of answers that sockets do not take, for which half
+    /// of it is meant. The nearer either is, the less is made ready for one connection; beyond all of it, publishes are
+    /// refused. Default 256 MiB.
     pub queued_bytes: usize,
     /// Bytes of requests and messages that have come and are not complete, of all connections. Beyond it those are refused
     /// of which more comes. Default 256 MiB.

@@ -3,7 +3,9 @@
 //! Owns when an exchange is over and what its response says. How a batch looks within is `framing`'s.
 
 use crate::bayeux::encode;
+use crate::chunk::Common;
 use crate::framing::{Batch, Opening, Wire};
+use crate::http::coding::Coding;
 use crate::http::origin::Grant;
 use crate::http::response::{self, Caching, Content, Cors, Length, Persistence, ResponseHead, SetCookie, Status};
 use crate::pages::{File, Page};
@@ -199,13 +201,12 @@ impl Conn {
 
     /// Answers with a file of the server's own.
     pub fn answer_page(&mut self, page: Page<'_>, form: PageForm, persistence: Persistence, env: Env<'_>) {
-        let (status, (bytes, coding)) = match form {
+        let (status, (file, coding)) = match form {
             PageForm::Whole(wanted) | PageForm::Head(wanted) => (Status::Ok, page.bytes(wanted)),
-            PageForm::Known => (Status::NotModified, Default::default()),
+            PageForm::Known => (Status::NotModified, (Common::Built(&[]), Coding::Identity)),
         };
-        let body = if matches!(form, PageForm::Whole(_)) { &*bytes } else { &[] };
         let File { media_type, policy, shared, .. } = *page.file;
-        let content = Content { policy, coding, ..Content::sized(media_type, bytes.len()) };
+        let content = Content { policy, coding, ..Content::sized(media_type, file.bytes().len()) };
         let head = ResponseHead {
             status,
             persistence: env.settle(persistence),
@@ -216,7 +217,12 @@ impl Conn {
             allow: None,
             caching: Caching::Revalidate(page.tag()),
         };
-        self.write_whole(&head, body, env);
+        self.begin_output(env);
+        head.write(self.output.buffer());
+        if let PageForm::Whole(_) = form {
+            self.output.push_common(file);
+        }
+        self.written_out(head.persistence, env);
     }
 
     fn write_whole(&mut self, head: &ResponseHead<'_>, body: &[u8], env: Env<'_>) {

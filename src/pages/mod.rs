@@ -2,10 +2,12 @@
 //!
 //! Owns the table of their paths; nothing else is ever served from it, and no path reaches a file system. They are in the
 //! binary as `build.rs` has packed them, and most clients take them like that; for the others they are unpacked when they
-//! are asked for, and not kept. With the cargo feature `demo` off the table is empty.
+//! are first asked for. Everyone who reads one reads the same bytes. With the cargo feature `demo` off the table is empty.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::rc::Rc;
 
+use crate::chunk::{Bytes, Common};
 use crate::http::coding::Coding;
 use crate::http::response::ETag;
 
@@ -53,6 +55,7 @@ pub struct Page<'a> {
     /// The file.
     pub file: &'static File,
     mount: &'a str,
+    plain: &'a OnceCell<Bytes>,
 }
 
 impl Page<'_> {
@@ -64,19 +67,19 @@ impl Page<'_> {
     }
 
     /// What to send, and how it is coded: as wanted, unless it has to be filled in.
-    pub fn bytes(&self, wanted: Coding) -> (Cow<'static, [u8]>, Coding) {
+    pub fn bytes(&self, wanted: Coding) -> (Common, Coding) {
         match wanted {
-            Coding::Gzip if !self.file.mounted => (Cow::Borrowed(self.file.packed), Coding::Gzip),
-            _ => (Cow::Owned(self.plain()), Coding::Identity),
+            Coding::Gzip if !self.file.mounted => (Common::Built(self.file.packed), Coding::Gzip),
+            _ => (Common::Counted(Rc::clone(self.plain.get_or_init(|| self.unpack()))), Coding::Identity),
         }
     }
 
-    fn plain(&self) -> Vec<u8> {
+    fn unpack(&self) -> Bytes {
         let bytes = unpacked(self.file.packed);
         if !self.file.mounted {
-            return bytes;
+            return Rc::from(bytes);
         }
-        String::from_utf8_lossy(&bytes).replace(MOUNT, self.mount).into_bytes()
+        Rc::from(String::from_utf8_lossy(&bytes).replace(MOUNT, self.mount).into_bytes())
     }
 }
 
@@ -85,12 +88,14 @@ impl Page<'_> {
 pub struct Pages {
     mount: String,
     demo: bool,
+    /// What has been unpacked, in the order of the table.
+    plain: Vec<OnceCell<Bytes>>,
 }
 
 impl Pages {
     /// The files as they are for an endpoint at this path. Where the endpoint takes every path, there are none.
     pub fn new(mount: &str, demo: bool) -> Self {
-        Self { mount: mount.to_owned(), demo }
+        Self { mount: mount.to_owned(), demo, plain: vec![OnceCell::new(); FILES.len()] }
     }
 
     /// Turns the demonstration on or off.
@@ -105,8 +110,9 @@ impl Pages {
 
     /// The file at a path.
     pub fn find(&self, path: &str) -> Option<Page<'_>> {
-        let file = self.files().iter().find(|file| file.path == path && (self.demo || file.always))?;
-        Some(Page { file, mount: &self.mount })
+        let mut files = self.files().iter().zip(&self.plain);
+        let (file, plain) = files.find(|(file, _)| file.path == path && (self.demo || file.always))?;
+        Some(Page { file, mount: &self.mount, plain })
     }
 
     fn files(&self) -> &'static [File] {
@@ -121,7 +127,7 @@ mod tests {
     fn plain(pages: &Pages, path: &str) -> String {
         let (bytes, coding) = pages.find(path).unwrap().bytes(Coding::Identity);
         assert_eq!(coding, Coding::Identity);
-        String::from_utf8(bytes.into_owned()).unwrap()
+        String::from_utf8(bytes.bytes().to_vec()).unwrap()
     }
 
     #[test]
@@ -156,7 +162,12 @@ mod tests {
             let (bytes, coding) = pages.find(path).unwrap().bytes(Coding::Gzip);
             let mounted = text.contains(MOUNT);
             assert_eq!(coding, if mounted { Coding::Identity } else { Coding::Gzip }, "{path}");
-            assert!(mounted || bytes.len() < text.len() / 2, "{path}: {} of {}", bytes.len(), text.len());
+            assert!(
+                mounted || bytes.bytes().len() < text.len() / 2,
+                "{path}: {} of {}",
+                bytes.bytes().len(),
+                text.len()
+            );
         }
     }
 

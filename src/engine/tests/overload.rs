@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::bench::{Bench, HANDSHAKE, PROXY, Post, Response, STRANGER};
 use crate::broker::rate::Rate;
+use crate::broker::rules::{Keep, Rule};
 use crate::conn::ConnKey;
 
 const OTHER: &str = "198.51.100.99";
@@ -151,7 +152,50 @@ fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
     let census = b.engine.census();
     assert_eq!((census.unsent_bytes, census.queued_bytes), (0, 0));
     b.turn();
-    assert_eq!(b.engine.limits().output_bytes, BOUND / 64, "room again");
+    assert_eq!(b.engine.limits().output_bytes, BOUND / 2 / 64, "room again");
+}
+
+#[test]
+fn slow_readers_of_what_is_kept_leave_half_of_the_bound_to_others() {
+    const BOUND: usize = 512 * 1024;
+    let mut b = Bench::with(|setup| {
+        setup.limits.queued_bytes = BOUND;
+        let history = Some(Some(Keep { count: 1_000, ..Keep::default() }));
+        setup.broker.channels = vec![Rule { pattern: "/kept".to_owned(), history, ..Rule::default() }];
+    });
+    for _ in 0..1_000 {
+        assert!(b.inject("/kept", &json!("x".repeat(100)).to_string()));
+    }
+    for at in 0..500 {
+        let conn = b.open();
+        b.stall(conn);
+        b.give(conn, b"GET /events/kept?since=-2 HTTP/1.1\r\nHost: h.example\r\nAccept: application/x-ndjson\r\n\r\n");
+        let unsent = b.engine.census().unsent_bytes;
+        assert!(unsent < BOUND / 2 + 600 * at, "{unsent} bytes after {at}");
+    }
+    assert!(b.engine.census().unsent_bytes > BOUND / 2 - BOUND / 16, "{:?}", b.engine.census());
+    let good = b.open();
+    b.give(good, b"GET /events/good HTTP/1.1\r\nHost: h.example\r\n\r\n");
+    assert!(b.inject("/good", "1"), "there is room for what is published");
+    assert!(b.raw(good).contains(r#""data":1"#), "and it goes out");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn slow_readers_of_a_file_keep_one_copy_of_it() {
+    let mut b = Bench::with(|setup| setup.demo = true);
+    for field in ["", "Accept-Encoding: gzip\r\n"] {
+        let slow: Vec<ConnKey> = (0..100).map(|_| b.open()).collect();
+        for conn in &slow {
+            b.stall(*conn);
+            b.give(*conn, format!("GET /encke.js HTTP/1.1\r\nHost: h.example\r\n{field}\r\n").repeat(4).as_bytes());
+        }
+        let unsent = b.engine.census().unsent_bytes;
+        assert!(unsent < 400 * 1_000, "{unsent} bytes for 400 answers, {field:?}");
+        for conn in slow {
+            b.cut(conn);
+        }
+    }
 }
 
 #[test]
