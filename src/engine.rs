@@ -497,7 +497,6 @@ impl Engine {
             self.end_poll(key);
             self.fail(key, &Refusal::too_much());
         }
-        self.received.set(key, 0);
     }
 
     /// Leaves each connection the less to have made ready the more waits at slow ones: these come near half of the bound
@@ -647,6 +646,10 @@ impl Engine {
         {
             conn.listed = true;
             self.dirty.push(key);
+        }
+        if !self.received.is_empty() {
+            // What is refused keeps nothing.
+            self.received.set(key, self.conns.get(key).map_or(0, Conn::input_weight));
         }
         // What waits to be written is tried first: mostly the socket takes all of it, and no timer was needed.
         if self.step(key) != Step::Write {

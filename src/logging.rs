@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use encke::http::date::iso8601;
 use log::LevelFilter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// Where our own log lines come from, and those of libraries that somebody may want to see.
 const TARGETS: &[&str] = &["encke", "mio"];
@@ -66,6 +67,8 @@ fn one_line(info: &PanicHookInfo<'_>) -> String {
 struct Stderr {
     /// Lines that could not be written since the last one that could.
     lost: u64,
+    /// The last one has no end.
+    torn: bool,
 }
 
 impl Stderr {
@@ -76,32 +79,45 @@ impl Stderr {
         }
         if self.lost > 0 {
             let note = format!("{} WARN  {} lines of the log are lost: stderr took no more\n", time(), self.lost);
-            if !written(note.as_bytes()) {
+            if !self.write_whole(note.as_bytes()) {
                 return self.lost += 1;
             }
             self.lost = 0;
         }
-        if !written(&line) {
+        if !self.write_whole(&line) {
             self.lost += 1;
         }
     }
-}
 
-/// Writes a line, if stderr takes it at once.
-fn written(mut line: &[u8]) -> bool {
-    let stderr = io::stderr();
-    while !line.is_empty() {
-        let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
-        if !matches!(poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..)) {
+    /// Writes a line, behind the end of the one before, if stderr takes it at once.
+    fn write_whole(&mut self, line: &[u8]) -> bool {
+        if self.torn && written(b"\n") == 0 {
             return false;
         }
-        match stderr.lock().write(line) {
-            Ok(n) if n > 0 => line = line.get(n..).unwrap_or_default(),
+        let taken = written(line);
+        self.torn = 0 < taken && taken < line.len();
+        taken == line.len()
+    }
+}
+
+/// Writes as much as stderr takes at once; bytes.
+fn written(bytes: &[u8]) -> usize {
+    let stderr = io::stderr();
+    let mut taken = 0;
+    while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+        let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+        match poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(1..) => {}
+            Err(Errno::INTR) => continue,
+            Ok(0) | Err(_) => break,
+        }
+        match stderr.lock().write(rest) {
+            Ok(n) if n > 0 => taken += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => return false,
+            Ok(_) | Err(_) => break,
         }
     }
-    true
+    taken
 }
 
 impl Write for Stderr {

@@ -105,6 +105,19 @@ impl Conn {
         }
     }
 
+    /// What waits on this connection is over, and whose it was cannot be told in Bayeux: HTTP 503, or the end of a stream.
+    pub fn give_up(&mut self, ticket: Ticket, env: Env<'_>) {
+        match core::mem::replace(&mut self.exchange, Exchange::None) {
+            Exchange::Sole { ticket: own, to, persistence } if own == ticket => {
+                self.refuse(&Refusal::overflowed(to.grant), true, persistence, env);
+            }
+            other => {
+                self.exchange = other;
+                self.abandon(ticket, env);
+            }
+        }
+    }
+
     fn write_answer(&mut self, answer: &Answer, to: &ReplyTo, persistence: Persistence, env: Env<'_>) {
         let persistence = env.settle(persistence);
         let batch = Batch { gap: answer.gap.as_ref(), events: &answer.events, replies: &answer.replies };

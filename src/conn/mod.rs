@@ -445,7 +445,7 @@ impl Conn {
                 if self.socket().is_some() {
                     self.leave(ticket, agreed, env);
                 } else if last.replies.ready().next().is_none() {
-                    self.abandon(ticket, env);
+                    self.give_up(ticket, env);
                 }
             }
         }

@@ -232,6 +232,12 @@ impl Refusal {
         Self { kind: RefusalKind::Overload, ..refusal }
     }
 
+    /// For a poll of which more has come than it can be given.
+    pub(super) fn overflowed(grant: Grant) -> Self {
+        let refusal = Self::new(Status::ServiceUnavailable, "More came than may wait for one client; ask again");
+        Self { grant, kind: RefusalKind::Overload, ..refusal }
+    }
+
     pub(super) fn new(status: Status, text: impl Into<String>) -> Self {
         Self { status, text: text.into(), allow: None, grant: Grant::SameOrigin, kind: RefusalKind::Request }
     }

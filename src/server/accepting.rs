@@ -40,6 +40,8 @@ pub(super) enum Accepting {
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) accepting: Accepting,
+    /// Which listener comes first: the one after that which had the last room.
+    first: usize,
     /// No further warning of a pause before that, ms.
     quiet_until_ms: u64,
     /// Who has been turned away since the last one, count.
@@ -48,7 +50,7 @@ pub(super) struct Door {
 
 impl Default for Door {
     fn default() -> Self {
-        Self { accepting: Accepting::Ready, quiet_until_ms: 0, turned_away: 0 }
+        Self { accepting: Accepting::Ready, first: 0, quiet_until_ms: 0, turned_away: 0 }
     }
 }
 
@@ -89,7 +91,9 @@ impl Server {
             Accepting::Ready | Accepting::Full { .. } | Accepting::Failed { .. } | Accepting::Never => return,
         }
         self.door.accepting = Accepting::Ready;
-        for at in 0..self.listeners.len() {
+        let listeners = self.listeners.len();
+        let first = self.door.first.min(listeners);
+        for at in (first..listeners).chain(0..first) {
             for _ in 0..self.engine.limits().accepts_per_turn {
                 if self.open >= self.engine.limits().connections {
                     self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
@@ -114,6 +118,7 @@ impl Server {
                 }
                 // Only the kernel's "would block" proves that nothing waits.
                 self.door.accepting = Accepting::More;
+                self.door.first = (at + 1) % listeners;
             }
         }
     }
@@ -198,7 +203,18 @@ impl Server {
     }
 }
 
-/// Errors of `accept` that concern one connection, which was lost while it waited.
+/// Errors of `accept` that concern one connection, which was lost while it waited, or is forbidden; Linux passes those of
+/// its network on (accept(2), "Error handling").
 fn is_about_the_peer(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted | ErrorKind::ConnectionReset)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::HostUnreachable
+            | ErrorKind::Interrupted
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::PermissionDenied
+            | ErrorKind::TimedOut
+    )
 }

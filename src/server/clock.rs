@@ -6,7 +6,7 @@ use crate::clock::Now;
 
 /// Reads both clocks. The monotonic one starts at zero here.
 pub(super) struct Clock {
-    pub(super) start: Instant,
+    start: Instant,
 }
 
 impl Clock {
@@ -18,6 +18,12 @@ impl Clock {
     pub(super) fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { mono_ms: millis(self.start.elapsed()), unix_ms: millis(unix) }
+    }
+
+    /// As if so much time had passed.
+    #[cfg(test)]
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.start -= time;
     }
 
     /// How long until the monotonic clock shows `at_ms`.
