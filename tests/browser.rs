@@ -9,7 +9,7 @@ mod common;
 
 use std::env;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +17,7 @@ use common::Daemon;
 use common::browser::{OPT_OUT, SCENARIOS, find_chromium};
 use common::node::left_out;
 use common::peer::{Peer, eventually, post_with};
+use common::port::Port;
 use common::process::Process;
 
 const PROXIES_OPT_OUT: &str = "ENCKE_SKIP_PROXIES";
@@ -136,7 +137,8 @@ fn run_behind_nginx(scenario: &str) {
         return;
     }
     find_chromium();
-    let front = free_port();
+    let port = Port::any();
+    let front = port.addr();
     let asked = Daemon::start(&[]);
     let refusal = Peer::new(asked.addr()).exchange(post_with(&format!("Origin: http://{front}\r\n"), "[]"));
     assert_eq!(refusal.status, 403);
@@ -147,11 +149,6 @@ fn run_behind_nginx(scenario: &str) {
     let mut daemon = Daemon::start(&options);
     let _nginx = Nginx::start(front, daemon.addr());
     SCENARIOS.run_against(&mut daemon, scenario, &format!("http://{front}/cometd"), &["without-websockets"]);
-}
-
-/// A port that nobody has just now.
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A running nginx. It ends, by its own pid, when this is dropped.

@@ -20,6 +20,9 @@ static SALESFORCE: Scenarios =
 /// A connect is held for so long that, in a scenario that hears anything, it was the event that ended it.
 const PATIENT: &[&str] = &["--timeout", "5m"];
 
+/// Sessions end soon that nobody connects, but not because the machine is busy for a moment.
+const BRIEF: &[&str] = &["--timeout", "1s", "--max-interval", "1500ms"];
+
 #[test]
 fn cometd_hears_exact_channels_and_patterns() {
     run("patterns", &["cometd"], PATIENT);
@@ -172,32 +175,32 @@ fn faye_on_a_websocket_finds_its_way_back_after_a_restart() {
 
 #[test]
 fn cometd_wakes_up_without_its_session_and_gets_another() {
-    run("asleep", &["cometd", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("asleep", &["cometd", "4000"], BRIEF);
 }
 
 #[test]
 fn cometd_on_a_websocket_wakes_up_without_its_session_and_gets_another() {
-    run("asleep", &["cometd:websocket", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("asleep", &["cometd:websocket", "4000"], BRIEF);
 }
 
 #[test]
 fn faye_wakes_up_without_its_session_and_gets_another() {
-    run("asleep", &["faye", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("asleep", &["faye", "4000"], BRIEF);
 }
 
 #[test]
 fn faye_on_a_websocket_wakes_up_without_its_session_and_gets_another() {
-    run("asleep", &["faye:websocket", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("asleep", &["faye:websocket", "4000"], BRIEF);
 }
 
 #[test]
 fn sessions_that_stop_polling_end() {
-    run("expired", &["500", "long-polling"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("expired", &["1500", "long-polling"], BRIEF);
 }
 
 #[test]
 fn sessions_that_stop_connecting_end_though_their_websockets_are_open() {
-    run("expired", &["500", "websocket"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("expired", &["1500", "websocket"], BRIEF);
 }
 
 #[test]
@@ -261,7 +264,7 @@ fn six_tabs_of_one_browser_share_four_places() {
 
 #[test]
 fn a_tab_that_is_told_to_wait_keeps_its_session_for_so_long() {
-    let options = ["--timeout", "5m", "--multi-session-interval", "1500ms", "--max-interval", "500ms"];
+    let options = ["--timeout", "5m", "--multi-session-interval", "1500ms", "--max-interval", "1s"];
     run("tabs", &[], &options);
 }
 
@@ -312,7 +315,7 @@ fn encke_finds_its_way_back_after_a_restart() {
 
 #[test]
 fn encke_wakes_up_without_its_session_and_gets_another() {
-    run("asleep", &["encke", "4000"], &["--timeout", "1s", "--max-interval", "500ms"]);
+    run("asleep", &["encke", "4000"], BRIEF);
 }
 
 #[test]
@@ -341,7 +344,7 @@ fn encke_over(transport: &str) {
     let age = if transport == "streaming" { "1s" } else { "5m" };
     let brief = ["--timeout", "1s", "--max-stream-age", age, "--transports", ALL];
     run("held", &[&kind, "1000"], &brief);
-    run("asleep", &[&kind, "4000"], &[&brief[..], &["--max-interval", "500ms"]].concat());
+    run("asleep", &[&kind, "4000"], &[&brief[..], &["--max-interval", "1500ms"]].concat());
     run("transport", &["alone", transport], &patient);
 }
 
@@ -460,7 +463,7 @@ fn encke_with_acknowledgement_loses_nothing_when_connections_break() {
 
 #[test]
 fn encke_goes_on_in_a_history_after_its_session_has_ended() {
-    let brief = ["--timeout", "1s", "--max-interval", "500ms", "--transports", ALL, "--channel", KEPT];
+    let brief = [BRIEF, &["--transports", ALL, "--channel", KEPT]].concat();
     run("nothing-lost", &["expired"], &brief);
     run("nothing-lost", &["loaded"], &brief);
 }
@@ -473,9 +476,9 @@ fn encke_is_told_what_a_restart_has_lost() {
 #[test]
 fn encke_is_told_what_is_not_kept_any_more() {
     let few = r#"{ pattern = "/kept/**", history = { count = 3 } }"#;
-    run("nothing-lost", &["gone"], &["--timeout", "1s", "--max-interval", "500ms", "--channel", few]);
+    run("nothing-lost", &["gone"], &[BRIEF, &["--channel", few]].concat());
     let salesforce = r#"{ pattern = "/kept/**", history = { count = 3 }, replay-shape = "salesforce" }"#;
-    run("nothing-lost", &["gone"], &["--timeout", "1s", "--max-interval", "500ms", "--channel", salesforce]);
+    run("nothing-lost", &["gone"], &[BRIEF, &["--channel", salesforce]].concat());
 }
 
 #[test]

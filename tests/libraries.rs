@@ -7,12 +7,11 @@
 
 mod common;
 
-use std::net::TcpListener;
-
 use common::Daemon;
 use common::browser::{OPT_OUT, SCENARIOS, find_chromium};
 use common::node::{Scenarios, left_out};
 use common::peer::eventually;
+use common::port::Port;
 
 /// Where the libraries are.
 static LIBRARIES: Scenarios = Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"), OPT_OUT);
@@ -96,20 +95,23 @@ fn cometd_works_with_all_its_extensions_by_long_polling() {
 
 #[test]
 fn faye_cannot_start_from_another_site_without_callback_polling() {
-    let port = free_port();
+    let site = Port::any();
+    let port = site.addr().port().to_string();
     run("unable", &[&port], &["--allowed-origins", &format!("http://127.0.0.1:{port}")]);
 }
 
 /// cometd.js with all its extensions, in a page of another site.
 fn extended(transport: &str) {
-    let port = free_port();
+    let site = Port::any();
+    let port = site.addr().port().to_string();
     let allowed = format!("http://127.0.0.1:{port}");
     run("extended", &[transport, &port], &["--timeout", "3s", "--allowed-origins", &allowed]);
 }
 
 /// The browser build of a library, with one transport, in a page of that site.
 fn talk(library: &str, transport: &str, site: Site) {
-    let port = free_port();
+    let place = Port::any();
+    let port = place.addr().port().to_string();
     let allowed = format!("http://127.0.0.1:{port}");
     let mut options = [TIMEOUT, &["--transports", KNOWN]].concat();
     let site = match site {
@@ -145,11 +147,6 @@ fn a_page_of_a_site_that_is_not_allowed_gets_nowhere() {
         });
         assert!(daemon.stderr().contains("since the start: sessions=1 "), "{}", daemon.stderr());
     }
-}
-
-/// A port that nobody has just now.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
 fn run(scenario: &str, words: &[&str], options: &[&str]) {

@@ -42,12 +42,12 @@ impl Bench {
 fn limit_accepts_per_turn() {
     let mut bench = Bench::new(Limits { accepts_per_turn: 2, ..Limits::default() });
     let _clients: Vec<_> = (0..5).map(|_| bench.connect()).collect();
-    let mut open = Vec::new();
-    for _ in 0..3 {
+    // The kernel may hand them over one by one, but no turn takes more than two.
+    while bench.server.open < 5 {
+        let before = bench.server.open;
         bench.turn();
-        open.push(bench.server.open);
+        assert!(bench.server.open <= before + 2, "{before} and then {}", bench.server.open);
     }
-    assert_eq!(open, [2, 4, 5]);
 }
 
 #[test]
@@ -55,9 +55,10 @@ fn limit_connections_pauses_accepting_until_one_closes() {
     // Nobody is turned away while this test runs.
     let mut bench = Bench::new(Limits { connections: 2, full_ms: 3_600_000, ..Limits::default() });
     let mut clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
-    bench.turn();
+    while !matches!(bench.server.door.accepting, Accepting::Full { until_ms: Some(_) }) {
+        bench.turn();
+    }
     assert_eq!(bench.server.open, 2);
-    assert!(matches!(bench.server.door.accepting, Accepting::Full { until_ms: Some(_) }));
     clients.remove(0);
     while matches!(bench.server.door.accepting, Accepting::Full { .. }) {
         bench.turn();
@@ -141,9 +142,10 @@ fn a_handle_publishes_and_stops_from_another_thread() {
 fn a_raised_limit_of_connections_resumes_accepting() {
     let mut bench = Bench::new(Limits { connections: 1, ..Limits::default() });
     let _clients: Vec<_> = (0..2).map(|_| bench.connect()).collect();
-    bench.turn();
+    while !matches!(bench.server.door.accepting, Accepting::Full { .. }) {
+        bench.turn();
+    }
     assert_eq!(bench.server.open, 1);
-    assert!(matches!(bench.server.door.accepting, Accepting::Full { .. }));
     bench.server.reconfigure(Settings::default()).unwrap();
     bench.turn();
     assert_eq!(bench.server.open, 2);

@@ -6,9 +6,9 @@ import { sleep } from "../interop/scenario.mjs";
 import { browsing } from "./lib.mjs";
 import { serve } from "./site.mjs";
 
-await browsing(async ({ browser, endpoint, complaints }) => {
+await browsing(async ({ newContext, endpoint, complaints }) => {
   const site = await serve(endpoint);
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await newContext()).newPage();
   complaints(page);
   let streams = 0;
   page.on("request", (request) => (streams += request.resourceType() === "eventsource" ? 1 : 0));

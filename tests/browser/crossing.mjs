@@ -4,10 +4,10 @@
 // host name of the other site, which is another site than 127.0.0.1 or only another origin.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { connect, createServer as createRelay } from "node:net";
 
 import { until } from "../interop/scenario.mjs";
 import { browsing } from "./lib.mjs";
+import { listening, noting } from "./noting.mjs";
 
 /** The session: shakes hands, subscribes to everything, and goes on connecting. */
 async function live(endpoint) {
@@ -125,45 +125,15 @@ const ATTEMPTS = {
   "window without a referrer": ({ scripted }) => void window.open(scripted, "_blank", "noreferrer"),
 };
 
-async function listening(server) {
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  return server.address().port;
-}
-
 /** The other site: one empty page. Returns its port. */
 function serve() {
   const page = (asked, answer) => answer.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><body>");
   return listening(createServer(page));
 }
 
-/** Another port of the daemon, on which each answer is noted: not all of them are told to a page, or to a debugger. */
-function noting(endpoint, answers) {
-  const { hostname, port } = new URL(endpoint);
-  return listening(
-    createRelay((client) => {
-      const daemon = connect(port, hostname);
-      let [asked, told, seen] = ["", "", 0];
-      client.on("data", (bytes) => (asked += bytes.toString("latin1")));
-      daemon.on("data", (bytes) => {
-        told += bytes.toString("latin1");
-        const paths = [...asked.matchAll(/[A-Z]+ (\S+) HTTP\/1.1\r\n/g)];
-        const statuses = [...told.matchAll(/HTTP\/1.1 (\d{3}) /g)];
-        for (; seen < statuses.length; seen += 1) {
-          if (paths[seen][1] !== "/favicon.ico") {
-            answers.push(Number(statuses[seen][1]));
-          }
-        }
-      });
-      client.pipe(daemon).pipe(client);
-      client.on("error", () => daemon.destroy());
-      daemon.on("error", () => client.destroy());
-    }),
-  );
-}
-
-await browsing(async ({ browser, endpoint }, host) => {
+await browsing(async ({ newContext, endpoint }, host) => {
   const { origin } = new URL(endpoint);
-  const context = await browser.newContext();
+  const context = await newContext();
   const own = await context.newPage();
   await own.goto(`${origin}/encke.js`);
   const id = await own.evaluate(live, endpoint);

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { browsing, daemon } from "./lib.mjs";
 
-await browsing(async ({ browser, endpoint }) => {
+await browsing(async ({ newContext, endpoint }) => {
   const { origin } = new URL(endpoint);
   const publish = async (n) => {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch(`${origin}/publish/kept/a`, { method: "POST", headers, body: JSON.stringify({ n }) });
     assert.equal((await response.json()).successful, true);
   };
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await newContext()).newPage();
   const asked = [];
   page.on("request", (request) => request.url().includes("/events/") && asked.push(request));
   await page.goto(`${origin}/encke.js`);

@@ -36,9 +36,9 @@ async function equip([url, transport]) {
   return { successful: reply.successful, clientId: lib.getClientId() };
 }
 
-await browsing(async ({ browser, endpoint, complaints }, transport, port) => {
+await browsing(async ({ newContext, endpoint, complaints }, transport, port) => {
   const site = await serve(endpoint, Number(port));
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await newContext()).newPage();
   complaints(page);
   const words = [endpoint, transport];
   const holds = (count) => page.waitForFunction((count) => window.log.news.length >= count, count);

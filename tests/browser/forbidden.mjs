@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { until } from "../interop/scenario.mjs";
 import { browsing } from "./lib.mjs";
+import { noting } from "./noting.mjs";
 import { serve } from "./site.mjs";
 
 const HANDSHAKE = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes: ["callback-polling"] };
@@ -63,32 +64,24 @@ const ATTEMPTS = {
     ),
 };
 
-await browsing(async ({ browser, endpoint }, host, offers) => {
+await browsing(async ({ newContext, endpoint }, host, offers) => {
   const site = await serve(endpoint);
-  const context = await browser.newContext();
+  const context = await newContext();
   // Somebody who uses the server with this browser: the cookie is there.
   const own = await context.newPage();
   await own.goto(new URL("/", endpoint).href);
-  await until("a cookie", async () => (await context.cookies()).some(({ name }) => name === "BAYEUX_BROWSER"));
+  await own.waitForSelector('#pill[data-state="connected"]');
+  assert.ok((await context.cookies()).some(({ name }) => name === "BAYEUX_BROWSER"));
 
   const page = await context.newPage();
   await page.goto(`http://${host}:${site}/`);
-  // Those that the page may not read are told to a debugger only, and those of frames to the browser only.
   const answers = [];
-  page.on("response", (response) => {
-    if (response.request().isNavigationRequest()) {
-      answers.push(response.status());
-    }
-  });
-  const wire = await context.newCDPSession(page);
-  wire.on("Network.responseReceivedExtraInfo", ({ statusCode }) => answers.push(statusCode));
-  wire.on("Network.webSocketFrameError", ({ errorMessage }) => answers.push(Number(errorMessage.match(/\d{3}$/)?.[0])));
-  await wire.send("Network.enable");
+  const open = `http://127.0.0.1:${await noting(endpoint, answers)}/cometd`;
 
   const messages = JSON.stringify([HANDSHAKE, PUBLISH]);
   for (const [name, attempt] of Object.entries(ATTEMPTS)) {
     const before = answers.length;
-    assert.equal(await page.evaluate(`(${attempt})(${JSON.stringify(endpoint)}, ${JSON.stringify(messages)})`), false, name);
+    assert.equal(await page.evaluate(`(${attempt})(${JSON.stringify(open)}, ${JSON.stringify(messages)})`), false, name);
     await until(`an answer to ${name}`, () => answers.length > before);
     // What is not offered at all is not found out to be another site's.
     const refused = ["JSONP script", "forever frame"].includes(name) && offers !== "all" ? [400, 403] : [403];

@@ -23,18 +23,23 @@ const HUNG_AFTER_MS = 60_000;
 
 /**
  * Runs a scenario with a browser and the words after the URL. It gets `open`, which opens the demo page in a tab, and for
- * other pages the `browser`, the `endpoint`, and `complaints`, which has a page watched for errors.
+ * other pages `newContext`, the `endpoint`, and `complaints`, which has a page watched for errors.
  */
 export async function browsing(body) {
   await scenario(async (endpoint, ...words) => {
     const executablePath = process.env.ENCKE_CHROMIUM || "/usr/bin/chromium";
     const browser = await chromium.launch({ executablePath, args: FLAGS });
+    const newContext = async (options) => {
+      const context = await browser.newContext(options);
+      context.setDefaultTimeout(HUNG_AFTER_MS);
+      return context;
+    };
     const tabs = [];
     const contexts = new Map();
     /** A tab; those with the same name of a browser share cookies and storage. */
     const open = async ({ of = "one", ...options } = {}) => {
       if (!contexts.has(of)) {
-        contexts.set(of, await browser.newContext(options));
+        contexts.set(of, await newContext(options));
       }
       const tab = new Tab(await contexts.get(of).newPage());
       tab.noWebSocket = words.includes("without-websockets");
@@ -44,7 +49,7 @@ export async function browsing(body) {
     };
     const complained = [];
     const complaints = (page) => void complained.push(complaintsOf(page, () => false));
-    await body({ open, browser, endpoint, complaints }, ...words);
+    await body({ open, newContext, endpoint, complaints }, ...words);
     for (const told of [...complained, ...tabs.map((tab) => tab.complaints)]) {
       assert.deepEqual(told, [], "the console has no errors");
     }
@@ -55,7 +60,6 @@ export async function browsing(body) {
 /** A page's errors and those of its console, as they come; those about its content security policy are among them. */
 function complaintsOf(page, isExpected) {
   const complaints = [];
-  page.setDefaultTimeout(HUNG_AFTER_MS);
   page.on("pageerror", (error) => complaints.push(String(error.stack)));
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !isExpected(message.text())) {

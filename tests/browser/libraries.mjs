@@ -43,10 +43,10 @@ function watch(page) {
   return seen;
 }
 
-await browsing(async ({ browser, endpoint, complaints }, library, transport, where, port) => {
+await browsing(async ({ newContext, endpoint, complaints }, library, transport, where, port) => {
   const site = await serve(endpoint, Number(port));
   const url = where === "own" ? `http://127.0.0.1:${site}/cometd` : endpoint;
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await newContext()).newPage();
   complaints(page);
   const seen = watch(page);
   await page.goto(`http://127.0.0.1:${site}/`);

@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod node;
 pub mod peer;
+pub mod port;
 pub mod process;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use port::Port;
 
 /// How long the daemon may take to say where it listens; far more than it ever needs.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -41,6 +44,8 @@ pub struct Daemon {
     environment: Vec<(String, String)>,
     addr: SocketAddr,
     url: String,
+    /// Where it listened, from its end to its next life.
+    kept: Option<Port>,
     log: Log,
 }
 
@@ -72,7 +77,7 @@ impl Daemon {
         let log = Log::default();
         let (child, url) = launch(&format!("{way}127.0.0.1:0"), (&options, &environment), &log);
         let addr = address_in(&url);
-        Self { child, way, options, environment, addr, url, log }
+        Self { child, way, options, environment, addr, url, kept: None, log }
     }
 
     /// The URL of the Bayeux endpoint, as the daemon said it: `http://127.0.0.1:PORT/cometd`.
@@ -128,6 +133,7 @@ impl Daemon {
         // Both fail only when it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.kept.get_or_insert_with(|| Port::at(self.addr));
     }
 
     /// Starts it again on the same port with the same options, ending it first if it still runs.
@@ -139,12 +145,15 @@ impl Daemon {
         let (child, url) = launch(&format!("{}{}", self.way, self.addr), (&self.options, &self.environment), &self.log);
         assert_eq!(url, self.url, "a restarted daemon listens where it did before");
         self.child = child;
+        self.kept = None;
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.kill();
+        // As above.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- encke wrote to stderr:\n{}---", self.log.text());
         }

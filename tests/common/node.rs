@@ -18,7 +18,7 @@ use super::{Daemon, Log};
 const OLDEST_NODE: u32 = 18;
 
 /// A scenario that takes longer has hung. The scenarios notice that earlier, and say for what they waited.
-const HUNG_AFTER: Duration = Duration::from_secs(120);
+const HUNG_AFTER: Duration = Duration::from_secs(300);
 /// An installation by another process that takes longer has been abandoned.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 

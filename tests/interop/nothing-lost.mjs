@@ -1,6 +1,6 @@
 // What encke.js loses: nothing that the server keeps, and nothing without a word. Word: which part.
 import assert from "node:assert/strict";
-import { connected, daemon, journal, scenario, sleep, until } from "./lib.mjs";
+import { connected, daemon, journal, Raw, scenario, sleep, until } from "./lib.mjs";
 import { relay } from "./relay.mjs";
 
 const CHANNEL = "/kept/a";
@@ -23,7 +23,7 @@ async function pair(url, options, since) {
     await sleep(100);
     assert.deepEqual(heard, numbers, "lost, doubled or out of order");
   };
-  return { ...log, proxy, heard, gaps, say, hears, publisher };
+  return { ...log, url, proxy, heard, gaps, say, hears, publisher };
 }
 
 const handshakes = ({ sent }) => sent.flat().filter(({ channel }) => channel === "/meta/handshake").length;
@@ -31,13 +31,19 @@ const range = (count) => Array.from({ length: count }, (_, n) => n);
 
 /** The network is away for longer than the session lives. */
 async function lastingLoss(log, meanwhile) {
-  const { proxy, client } = log;
+  const { proxy, client, url } = log;
   const before = handshakes(log);
   proxy.down = true;
   proxy.sever();
   await until("the loss to be noticed", () => client.state === "reconnecting");
   await meanwhile();
-  await sleep(2_500);
+  const raw = new Raw(url);
+  raw.clientId = log.sent.flat().findLast(({ clientId }) => clientId).clientId;
+  // What is sent keeps no session.
+  for (let alive = true; alive; await sleep(50)) {
+    const [reply] = await raw.send({ channel: "/service/x", data: {} });
+    alive = reply.successful;
+  }
   proxy.down = false;
   await until("another session", () => handshakes(log) > before && client.state === "connected");
 }
@@ -78,7 +84,8 @@ const parts = {
       }
     })();
     proxy.lag = 40;
-    for (let round = 0; round < 3; round += 1) {
+    // Until enough has come in the midst of it, however slow the machine is.
+    for (let round = 0; round < 3 || count <= 50; round += 1) {
       for (const name of names) {
         await client.use(name).catch(() => {});
         await sleep(100 * Math.random());
@@ -91,7 +98,6 @@ const parts = {
     stopped = true;
     await saying;
     await hears(...range(count));
-    assert.ok(count > 50, `only ${count} events`);
     assert.equal(handshakes(log), 1, "one session all the time");
   },
 

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { createInterface } from "node:readline";
 
 // How long a scenario may take before it is called hung. Nothing here says how fast a server must be.
-const HUNG_AFTER_MS = 90_000;
+const HUNG_AFTER_MS = 240_000;
 
 /** What is being waited for, for the message of a scenario that hangs. */
 const waits = new Set();

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::common::Log;
 use super::common::node::left_out;
 use super::common::peer::{LIMIT, eventually};
+use super::common::port::Port;
 
 pub const OPT_OUT: &str = "ENCKE_SKIP_PROXIES";
 /// The address that the blocks have for the daemon.
 pub const DAEMON: &str = "127.0.0.1:8080";
-/// Another process may take a port between its choice and its use.
-const TRIES: usize = 5;
 
 /// Whether the tests are left out, which is said loudly. Fails if a program is missing.
 pub fn is_left_out() -> bool {
@@ -89,6 +88,7 @@ pub struct Front {
     pub addr: SocketAddr,
     /// For https, if its block has that.
     pub tls: SocketAddr,
+    _ports: [Port; 2],
     log: Log,
 }
 
@@ -101,39 +101,24 @@ impl Front {
     /// The same after a change to the block.
     pub fn start_with(block: Block, daemon: &str, change: impl Fn(String) -> String) -> Self {
         let text = change(block.text());
-        for _ in 0..TRIES {
-            if let Some(front) = Self::launch(block, &text, daemon) {
-                return front;
-            }
-        }
-        panic!("no free port in {TRIES} tries");
-    }
-
-    /// None if a port was taken meanwhile.
-    fn launch(block: Block, text: &str, daemon: &str) -> Option<Self> {
         let folder = Folder::new();
-        let (addr, tls) = free_ports();
+        let ports = [Port::any(), Port::any()];
+        let [addr, tls] = [ports[0].addr(), ports[1].addr()];
         let mut command = match block {
-            Block::HaProxy => haproxy(&folder, text, daemon, (addr, tls)),
-            Block::NginxPlain | Block::NginxFull | Block::NginxUnix => nginx(&folder, text, daemon, (addr, tls)),
+            Block::HaProxy => haproxy(&folder, &text, daemon, (addr, tls)),
+            Block::NginxPlain | Block::NginxFull | Block::NginxUnix => nginx(&folder, &text, daemon, (addr, tls)),
         };
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Log::default();
         let (sink, stderr) = (log.clone(), child.stderr.take().unwrap());
-        let reader = std::thread::spawn(move || sink.copy_from(stderr));
-        let mut front = Self { child, folder, addr, tls, log };
-        let up = eventually("the proxy runs or has ended", || match front.child.try_wait().unwrap() {
-            Some(_) => Some(false),
-            // It is there once the ports are its own.
-            None => front.is_up(block).then_some(true),
+        std::thread::spawn(move || sink.copy_from(stderr));
+        let mut front = Self { child, folder, addr, tls, _ports: ports, log };
+        // It is there once the ports are its own.
+        eventually("the proxy runs", || {
+            assert!(front.child.try_wait().unwrap().is_none(), "{block:?} did not come up");
+            front.is_up(block).then_some(())
         });
-        if up {
-            return Some(front);
-        }
-        reader.join().unwrap();
-        let said = front.log.text();
-        assert!(said.contains("in use"), "{block:?} did not come up:\n{said}");
-        None
+        front
     }
 
     fn is_up(&self, block: Block) -> bool {
@@ -209,12 +194,6 @@ fn haproxy(folder: &Folder, text: &str, daemon: &str, (addr, tls): (SocketAddr, 
     let mut command = Command::new(program_path("haproxy"));
     command.arg("-db").arg("-f").arg(folder.0.join("haproxy.cfg"));
     command
-}
-
-/// Two ports that nobody has just now.
-fn free_ports() -> (SocketAddr, SocketAddr) {
-    let [one, other] = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    (one.local_addr().unwrap(), other.local_addr().unwrap())
 }
 
 /// A folder for one test; removed when dropped.

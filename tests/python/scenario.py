@@ -11,7 +11,7 @@ import aiohttp
 from aiocometd_ng import Client, ConnectionType, Extension
 
 # How long a scenario may take before it is called hung. Nothing here says how fast a server must be.
-HUNG_AFTER_S = 90
+HUNG_AFTER_S = 240
 
 
 class Recorder(Extension):
