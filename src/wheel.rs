@@ -731,7 +731,7 @@ mod tests {
         #[test]
         fn the_wheel_does_what_sorting_does(
             start in prop_oneof![distances(), distances().prop_map(|before_end| u64::MAX - before_end)],
-            script in prop::collection::vec(steps(), 1..150),
+            script in prop::collection::vec(steps(), 1..if cfg!(miri) { 10 } else { 150 }),
         ) {
             run(start, script);
         }
