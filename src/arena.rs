@@ -1,6 +1,16 @@
 //! A slab whose keys carry generations.
 //!
 //! Owns the storage and the generations. A key that outlived its value finds nothing, even when the slot has a new owner.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -89,6 +99,7 @@ impl<T> Arena<T> {
     ///
     /// # Panics
     /// With 2^32 values stored; every arena has a smaller limit in front of it.
+    #[expect(clippy::expect_used, reason = "every arena has a limit below 2^32 in front of it")]
     pub fn insert(&mut self, value: T) -> Key<T> {
         let generation = self.next;
         self.next = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
@@ -106,6 +117,11 @@ impl<T> Arena<T> {
     pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.slot as usize)?;
         (entry.generation == key.generation).then_some(&mut entry.value)
+    }
+
+    /// The value that is in a slot now, to change.
+    pub fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.entries.get_mut(slot as usize).map(|entry| &mut entry.value)
     }
 
     /// Takes the value out; the key and its copies are stale from then on.
@@ -145,6 +161,9 @@ mod tests {
         assert_eq!(arena.remove(old), None);
         assert_eq!(arena.get(new), Some(&"new"));
         assert_eq!(arena.key_at(new.slot()), Some(new));
+        assert_eq!(arena.at_mut(new.slot()), Some(&mut "new"));
+        assert_eq!(arena.remove(new), Some("new"));
+        assert_eq!(arena.at_mut(new.slot()), None);
     }
 
     #[test]

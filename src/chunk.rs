@@ -2,6 +2,16 @@
 //!
 //! Owns how pending bytes are kept: small pieces are copied together, large shared ones are referenced. Must not know what
 //! the bytes mean. An empty queue holds no heap memory, so that an idle connection costs nothing here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -63,8 +73,8 @@ pub struct Pending {
 impl Pending {
     /// Bytes not yet written.
     pub fn len(&self) -> usize {
-        let rest: usize = self.rest.iter().flat_map(|rest| rest.iter()).map(|chunk| chunk.bytes().len()).sum();
-        (self.front.len() + rest).saturating_sub(self.written)
+        let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|chunk| chunk.bytes().len());
+        rest.fold(self.front.len(), usize::saturating_add).saturating_sub(self.written)
     }
 
     /// The memory that what is not yet written takes, bytes: of shared pieces this queue's share as it is now.
@@ -72,9 +82,11 @@ impl Pending {
         let rest = self.rest.iter().flat_map(|rest| rest.iter()).map(|chunk| match chunk {
             Chunk::Owned(bytes) => bytes.len(),
             Chunk::Shared(Common::Built(_)) => 0,
-            Chunk::Shared(Common::Counted(bytes)) => bytes.len() / Rc::strong_count(bytes).max(1),
+            Chunk::Shared(Common::Counted(bytes)) => {
+                bytes.len().checked_div(Rc::strong_count(bytes)).unwrap_or_default()
+            }
         });
-        self.front.len() + rest.sum::<usize>()
+        rest.fold(self.front.len(), usize::saturating_add)
     }
 
     /// Whether everything is written.
@@ -120,33 +132,28 @@ impl Pending {
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let chunks = self.rest.iter().flat_map(|rest| rest.iter()).map(Chunk::bytes);
         let chunks = core::iter::once(self.front.as_slice()).chain(chunks).filter(|chunk| !chunk.is_empty());
-        let mut used = 0;
+        let mut used: usize = 0;
         for (slice, chunk) in slices.iter_mut().zip(chunks) {
             let from = if used == 0 { self.written } else { 0 };
             *slice = IoSlice::new(chunk.get(from..).unwrap_or_default());
-            used += 1;
+            used = used.saturating_add(1);
         }
         used
     }
 
     /// Takes away `n` bytes that have been written; more than there are empties the queue.
     pub fn advance(&mut self, n: usize) {
-        self.written += n;
-        if self.written < self.front.len() {
-            return;
-        }
-        self.written -= self.front.len();
+        self.written = self.written.saturating_add(n);
+        let Some(beyond) = self.written.checked_sub(self.front.len()) else { return };
+        self.written = beyond;
         self.front = Vec::new();
         let Some(rest) = &mut self.rest else {
             self.written = 0;
             return;
         };
         while let Some(chunk) = rest.front() {
-            let len = chunk.bytes().len();
-            if self.written < len {
-                return;
-            }
-            self.written -= len;
+            let Some(beyond) = self.written.checked_sub(chunk.bytes().len()) else { return };
+            self.written = beyond;
             rest.pop_front();
         }
         self.rest = None;

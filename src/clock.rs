@@ -1,6 +1,16 @@
 //! What time it is, as a value that is passed in.
 //!
 //! Owns the type only. Nothing below `server` asks a clock; the loop reads it once a turn and hands it down.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 /// An instant, on two clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,16 @@
 //! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
 //! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
 //! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod handshakes;
 mod requests;
@@ -239,7 +249,7 @@ impl Engine {
             parked: self.broker.parked(),
             topics: self.broker.topics(),
             browsers: self.broker.browsers(),
-            timers: self.broker.timers() + self.wheel.len(),
+            timers: self.broker.timers().saturating_add(self.wheel.len()),
             queued_bytes: self.broker.queued_bytes(),
             unsent_bytes: self.unsent.bytes(),
             received_bytes: self.received.bytes(),
@@ -387,7 +397,8 @@ impl Engine {
         let spread_ms = broker::spread_ms(count, within_ms);
         for (key, at) in open.into_iter().zip(0u64..) {
             if let Some(conn) = self.conns.get_mut(key) {
-                conn.end_by(self.now.mono_ms + spread_ms * at / count);
+                let share_ms = spread_ms.saturating_mul(at).checked_div(count).unwrap_or_default();
+                conn.end_by(self.now.mono_ms.saturating_add(share_ms));
             }
             self.schedule(key);
         }
@@ -514,7 +525,7 @@ impl Engine {
 
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
     pub fn is_spent(&self) -> bool {
-        self.broker.counters().queued - self.queued_before >= self.limits.fanout_per_turn
+        self.broker.counters().queued.saturating_sub(self.queued_before) >= self.limits.fanout_per_turn
     }
 
     /// Has the log say what the broker had to refuse or to end since the last time.
@@ -536,7 +547,7 @@ impl Engine {
                 self.queued_before = self.broker.counters().queued;
                 return false;
             };
-            self.flushed += 1;
+            self.flushed = self.flushed.saturating_add(1);
             let Some(key) = conn_key(link) else { continue };
             self.pack(key);
             let env = env(&self.date, &self.site, self.now, self.course);

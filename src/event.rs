@@ -1,6 +1,16 @@
 //! One event, encoded once and shared by all that it is sent to.
 //!
 //! Owns the encoded bytes and where the parts stand that some wires want by themselves. Must not know queues or wires.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::ops::Range;
 use std::cell::{Cell, OnceCell};
@@ -79,14 +89,17 @@ impl Event {
 
     /// One queue more holds it; whether that is the first.
     pub fn hold(&self) -> bool {
-        self.holders.set(self.holders.get() + 1);
-        self.holders.get() == 1
+        let before = self.holders.get();
+        self.holders.set(before.saturating_add(1));
+        before == 0
     }
 
-    /// One queue less holds it; whether that was the last.
+    /// One queue less holds it; whether that was the last. More than hold it cannot let go of it.
     pub fn release(&self) -> bool {
-        self.holders.set(self.holders.get() - 1);
-        self.holders.get() == 0
+        let before = self.holders.get();
+        debug_assert_ne!(before, 0, "nobody holds it");
+        self.holders.set(before.saturating_sub(1));
+        before == 1
     }
 }
 

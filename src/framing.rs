@@ -2,6 +2,16 @@
 //!
 //! Owns the bytes around events and replies. Beside `conn`, the only room that tells wire forms apart. Must not know
 //! sessions or sockets.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::fmt::Write;
 use std::rc::Rc;
@@ -66,11 +76,11 @@ struct Length(usize);
 
 impl Sink for Length {
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
+        self.0 = self.0.saturating_add(bytes.len());
     }
 
     fn event(&mut self, json: &Bytes) {
-        self.0 += json.len();
+        self.0 = self.0.saturating_add(json.len());
     }
 }
 
@@ -190,9 +200,10 @@ impl Batch<'_> {
 
     /// At least the bytes of all frames, and hardly more.
     fn room_for_frames(&self) -> usize {
-        let events: usize = self.events.iter().map(|event| event.json().len() + FRAME_ROOM).sum();
-        let replies: usize = self.replies.ready().map(|reply| reply.len() + 1).sum();
-        events + if replies > 0 { replies + FRAME_ROOM } else { 0 }
+        let events = self.events.iter().map(|event| event.json().len().saturating_add(FRAME_ROOM));
+        let replies = self.replies.ready().map(|reply| reply.len().saturating_add(1)).fold(0, usize::saturating_add);
+        let replies = if replies > 0 { replies.saturating_add(FRAME_ROOM) } else { 0 };
+        events.fold(replies, usize::saturating_add)
     }
 
     fn emit(&self, wire: &Wire, sink: &mut impl Sink) {
@@ -324,21 +335,18 @@ impl Batch<'_> {
                 sink.bytes(Frame { deflated: true, ..text }.header(packed.len()).as_bytes());
                 sink.event(packed);
             } else {
-                sink.bytes(text.header(event.json().len() + 2).as_bytes());
+                sink.bytes(text.header(event.json().len().saturating_add(2)).as_bytes());
                 sink.bytes(b"[");
                 sink.event(event.json());
                 sink.bytes(b"]");
             }
         }
-        let (mut count, mut bytes) = (0, 0);
-        for reply in self.replies.ready() {
-            count += 1;
-            bytes += reply.len();
-        }
-        if count > 0 || self.events.is_empty() {
-            let replies = Batch { gap: None, events: &[], replies: self.replies };
-            sink.bytes(text.header(bytes + count.max(1) + 1).as_bytes());
-            replies.array(sink);
+        let mut replies = self.replies.ready().peekable();
+        if replies.peek().is_some() || self.events.is_empty() {
+            // Brackets, and each reply with a comma in front of it but for the first.
+            let with_commas = replies.map(|reply| reply.len().saturating_add(1)).fold(0, usize::saturating_add);
+            sink.bytes(text.header(with_commas.max(1).saturating_add(1)).as_bytes());
+            Batch { gap: None, events: &[], replies: self.replies }.array(sink);
         }
     }
 }

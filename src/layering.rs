@@ -50,6 +50,15 @@ const BANNED: &[&str] = &[
     "RefCell",
 ];
 
+/// What the rooms below deny in all that is no test: nothing that comes from a socket may end the process.
+const DENIED: &[&str] = &[
+    "clippy::unwrap_used",
+    "clippy::expect_used",
+    "clippy::panic",
+    "clippy::indexing_slicing",
+    "clippy::arithmetic_side_effects",
+];
+
 /// Lines of a file above which it is no longer one room.
 const FILE_LINES: usize = 800;
 
@@ -134,6 +143,20 @@ fn imports_go_downward_and_the_pure_rooms_stay_pure() {
     }
     assert!(checked > 30, "only {checked} files found");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_rooms_below_the_outside_deny_what_panics() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (room, _) in RANKS.iter().filter(|(_, rank)| *rank < OUTSIDE) {
+        let paths = [format!("{room}.rs"), format!("{room}/mod.rs")].map(|path| src.join(path));
+        let text = paths.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap();
+        let text: String = text.split_whitespace().collect();
+        let list = text.split_once("#![cfg_attr(not(test),deny(").and_then(|(_, behind)| behind.split_once(")]"));
+        for denied in DENIED {
+            assert!(list.is_some_and(|(list, _)| list.contains(denied)), "{room} does not deny {denied}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,16 @@
 //! Owns the numbers and nothing else: the rooms that work within a bound take it from here, so that a reader finds all of
 //! them on one page. Fields of [`Limits`] can be set by the embedder or the operator; constants are fixed because they
 //! size an array or because a protocol fixes them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 /// Header fields in one request head, count. Fixed: it sizes the parser's array.
 pub const HEADERS: usize = 64;

@@ -2,6 +2,16 @@
 //!
 //! Owns the counts and the pace: the first of a kind is logged at once, then at most one line a minute tells how many
 //! followed. So an attack does not fill the disk, and a misconfiguration is seen at the first try.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use core::net::IpAddr;
 
@@ -95,8 +105,8 @@ struct Kind {
 impl Kind {
     fn note(&mut self, name: &'static str, count: u64, text: impl FnOnce() -> String, now_ms: u64) {
         self.name = name;
-        self.total += count;
-        self.untold += count;
+        self.total = self.total.saturating_add(count);
+        self.untold = self.untold.saturating_add(count);
         self.last = text();
         self.report(now_ms);
     }
@@ -158,7 +168,7 @@ impl Refusals {
     pub fn note(&mut self, refusal: &Refusal, who: Who<'_>, now_ms: u64) {
         if let Some(kind) = self.kinds.get_mut(refusal.kind as usize) {
             if refusal.kind == RefusalKind::Transport {
-                kind.total += 1;
+                kind.total = kind.total.saturating_add(1);
                 return log::debug!("{}: {}; from {who}", refusal.kind.name(), refusal.text);
             }
             kind.note(

@@ -2,6 +2,16 @@
 //!
 //! Owns the vocabulary that `conn` and `broker` share, so that neither imports the other: a [`Link`] is where a session is
 //! reached and means nothing to the broker; a [`Ticket`] is what a request waits for and means nothing to a connection.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::rc::Rc;
 
@@ -71,7 +81,7 @@ impl Replies {
     /// Fills the slots that wait for the ticket with one reply; whether there was such a slot.
     pub fn fill(&mut self, ticket: Ticket, json: &[u8]) -> bool {
         let start = self.bytes.len();
-        let ready = Slot::Ready { start, end: start + json.len() };
+        let ready = Slot::Ready { start, end: start.saturating_add(json.len()) };
         let mut filled = false;
         for slot in self.slots.iter_mut().filter(|slot| **slot == Slot::Waiting(ticket)) {
             *slot = ready;

@@ -128,7 +128,6 @@ fn escape(bytes: &mut Enumerate<Iter<'_, u8>>) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::decode::decode;
     use super::*;

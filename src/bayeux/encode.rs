@@ -444,7 +444,6 @@ pub fn decimal(out: &mut Vec<u8>, number: u64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::decode::decode;
     use super::*;

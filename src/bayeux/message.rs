@@ -185,7 +185,6 @@ impl Message<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::channel::Meta;
     use super::*;

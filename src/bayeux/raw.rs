@@ -204,7 +204,6 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

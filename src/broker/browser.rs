@@ -133,7 +133,7 @@ impl Browsers {
         if *holding >= most {
             return false;
         }
-        *holding += 1;
+        *holding = holding.saturating_add(1);
         true
     }
 

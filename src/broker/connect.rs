@@ -13,7 +13,7 @@ use super::policy::Verdict;
 use super::ready::Listed;
 use super::replay::Since;
 use super::session::{Counting, Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
-use super::{Broker, End, Removal, Request, reply_to};
+use super::{Broker, End, Removal, Request, reply_to, sums};
 
 /// What somebody who does not speak Bayeux wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +77,13 @@ impl Broker {
             self.divert(key, request.link, way, wants_hold && counting.is_some());
         }
         if let (true, Some(counting), Some(session)) = (wants_hold, counting, self.sessions.get_mut(key)) {
-            session.expires_ms = self.now_ms + hold_ms;
+            session.expires_ms = self.now_ms.saturating_add(hold_ms);
             let advised = message.advice.is_some();
             let hold = Hold { link: request.link, id: HeldId::keep(message.id), advised, counting };
             return self.hold(key, hold, way, answer);
         }
         let crowded = counting.is_none();
-        self.counters.crowded += u64::from(crowded);
+        sums::add(&mut self.counters.crowded, u64::from(crowded));
         self.answering(key, request.link);
         let advice = self.news(key, way, crowded, message.advice.is_some());
         let ext = self.told(key);
@@ -129,7 +129,8 @@ impl Broker {
     /// Whether nothing but meta messages came or went for too long, and nothing waits to go.
     pub(super) fn is_inactive(&self, key: SessionKey) -> bool {
         let most = u64::from(self.config.max_activity_ms);
-        let idle = |session: &Session| self.now_ms >= session.active_ms + most && session.outbox.is_empty();
+        let idle =
+            |session: &Session| self.now_ms >= session.active_ms.saturating_add(most) && session.outbox.is_empty();
         most > 0 && self.sessions.get(key).is_some_and(|session| idle(session) && !session.is_reading())
     }
 
@@ -151,16 +152,17 @@ impl Broker {
     fn hold(&mut self, key: SessionKey, hold: Hold, way: Way, answer: &mut Answer) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if let (Way::Stream { confirm_ms, .. }, true) = (way, session.is_unconfirmed()) {
-            session.hurry_ms = self.now_ms + u64::from(confirm_ms);
+            session.hurry_ms = self.now_ms.saturating_add(u64::from(confirm_ms));
         }
         if self.config.max_activity_ms > 0 {
-            session.expires_ms = session.expires_ms.min(session.active_ms + u64::from(self.config.max_activity_ms));
+            let idle_ms = session.active_ms.saturating_add(u64::from(self.config.max_activity_ms));
+            session.expires_ms = session.expires_ms.min(idle_ms);
         }
         session.reach = Reach::Held(hold);
         if let Some(Stream { flow: Flow::Unconfirmed(number), .. }) = session.stream {
             answer.probe = Some(number);
         }
-        self.parked += 1;
+        sums::put(&mut self.parked, 1);
         self.schedule(key);
         self.list(key);
         answer.replies.push_waiting(Ticket(key.to_bits()));
@@ -237,7 +239,7 @@ impl Broker {
     pub(super) fn release_hold(&mut self, key: SessionKey) -> Option<Hold> {
         let session = self.sessions.get_mut(key)?;
         let hold = session.take_hold(session.held_by()?)?;
-        self.parked -= 1;
+        sums::take(&mut self.parked, 1);
         if let (Some(browser), Counting::Counted) = (&session.browser, hold.counting) {
             self.browsers.release(browser);
         }
@@ -271,7 +273,7 @@ impl Broker {
         let told = Told { timeout, interval, multiple_clients: crowded };
         let session = self.sessions.get_mut(key)?;
         // Who comes before it was told to has not heard of it: the answer that said so was lost.
-        let early = interval > 0 && self.now_ms < session.answered_ms + u64::from(interval) / 2;
+        let early = interval > 0 && self.now_ms < session.answered_ms.saturating_add(u64::from(interval / 2));
         let changed = session.told.replace(told) != Some(told) || early;
         (changed || advised || !self.holding).then(|| ReplyAdvice {
             reconnect: Reconnect::Retry,
@@ -305,7 +307,7 @@ impl Broker {
             && !session.buffered
         {
             session.buffered = true;
-            self.counters.buffered += 1;
+            sums::one(&mut self.counters.buffered);
         }
         ReplyAdvice { connection_type: Some(self.config.fallback), ..self.advice(Reconnect::Retry) }
     }
@@ -347,7 +349,7 @@ impl Broker {
             return Err(StreamError::Channel);
         }
         if self.sessions.len() >= self.limits.sessions {
-            self.counters.handshakes_refused += 1;
+            sums::one(&mut self.counters.handshakes_refused);
             return Err(StreamError::SessionLimit);
         }
         if self.is_hasty(request).is_some() {
@@ -358,11 +360,11 @@ impl Broker {
         let stream = Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link });
         let mut guest = Session { stream, ..Session::new(secret, Reach::Guest { once }, self.now_ms) };
         if once && self.holding {
-            guest.expires_ms += u64::from(self.config.timeout_ms);
+            guest.expires_ms = guest.expires_ms.saturating_add(u64::from(self.config.timeout_ms));
         }
         let key = self.sessions.insert(guest);
         self.schedule(key);
-        self.counters.sessions_added += 1;
+        sums::one(&mut self.counters.sessions_added);
         self.add_subscription(key, parsed);
         if let Some(since) = since {
             self.read_from(key, parsed, since);

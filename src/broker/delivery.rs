@@ -21,7 +21,7 @@ use super::ready::Listed;
 use super::replay::will_read;
 use super::rules::{Keep, ReplayShape, Traits};
 use super::session::{Flow, Lasts, Reach, SessionKey, Stream};
-use super::{Broker, Ending, Overflow, Removal, Request};
+use super::{Broker, Ending, Overflow, Removal, Request, sums};
 
 /// Why a publish from within the server did not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,14 +133,15 @@ impl Broker {
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, PublishError> {
         let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
-        if self.held.bytes() + self.unsent_bytes + drafted >= self.limits.queued_bytes {
-            self.counters.publishes_refused += 1;
+        let waiting = self.held.bytes().saturating_add(self.unsent_bytes).saturating_add(drafted);
+        if waiting >= self.limits.queued_bytes {
+            sums::one(&mut self.counters.publishes_refused);
             return Err(PublishError::Full);
         }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
         let audience = self.topics.audience(channel);
         if history.is_none() && audience == 0 {
-            self.counters.published += 1;
+            sums::one(&mut self.counters.published);
             return Ok(None);
         }
         let dated = history.is_some() && shape == ReplayShape::Salesforce;
@@ -153,11 +154,11 @@ impl Broker {
         let places = write(&mut self.encoded, Marks { timestamp: self.date.as_deref(), number });
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
-            self.counters.publishes_refused += 1;
+            sums::one(&mut self.counters.publishes_refused);
             return Err(PublishError::TooLarge);
         }
-        self.counters.published += 1;
-        self.counters.encoded += 1;
+        sums::one(&mut self.counters.published);
+        sums::one(&mut self.counters.encoded);
         let lazy = lazy || always_lazy;
         let Some(keep) = history else {
             let event = Event::new(&self.encoded, places.data);
@@ -208,7 +209,8 @@ impl Broker {
     #[inline(never)]
     fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, audience: usize, lazy: bool) {
         let queue = if audience > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
-        self.serial += 1;
+        // Only whether it is the same matters.
+        self.serial = self.serial.wrapping_add(1);
         for subscriber in self.topics.matching(channel) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
@@ -220,13 +222,13 @@ impl Broker {
                 continue;
             }
             session.outbox.push(&event, &mut self.held);
-            self.counters.queued += 1;
+            sums::one(&mut self.counters.queued);
             if session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes {
                 self.overflowed.push(key);
             }
             if lazy && !session.urgent {
                 if session.hurry_ms == 0 {
-                    session.hurry_ms = self.now_ms + u64::from(self.config.max_lazy_ms);
+                    session.hurry_ms = self.now_ms.saturating_add(u64::from(self.config.max_lazy_ms));
                     self.hurried.push(key);
                 }
                 continue;
@@ -258,7 +260,7 @@ impl Broker {
                 let Some(event) = session.outbox.pop(&mut self.held) else { break };
                 let name = std::str::from_utf8(event.channel()).unwrap_or_default();
                 session.extras.get_or_insert_default().gaps.add(name, Some(1));
-                self.counters.dropped += 1;
+                sums::one(&mut self.counters.dropped);
             }
             self.list(key);
         }
@@ -293,11 +295,12 @@ impl Broker {
         let acks = session.extras.as_mut().and_then(|extras| extras.acks.as_mut());
         if let Some(acks) = acks {
             session.outbox.copy(self.limits.output_bytes, &mut answer.events);
-            self.counters.resent += acks.send(answer.events.len() - before);
+            let again = acks.send(answer.events.len().saturating_sub(before));
+            sums::add(&mut self.counters.resent, again);
         } else if open {
             session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
         }
-        let events = (answer.events.len() - before) as u64;
+        let events = answer.events.len().saturating_sub(before) as u64;
         if events > 0 {
             session.active_ms = self.now_ms;
         }
@@ -316,7 +319,7 @@ impl Broker {
         if session.stream.is_none_or(|stream| stream.link != link) {
             answer.left.push(Ticket(key.to_bits()));
         }
-        self.counters.delivered += events;
+        sums::add(&mut self.counters.delivered, events);
         answer.answered.push(Ticket(key.to_bits()));
     }
 
@@ -420,13 +423,11 @@ impl Broker {
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
         self.tell_time(now);
-        let mut fired = 0;
-        while fired < most {
-            let Some(key) = self.wheel.expire(now.mono_ms) else { break };
-            fired += 1;
+        for fired in 0..most {
+            let Some(key) = self.wheel.expire(now.mono_ms) else { return fired };
             self.due(key);
         }
-        fired
+        most
     }
 
     fn due(&mut self, key: SessionKey) {

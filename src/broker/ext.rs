@@ -71,7 +71,7 @@ pub fn integer(value: &RawValue) -> Option<i64> {
     let digits = text.as_deref().unwrap_or(value.get());
     let raw::Whole { negative, size } = raw::whole(digits)?;
     let size = i128::from(size);
-    i64::try_from(if negative { -size } else { size }).ok()
+    i64::try_from(if negative { size.saturating_neg() } else { size }).ok()
 }
 
 impl<'a> Said<'a> {

@@ -65,7 +65,7 @@ pub struct Acks {
 impl Acks {
     /// The number of the next batch.
     pub fn next(&self) -> u64 {
-        self.batch + 1
+        self.batch.saturating_add(1)
     }
 
     /// The number of the newest batch.
@@ -75,9 +75,9 @@ impl Acks {
 
     /// Takes note that a batch goes with the first `events` of the outbox; how many of them go again.
     pub fn send(&mut self, events: usize) -> u64 {
-        self.batch += 1;
-        let again = self.sent.back().map_or(0, |last| last.end - self.dropped).min(events as u64);
-        let end = self.dropped + events as u64;
+        self.batch = self.next();
+        let again = self.sent.back().map_or(0, |last| last.end.saturating_sub(self.dropped)).min(events as u64);
+        let end = self.dropped.saturating_add(events as u64);
         // It may go less far than one that got lost: who has this one need not have that.
         while self.sent.back().is_some_and(|last| last.end > end) {
             self.sent.pop_back();
@@ -102,7 +102,7 @@ impl Acks {
             end = first.end;
             self.sent.pop_front();
         }
-        let events = end - self.dropped;
+        let events = end.saturating_sub(self.dropped);
         self.dropped = end;
         usize::try_from(events).unwrap_or(usize::MAX)
     }
@@ -123,7 +123,7 @@ impl Gaps {
         let known = self.names.len() < GAPS || self.names.iter().any(|(own, _)| **own == *name);
         let name = if known { name } else { OTHERS };
         match self.names.iter_mut().find(|(own, _)| **own == *name) {
-            Some((_, sum)) => *sum = sum.zip(events).map(|(sum, events)| sum + events),
+            Some((_, sum)) => *sum = sum.zip(events).map(|(sum, events)| sum.saturating_add(events)),
             None => self.names.push((name.into(), events)),
         }
     }

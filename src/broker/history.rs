@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::limits::Limits;
 
 use super::rules::Keep;
+use super::sums;
 
 /// Bits of a number that count events; above them stands the second of the start.
 const COUNT_BITS: u32 = 20;
@@ -60,7 +61,7 @@ impl Store for Memory {
     }
 
     fn append(&mut self, _channel: Channel<'_>, _json: &[u8]) -> Appended {
-        self.newest += 1;
+        sums::one(&mut self.newest);
         Appended::Now(self.newest)
     }
 }
@@ -221,13 +222,13 @@ impl History {
         let Some(ring) = self.rings.get_mut(&name) else { return };
         if bytes > keep.bytes.min(self.most_bytes) {
             // Who reads on from before it hears that it is missing.
-            self.evicted += 1;
+            sums::one(&mut self.evicted);
             ring.gone = Gone { newest: id, at: self.evicted };
             return;
         }
         ring.kept.push_back(Kept { id, until_ms: now_ms.saturating_add(keep.age_ms), event: Rc::clone(event) });
-        ring.bytes += bytes;
-        self.bytes += bytes;
+        sums::put(&mut ring.bytes, bytes);
+        sums::put(&mut self.bytes, bytes);
         self.trim(&name, |ring| {
             let old = ring.kept.front().is_some_and(|oldest| oldest.until_ms <= now_ms);
             ring.kept.len() > keep.count || ring.bytes > keep.bytes || old
@@ -247,7 +248,7 @@ impl History {
             }
         }
         let name = self.rings.get_key_value(channel).map_or_else(|| channel.into(), |(name, _)| Rc::clone(name));
-        self.clock += 1;
+        sums::one(&mut self.clock);
         let fresh = || Ring { kept: VecDeque::new(), bytes: 0, gone: Gone::default(), used: 0 };
         let ring = self.rings.entry(Rc::clone(&name)).or_insert_with(fresh);
         self.full.remove(&ring.used);
@@ -264,9 +265,9 @@ impl History {
         while !ring.kept.is_empty() && too_many(ring) {
             let Some(oldest) = ring.kept.pop_front() else { return };
             let bytes = oldest.event.json().len();
-            ring.bytes -= bytes;
-            self.bytes -= bytes;
-            self.evicted += 1;
+            sums::take(&mut ring.bytes, bytes);
+            sums::take(&mut self.bytes, bytes);
+            sums::one(&mut self.evicted);
             // One that was never kept, for its size, may be newer.
             ring.gone = Gone { newest: ring.gone.newest.max(oldest.id), at: self.evicted };
         }
@@ -279,8 +280,8 @@ impl History {
     fn forget(&mut self) {
         let Some((_, name)) = self.empty.pop_first().or_else(|| self.full.pop_first()) else { return };
         let Some(ring) = self.rings.remove(&name) else { return };
-        self.bytes -= ring.bytes;
-        self.evicted += ring.kept.len() as u64;
+        sums::take(&mut self.bytes, ring.bytes);
+        sums::add(&mut self.evicted, ring.kept.len() as u64);
         let newest = ring.kept.back().map_or(0, |newest| newest.id).max(ring.gone.newest);
         self.gone = Gone { newest: self.gone.newest.max(newest), at: self.evicted.max(ring.gone.at) };
     }
@@ -352,7 +353,7 @@ impl History {
         found.sort_unstable_by_key(|kept| kept.id);
         let mut bytes = 0;
         let fits = |(at, kept): &(usize, &&Kept)| {
-            bytes += kept.event.json().len();
+            sums::put(&mut bytes, kept.event.json().len());
             *at < room.count && (*at == 0 && room.one_at_least || bytes <= room.bytes)
         };
         let count = found.iter().enumerate().take_while(fits).count();

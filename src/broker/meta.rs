@@ -13,7 +13,7 @@ use super::policy::Verdict;
 use super::session::{Reach, Session, SessionKey, Subscription};
 use super::token::{self, ClientId};
 use super::topics::Subscriber;
-use super::{Broker, End, Removal, Request, reply_to};
+use super::{Broker, End, Removal, Request, reply_to, sums};
 
 /// The `interval` of advice to shake hands again after a denial, if the policy names none, ms.
 const DENIED_INTERVAL_MS: u64 = 1_000;
@@ -37,12 +37,12 @@ impl Broker {
         };
         let secret = self.entropy.secret();
         let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
-        session.expires_ms += u64::from(self.config.max_interval_ms);
+        session.expires_ms = session.expires_ms.saturating_add(u64::from(self.config.max_interval_ms));
         let ext = self.agree(message, &mut session);
         let key = self.sessions.insert(session);
         self.join_browser(key);
         self.schedule(key);
-        self.counters.sessions_added += 1;
+        sums::one(&mut self.counters.sessions_added);
         log::debug!("session {key:?} added");
         let client_id = ClientId { slot: key.slot(), secret }.to_text();
         let reply = Reply {
@@ -87,7 +87,7 @@ impl Broker {
             return Err((Error::NoCommonConnectionType(types), self.advice(Reconnect::None)));
         }
         if self.sessions.len() >= self.limits.sessions {
-            self.counters.handshakes_refused += 1;
+            sums::one(&mut self.counters.handshakes_refused);
             // Room may come: clients back off by themselves between handshakes.
             return Err((Error::SessionLimit, self.advice(Reconnect::Retry)));
         }
@@ -180,7 +180,7 @@ impl Broker {
                 continue;
             }
             wanted.push(pattern);
-            if had + wanted.len() > self.limits.subscriptions {
+            if had.saturating_add(wanted.len()) > self.limits.subscriptions {
                 return Err(Refusal::Plain(Error::SubscriptionLimit(self.limits.subscriptions)));
             }
         }
@@ -197,7 +197,7 @@ impl Broker {
     pub(super) fn add_subscription(&mut self, key: SessionKey, pattern: Pattern<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Ok(place) = u32::try_from(session.subscriptions.as_slice().len()) else { return };
-        let (topic, place) = self.topics.insert(pattern, Subscriber { session: key, place });
+        let Some((topic, place)) = self.topics.insert(pattern, Subscriber { session: key, place }) else { return };
         session.subscriptions.push(Subscription { topic, place });
     }
 

@@ -6,6 +6,16 @@
 //!
 //! The calling contract: [`Broker::receive`] for each batch; then [`Broker::take_endings`] until it is empty. Once a turn,
 //! [`Broker::fire`] for due timers and [`Broker::pull`] until it returns `None` or the turn's budget is spent.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod browser;
 pub mod ext;
@@ -24,6 +34,7 @@ mod connect;
 mod delivery;
 mod meta;
 pub mod replay;
+mod sums;
 
 use core::net::IpAddr;
 use std::collections::VecDeque;
@@ -424,7 +435,8 @@ impl Broker {
         let count = held.len() as u64;
         let spread_ms = spread_ms(count, within_ms);
         for (key, at) in held.into_iter().zip(0u64..) {
-            let deadline = self.now_ms + spread_ms * at / count;
+            let share_ms = spread_ms.saturating_mul(at).checked_div(count).unwrap_or_default();
+            let deadline = self.now_ms.saturating_add(share_ms);
             if let Some(session) = self.sessions.get_mut(key).filter(|session| session.expires_ms > deadline) {
                 session.expires_ms = deadline;
                 self.schedule(key);
@@ -518,7 +530,7 @@ impl Broker {
     fn is_hasty(&mut self, request: &Request<'_>) -> Option<u64> {
         let (rate, client) = (self.config.handshake_rate?, request.client?);
         let wait = self.rates.take(client, rate, self.limits.handshake_addresses, self.now_ms).err()?;
-        self.counters.handshakes_hasty += 1;
+        sums::one(&mut self.counters.handshakes_hasty);
         Some(wait)
     }
 
@@ -528,7 +540,7 @@ impl Broker {
         if matches!(session.reach, Reach::Away) {
             let grace = expiry_ms(&self.config, session);
             let latest = latest_ms(&self.config, session);
-            session.expires_ms = session.expires_ms.max((self.now_ms + grace).min(latest));
+            session.expires_ms = session.expires_ms.max(self.now_ms.saturating_add(grace).min(latest));
         }
     }
 
@@ -552,7 +564,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.reach = Reach::Away;
         session.answered_ms = self.now_ms;
-        session.expires_ms = self.now_ms + expiry_ms(&self.config, session);
+        session.expires_ms = self.now_ms.saturating_add(expiry_ms(&self.config, session));
         self.schedule(key);
     }
 
@@ -574,11 +586,11 @@ impl Broker {
         if let Some(browser) = &session.browser {
             self.browsers.leave(browser);
         }
-        self.counters.sessions_removed += 1;
+        sums::one(&mut self.counters.sessions_removed);
         match removal {
-            Removal::Overflow => self.counters.overflows += 1,
-            Removal::NoConnect => self.counters.no_connects += 1,
-            Removal::Inactive => self.counters.inactive += 1,
+            Removal::Overflow => sums::one(&mut self.counters.overflows),
+            Removal::NoConnect => sums::one(&mut self.counters.no_connects),
+            Removal::Inactive => sums::one(&mut self.counters.inactive),
             Removal::Disconnected | Removal::Kicked | Removal::Expired => {}
         }
         log::debug!("session {key:?} removed: {removal:?}");
@@ -628,19 +640,19 @@ impl Broker {
 
 /// Over how long so many clients are sent away when they are given that time, ms.
 pub fn spread_ms(clients: u64, within_ms: u64) -> u64 {
-    (within_ms * 3 / 4).min(clients * DRAIN_STEP_MS)
+    (within_ms.saturating_mul(3) / 4).min(clients.saturating_mul(DRAIN_STEP_MS))
 }
 
 /// How long after the answer to its connect a session expires, ms.
 fn expiry_ms(config: &Config, session: &Session) -> u64 {
     // What the client said it will wait, or else what it was told to wait.
     let told = session.told.map_or(config.interval_ms, |told| told.interval);
-    u64::from(session.interval_ms.unwrap_or(told)) + u64::from(config.max_interval_ms)
+    u64::from(session.interval_ms.unwrap_or(told)).saturating_add(u64::from(config.max_interval_ms))
 }
 
 /// When a session expires for want of connects, whatever else it sends, ms.
 fn latest_ms(config: &Config, session: &Session) -> u64 {
-    session.answered_ms + u64::from(config.timeout_ms) + expiry_ms(config, session)
+    session.answered_ms.saturating_add(u64::from(config.timeout_ms)).saturating_add(expiry_ms(config, session))
 }
 
 /// A reply with what every reply repeats.

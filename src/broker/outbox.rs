@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::sums;
 use crate::event::Event;
 
 /// Bytes of events that wait for anyone, each event counted once.
@@ -22,13 +23,13 @@ impl Held {
 
     fn add(&mut self, event: &Event) {
         if event.hold() {
-            self.bytes += event.json().len();
+            sums::put(&mut self.bytes, event.json().len());
         }
     }
 
     fn remove(&mut self, event: &Event) {
         if event.release() {
-            self.bytes -= event.json().len();
+            sums::take(&mut self.bytes, event.json().len());
         }
     }
 }
@@ -45,7 +46,7 @@ pub struct Outbox {
 impl Outbox {
     /// Events waiting.
     pub fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+        usize::from(self.first.is_some()).saturating_add(self.rest.as_ref().map_or(0, |rest| rest.len()))
     }
 
     /// Whether no event waits.
@@ -61,7 +62,7 @@ impl Outbox {
     /// Appends an event.
     pub fn push(&mut self, event: &Rc<Event>, held: &mut Held) {
         held.add(event);
-        self.bytes += event.json().len();
+        sums::put(&mut self.bytes, event.json().len());
         let event = Rc::clone(event);
         if self.first.is_none() {
             self.first = Some(event);
@@ -80,7 +81,7 @@ impl Outbox {
             }
         }
         held.remove(&event);
-        self.bytes -= event.json().len();
+        sums::take(&mut self.bytes, event.json().len());
         Some(event)
     }
 
@@ -88,7 +89,7 @@ impl Outbox {
     pub fn copy(&self, bytes: usize, out: &mut Vec<Rc<Event>>) {
         let mut sum = 0;
         for event in self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter())) {
-            sum += event.json().len();
+            sums::put(&mut sum, event.json().len());
             if sum > bytes && sum != event.json().len() {
                 return;
             }
@@ -100,7 +101,7 @@ impl Outbox {
     pub fn drain(&mut self, bytes: usize, held: &mut Held, out: &mut Vec<Rc<Event>>) {
         let mut sum = 0;
         while let Some(next) = &self.first {
-            sum += next.json().len();
+            sums::put(&mut sum, next.json().len());
             if sum > bytes && sum != next.json().len() {
                 return;
             }

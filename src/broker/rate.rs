@@ -54,7 +54,7 @@ impl Rates {
     /// After how long there is one, ms, if all who have been sent away before come first.
     pub fn take(&mut self, address: IpAddr, rate: Rate, most: usize, now_ms: u64) -> Result<(), u64> {
         let now_us = now_ms.saturating_mul(1_000);
-        let each_us = 1_000_000 / u64::from(rate.per_second.max(1));
+        let each_us = 1_000_000_u64.checked_div(u64::from(rate.per_second)).unwrap_or(1_000_000);
         let within_us = each_us.saturating_mul(u64::from(rate.burst.max(1)));
         let network = self.known(network(address), most, now_us);
         let bucket = self.buckets.entry(network).or_default();

@@ -14,6 +14,7 @@ use super::history::{Read, Room};
 use super::meta::Refusal;
 use super::rules::ReplayShape;
 use super::session::{Session, SessionKey};
+use super::sums;
 
 /// Events that are read at once; and a session that has as many waiting reads no more until they have gone.
 const AT_ONCE: usize = 128;
@@ -202,7 +203,7 @@ impl Broker {
             channel.is_some_and(|channel| all.any(|one| topics.covers(one.topic, channel)))
         };
         let events: Vec<_> = events.into_iter().filter(|event| subscribed(event)).collect();
-        self.counters.replayed += events.len() as u64;
+        sums::add(&mut self.counters.replayed, events.len() as u64);
         for event in events {
             session.outbox.push(&event, &mut self.held);
             session.urgent = true;

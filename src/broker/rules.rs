@@ -72,7 +72,7 @@ impl Rules {
         let weight = |rule: &Rule| match Pattern::parse(&rule.pattern) {
             Ok(Pattern::Exact(_)) => (0, 0),
             Ok(Pattern::Children { .. }) => (1, 0),
-            Ok(Pattern::Descendants { parent }) => (2, usize::MAX - parent.len()),
+            Ok(Pattern::Descendants { parent }) => (2, usize::MAX.saturating_sub(parent.len())),
             Err(_) => (3, 0),
         };
         let mut sorted: Vec<Rule> = Vec::with_capacity(rules.len());

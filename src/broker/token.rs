@@ -3,8 +3,6 @@
 //! Owns the text form: lower-case letters and the digits 2 to 7, five bits each (the alphabet of RFC 4648 section 6). Must
 //! not decide who may use a name.
 
-use core::fmt::Write;
-
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// Marks a byte that is no letter of the alphabet.
@@ -12,13 +10,21 @@ const NONE: u8 = 0x80;
 /// The five bits of each letter.
 const FIVES: [u8; 256] = {
     let mut fives = [NONE; 256];
-    let mut five = 0_u8;
-    while five < 32 {
-        fives[ALPHABET[five as usize] as usize] = five;
-        five += 1;
+    let mut rest: &mut [u8] = &mut fives;
+    let mut letter = 0_u8;
+    while let Some((five, behind)) = rest.split_first_mut() {
+        *five = match letter {
+            b'a'..=b'z' => letter.wrapping_sub(b'a'),
+            b'2'..=b'7' => letter.wrapping_sub(b'2').wrapping_add(26),
+            _ => NONE,
+        };
+        letter = letter.wrapping_add(1);
+        rest = behind;
     }
     fives
 };
+/// Where the five bits of eight letters stand in a number whose first five bytes they are.
+const SHIFTS: [u32; 8] = [59, 54, 49, 44, 39, 34, 29, 24];
 
 /// Random bytes in a secret.
 pub const SECRET_BYTES: usize = 16;
@@ -50,8 +56,8 @@ impl ClientId {
     /// The id that has exactly this text.
     pub fn from_text(text: &str) -> Option<Self> {
         let bytes: [u8; 20] = decode(text)?;
-        let (slot, secret) = bytes.split_at(4);
-        Some(Self { slot: u32::from_be_bytes(slot.try_into().ok()?), secret: secret.try_into().ok()? })
+        let (slot, secret) = bytes.split_first_chunk()?;
+        Some(Self { slot: u32::from_be_bytes(*slot), secret: secret.try_into().ok()? })
     }
 }
 
@@ -75,32 +81,29 @@ pub fn same_text(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
+/// Letters for so many bytes.
+const fn letters(bytes: usize) -> usize {
+    bytes.saturating_mul(8).div_ceil(5)
+}
+
 fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
-    let mut bits: u32 = 0;
-    let mut held = 0;
-    let mut push = |five: u32| {
-        let letter = ALPHABET[(five & 31) as usize];
-        // Writing to a String cannot fail.
-        let _ = text.write_char(char::from(letter));
-    };
-    for byte in bytes {
-        bits = bits << 8 | u32::from(*byte);
-        held += 8;
-        while held >= 5 {
-            held -= 5;
-            push(bits >> held);
+    let mut text = String::with_capacity(letters(bytes.len()));
+    for group in bytes.chunks(5) {
+        let mut first = [0; 8];
+        for (place, byte) in first.iter_mut().zip(group) {
+            *place = *byte;
         }
-        bits &= (1 << held) - 1;
-    }
-    if held > 0 {
-        push(bits << (5 - held));
+        let bits = u64::from_be_bytes(first);
+        for shift in SHIFTS.iter().take(letters(group.len())) {
+            let letter = ALPHABET.get((bits >> shift & 31) as usize);
+            text.extend(letter.map(|letter| char::from(*letter)));
+        }
     }
     text
 }
 
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != (N * 8).div_ceil(5) {
+    if text.len() != letters(N) {
         return None;
     }
     let mut bytes = [0; N];
@@ -108,15 +111,16 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     // Eight letters are five bytes.
     for (letters, out) in text.as_bytes().chunks(8).zip(bytes.chunks_mut(5)) {
         let mut bits: u64 = 0;
-        for letter in letters {
-            let five = FIVES[usize::from(*letter)];
+        for (letter, shift) in letters.iter().zip(SHIFTS) {
+            let five = FIVES.get(usize::from(*letter)).copied().unwrap_or(NONE);
             wrong |= five & NONE;
-            bits = bits << 5 | u64::from(five);
+            bits |= u64::from(five) << shift;
         }
-        let group = (bits << (64 - 5 * letters.len())).to_be_bytes();
-        let (whole, rest) = group.split_at(out.len());
-        out.copy_from_slice(whole);
-        left_over |= rest[0];
+        let mut group = bits.to_be_bytes().into_iter();
+        for (place, byte) in out.iter_mut().zip(&mut group) {
+            *place = byte;
+        }
+        left_over |= group.next().unwrap_or_default();
     }
     // One text for one value: bits left over must be zero.
     (wrong == 0 && left_over == 0).then_some(bytes)

@@ -76,21 +76,19 @@ impl Topics {
         self.table(depth).get(stem).copied()
     }
 
-    /// Adds a subscriber who is not yet there; returns the topic and the subscriber's place in it.
-    ///
-    /// # Panics
-    /// With 2^32 subscribers of one pattern; the limit of sessions stands in front.
-    pub fn insert(&mut self, pattern: Pattern<'_>, subscriber: Subscriber) -> (TopicKey, u32) {
+    /// Adds a subscriber who is not yet there; returns the topic and the subscriber's place in it. `None` with 2^32
+    /// subscribers of one pattern; the limit of sessions stands in front.
+    pub fn insert(&mut self, pattern: Pattern<'_>, subscriber: Subscriber) -> Option<(TopicKey, u32)> {
         let key = self.find(pattern).unwrap_or_else(|| {
             let (depth, stem) = split(pattern);
             let key = self.topics.insert(Topic { depth, stem: stem.into(), subscribers: Vec::new() });
             self.table(depth).insert(stem.into(), key);
             key
         });
-        let subscribers = &mut self.topics.get_mut(key).expect("found or made above").subscribers;
-        let place = u32::try_from(subscribers.len()).expect("fewer subscribers than sessions");
+        let subscribers = &mut self.topics.get_mut(key)?.subscribers;
+        let place = u32::try_from(subscribers.len()).ok()?;
         subscribers.push(subscriber);
-        (key, place)
+        Some((key, place))
     }
 
     /// Removes the subscriber at a place. Another one may have moved to that place: it is returned, to be told.
@@ -164,15 +162,15 @@ mod tests {
     #[test]
     fn a_topic_lives_as_long_as_it_has_a_subscriber() {
         let mut topics = Topics::default();
-        let (key, first) = topics.insert(pattern("/a/*"), Subscriber { session: session(1), place: 0 });
-        let (same, second) = topics.insert(pattern("/a/*"), Subscriber { session: session(2), place: 5 });
+        let (key, first) = topics.insert(pattern("/a/*"), Subscriber { session: session(1), place: 0 }).unwrap();
+        let (same, second) = topics.insert(pattern("/a/*"), Subscriber { session: session(2), place: 5 }).unwrap();
         assert_eq!((key, first, second), (same, 0, 1));
         let moved = topics.remove(key, first).unwrap();
         assert_eq!((moved.session, moved.place), (session(2), 5));
         assert!(topics.remove(key, first).is_none());
         assert_eq!(topics.count(), 0);
         assert!(topics.find(pattern("/a/*")).is_none());
-        let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 });
+        let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 }).unwrap();
         assert_eq!(new.slot(), key.slot());
         assert!(topics.remove(key, 0).is_none(), "a stale key touches nothing");
         assert_eq!(topics.matching(Channel::parse("/b").unwrap()).count(), 1);

@@ -123,10 +123,10 @@ impl Conn {
         let batch = Batch { gap: answer.gap.as_ref(), events: &answer.events, replies: &answer.replies };
         let cookie = answer.cookie.as_deref().and_then(|value| SetCookie::new(BROWSER_COOKIE, value, to.secure));
         let opening = if to.wire.is_stream() { to.wire.opening(Opening::default()) } else { Vec::new() };
-        let bytes = opening.len() + batch.len(&to.wire);
+        let bytes = opening.len().saturating_add(batch.len(&to.wire));
         let head = ResponseHead { set_cookie: cookie, ..batch_head(to, Length::Known(bytes), persistence, env) };
         self.begin_output(env);
-        self.output.reserve(response::USUAL_HEAD_BYTES + bytes);
+        self.output.reserve(response::USUAL_HEAD_BYTES.saturating_add(bytes));
         let out = self.output.buffer();
         head.write(out);
         out.extend_from_slice(&opening);

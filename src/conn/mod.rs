@@ -18,6 +18,16 @@
 //!
 //! What comes in after `Open` is discarded. Without the wait for the peer's end, unread bytes would make the kernel reset
 //! the connection, and the last answer could be lost with it (RFC 9112 section 9.6).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 mod answers;
 pub mod plain;
@@ -312,8 +322,8 @@ impl Conn {
     pub fn input_weight(&self) -> usize {
         match self.input.as_deref() {
             None => 0,
-            Some(Input::Request { tail, reader }) => tail.capacity() + reader.weight(),
-            Some(Input::Frames { decoder, tail }) => tail.capacity() + decoder.weight(),
+            Some(Input::Request { tail, reader }) => tail.capacity().saturating_add(reader.weight()),
+            Some(Input::Frames { decoder, tail }) => tail.capacity().saturating_add(decoder.weight()),
         }
     }
 

@@ -87,7 +87,7 @@ impl Reader {
     pub fn weight(&self) -> usize {
         match &self.stage {
             Stage::Head(_) | Stage::Length { .. } => 0,
-            Stage::Chunked { head, body, .. } => head.capacity() + body.capacity(),
+            Stage::Chunked { head, body, .. } => head.capacity().saturating_add(body.capacity()),
         }
     }
 

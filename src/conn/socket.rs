@@ -214,7 +214,7 @@ impl Conn {
         } else if limits.ping_ms > 0 && socket.pings >= MISSED_PINGS {
             self.kill();
         } else {
-            socket.pings += 1;
+            socket.pings = socket.pings.saturating_add(1);
             self.since_ms = env.now_ms;
             self.begin_output(env);
             write::write_ping(self.output.buffer(), b"", None);

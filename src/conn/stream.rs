@@ -54,7 +54,7 @@ impl Conn {
         self.begin_output(env);
         head.write(self.output.buffer());
         let opening = to.wire.opening(opening);
-        let until_ms = if env.ending { env.now_ms } else { env.now_ms + env.stream_ms };
+        let until_ms = if env.ending { env.now_ms } else { env.now_ms.saturating_add(env.stream_ms) };
         let stream = Streaming { ticket, wire: to.wire, chunks, persistence, until_ms };
         if !opening.is_empty() {
             self.begin_chunk(&stream, opening.len());

@@ -60,11 +60,11 @@ impl Engine {
         if complete {
             return;
         }
-        let used = data.len() - rest.len();
+        let used = data.len().saturating_sub(rest.len());
         if tail.is_empty() {
             tail = rest.to_vec();
         } else {
-            tail.drain(..used);
+            tail.drain(..used.min(tail.len()));
         }
         if let Some(conn) = self.conns.get_mut(key) {
             conn.keep_input(Box::new(Input::Request { tail, reader }), pause);

@@ -66,7 +66,7 @@ impl Engine {
                     rest = rest.get(used..).unwrap_or_default();
                     if let Some(incoming) = incoming {
                         ended |= decoder.is_idle();
-                        inflated += self.incoming(key, incoming);
+                        inflated = self.incoming(key, incoming).saturating_add(inflated);
                     }
                 }
                 Err(fault) => return self.break_off(key, fault),

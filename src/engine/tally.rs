@@ -28,10 +28,10 @@ impl Tally {
     pub(super) fn set(&mut self, key: ConnKey, bytes: usize) {
         let (at, bytes) = (key.slot() as usize, u32::try_from(bytes).unwrap_or(u32::MAX));
         if bytes > 0 && at >= self.of.len() {
-            self.of.resize(at + 1, 0);
+            self.of.resize(at.saturating_add(1), 0);
         }
         let Some(own) = self.of.get_mut(at) else { return };
-        self.bytes = self.bytes - *own as usize + bytes as usize;
+        self.bytes = self.bytes.saturating_sub(*own as usize).saturating_add(bytes as usize);
         *own = bytes;
         if self.bytes == 0 {
             // After a rush, it gives back what it took.

@@ -210,7 +210,6 @@ impl ChunkedDecoder {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
     use super::super::splits::same_however_split;
     use super::*;
     use proptest::prelude::*;

@@ -60,7 +60,6 @@ fn weight(parameter: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::limits::Limits;
 

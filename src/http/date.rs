@@ -169,7 +169,6 @@ fn decimal<const N: usize>(value: u64) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
     use super::*;
 
     fn http(unix_ms: u64) -> String {

@@ -164,7 +164,6 @@ fn percent_digits(text: &[u8]) -> Result<(u8, &[u8]), HttpError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -72,7 +72,6 @@ impl Allowed {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn rule(entries: &[&str]) -> HostRule {

@@ -230,7 +230,6 @@ impl OriginRule {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::limits::Limits;
 

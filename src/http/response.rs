@@ -402,7 +402,6 @@ fn write_decimal(out: &mut Vec<u8>, number: usize) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::super::origin::{Grant, OriginRule};
     use super::*;
 

@@ -229,7 +229,6 @@ fn is_request_line_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
     use super::super::splits::same_however_split;
     use super::*;
     use proptest::prelude::*;

@@ -3,6 +3,16 @@
 //! Owns the table of their paths; nothing else is ever served from it, and no path reaches a file system. They are in the
 //! binary as `build.rs` has packed them, and most clients take them like that; for the others they are unpacked when they
 //! are first asked for. Everyone who reads one reads the same bytes. With the cargo feature `demo` off the table is empty.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::cell::OnceCell;
 use std::rc::Rc;

@@ -150,7 +150,6 @@ pub fn write_response(out: &mut Vec<u8>, accepted: &Accepted<'_>, date: &HttpDat
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::limits::Limits;
 

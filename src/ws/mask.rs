@@ -17,13 +17,15 @@ pub(super) fn apply(bytes: &mut [u8], mask: [u8; 4], before: usize) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
     use super::*;
+
+    /// Miri is slow: not each length.
+    const STEP: usize = if cfg!(miri) { 9 } else { 1 };
 
     #[test]
     fn as_the_rfc_says_it_from_any_place() {
         let mask = [0x37, 0xfa, 0x21, 0x3d];
-        for (length, before) in (0..40).flat_map(|length| (0..9).map(move |before| (length, before))) {
+        for (length, before) in (0..40).step_by(STEP).flat_map(|length| (0..9).map(move |before| (length, before))) {
             let plain: Vec<u8> = (0..length).map(|at| at as u8).collect();
             let mut masked = plain.clone();
             apply(&mut masked, mask, before);

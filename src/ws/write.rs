@@ -119,7 +119,6 @@ fn write_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
     use super::*;
 
     #[test]

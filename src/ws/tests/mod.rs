@@ -1,5 +1,4 @@
 //! Tests of the whole room: raw bytes in, a verdict out, however the bytes are cut.
-#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod conformance;
 #[cfg(feature = "deflate")]
