@@ -182,6 +182,12 @@ mod tests {
             assert!(self.server.turn(&self.events).is_none());
         }
 
+        /// How many handshakes are done.
+        fn secure(&self) -> usize {
+            let slots = self.server.streams.iter().flatten();
+            slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.is_secure())).count()
+        }
+
         /// How many handshakes have begun.
         fn begun(&self) -> usize {
             let slots = self.server.streams.iter().flatten();
@@ -252,6 +258,76 @@ mod tests {
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
         drop(slow);
+    }
+
+    #[test]
+    fn who_has_been_answered_comes_first() {
+        let keys: Vec<ConnKey> = (0..4).map(|at| ConnKey::from_bits(1 << 32 | at).unwrap()).collect();
+        let mut queue = Queue::default();
+        for (at, answered) in [(0, false), (1, true), (2, false), (3, true)] {
+            queue.push(keys[at], answered, at as u64);
+        }
+        let order: Vec<_> = core::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [1, 3, 0, 2].map(|at| (keys[at], at as u64)));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_handshake_that_is_nearly_done_does_not_wait_behind_new_ones() {
+        let mut bench = Bench::new(Limits { tls_handshakes_per_turn: 1, ..Limits::default() });
+        let address = bench.server.addresses()[0];
+        let (mut first, mut stream) = (client(), TcpStream::connect(address).unwrap());
+        first.write_tls(&mut stream).unwrap();
+        while bench.begun() < 1 {
+            bench.turn();
+        }
+        while first.is_handshaking() {
+            first.read_tls(&mut stream).unwrap();
+            first.process_new_packets().unwrap();
+        }
+        let mut others: Vec<_> = (0..20).map(|_| (client(), TcpStream::connect(address).unwrap())).collect();
+        while bench.server.open < 21 {
+            bench.turn();
+        }
+        for (client, stream) in &mut others {
+            client.write_tls(stream).unwrap();
+        }
+        first.write_tls(&mut stream).unwrap();
+        while bench.secure() < 1 {
+            bench.turn();
+        }
+        assert!(bench.begun() < 21, "the new ones have not all been begun before");
+    }
+
+    #[test]
+    fn a_handshake_that_was_given_up_is_not_gone_on_with() {
+        let limits = Limits { head_ms: 1, linger_ms: 60_000, ..Limits::default() };
+        let mut bench = Bench::new(limits);
+        let address = bench.server.addresses()[0];
+        let (mut client, mut stream) = (client(), TcpStream::connect(address).unwrap());
+        client.write_tls(&mut stream).unwrap();
+        let key = loop {
+            bench.turn();
+            if let Some(slot) = bench.server.streams.iter().flatten().next() {
+                break slot.key;
+            }
+        };
+        while bench.server.engine.wants_handshake(key) {
+            bench.turn();
+        }
+        while client.is_handshaking() && client.read_tls(&mut stream).unwrap() > 0 {
+            client.process_new_packets().unwrap();
+        }
+        client.writer().write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        while client.wants_write() {
+            client.write_tls(&mut stream).unwrap();
+        }
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It is read to its end, and nothing becomes of it.
+        while bench.server.open > 0 {
+            assert_eq!(bench.secure(), 0);
+            bench.turn();
+        }
     }
 
     #[test]
