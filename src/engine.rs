@@ -330,8 +330,8 @@ impl Engine {
         self.tell_time(now);
         self.tell_listeners(key);
         let Some(conn) = self.conns.remove(key) else { return };
-        self.received.set(key, 0);
-        self.unsent.set(key, 0);
+        self.received.clear(key);
+        self.unsent.clear(key);
         self.pace();
         if let Some(timer) = conn.timer {
             self.wheel.cancel(timer);
@@ -501,8 +501,15 @@ impl Engine {
         if weight == 0 || self.received.bytes() <= self.limits.received_bytes {
             return;
         }
-        if self.is_socket(key) {
-            let reason = "too much is being received";
+        self.refuse_input(key);
+    }
+
+    /// There is no room for what a connection sends in part.
+    fn refuse_input(&mut self, key: ConnKey) {
+        let reason = "too much is being received";
+        if self.conns.get(key).is_some_and(Conn::is_shaking_hands) {
+            self.end_handshake(key, reason);
+        } else if self.is_socket(key) {
             self.refuse_frame(key, RefusalKind::Overload, CloseCode::TRY_AGAIN_LATER, reason);
         } else {
             self.end_poll(key);

@@ -43,6 +43,17 @@ fn two_tabs_chat_over_each_transport_that_they_are_told_to_use() {
     );
 }
 
+/// https and wss, as the daemon itself speaks them.
+#[cfg(feature = "tls")]
+#[test]
+fn two_tabs_chat_over_each_transport_over_tls() {
+    if left_out(OPT_OUT, "transports, over TLS") {
+        return;
+    }
+    find_chromium();
+    SCENARIOS.run_over_tls("transports", ALL, &["--timeout", "5m", "--transports", &ALL.join(",")]);
+}
+
 #[test]
 fn two_tabs_chat_and_come_back_with_all_transports() {
     let options = ["--timeout", "5m", "--transports", &ALL.join(",")];

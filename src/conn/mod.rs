@@ -30,6 +30,7 @@
 )]
 
 mod answers;
+mod handshake;
 pub mod plain;
 pub mod reader;
 pub mod route;
@@ -209,6 +210,8 @@ pub struct Conn {
     peer: Option<IpAddr>,
     /// Whether what comes has come by TLS.
     tls: bool,
+    /// Whether the socket has not taken all records of TLS that are made.
+    sealed: bool,
     phase: Phase,
     stage: Stage,
     /// Requests answered whose bytes are not all written.
@@ -287,6 +290,7 @@ impl Conn {
         Self {
             peer,
             tls: false,
+            sealed: false,
             phase: Phase::Open,
             stage: Stage::New,
             unwritten: 0,
@@ -508,10 +512,15 @@ impl Conn {
 
     /// Bytes are about to be appended: the time in which the peer must take some of them begins, unless it runs.
     fn begin_output(&mut self, env: Env<'_>) {
-        if self.output.is_empty() {
+        if !self.is_writing() {
             self.progress_ms = env.now_ms;
             self.moved = 0;
         }
+    }
+
+    /// Whether something waits for the socket to take it.
+    fn is_writing(&self) -> bool {
+        self.sealed || !self.output.is_empty()
     }
 
     fn written_out(&mut self, persistence: Persistence, env: Env<'_>) {
@@ -550,33 +559,6 @@ impl Conn {
             self.pong_at_last(env);
         }
         all
-    }
-
-    /// A TLS handshake is under way, which has the time that a request head has.
-    pub fn begin_handshake(&mut self, env: Env<'_>) {
-        if self.stage == Stage::New {
-            self.stage = Stage::Handshake;
-            self.since_ms = env.now_ms;
-        }
-    }
-
-    /// What comes from now on has come by TLS.
-    pub fn secure(&mut self, env: Env<'_>) {
-        self.tls = true;
-        self.stage = Stage::New;
-        self.since_ms = env.now_ms;
-    }
-
-    /// Ends the connection in order, but without an answer: its peer could not read one.
-    pub fn part(&mut self) {
-        if matches!(self.phase, Phase::Open | Phase::Last) {
-            self.phase = Phase::Parting;
-        }
-    }
-
-    /// Whether it is in the middle of a TLS handshake.
-    pub fn is_shaking_hands(&self) -> bool {
-        self.stage == Stage::Handshake && self.phase == Phase::Open
     }
 
     /// Our side of the socket has been shut after an error.
@@ -624,11 +606,13 @@ impl Conn {
 
     /// When [`Conn::timed_out`] is due, ms. Nothing is due while a poll is parked.
     pub fn deadline(&self, limits: &Limits) -> Option<u64> {
-        let writing = (!self.output.is_empty()).then(|| self.progress_ms.saturating_add(limits.write_ms));
+        let writing = self.is_writing().then(|| self.progress_ms.saturating_add(limits.write_ms));
         let since = |ms: u64| Some(self.since_ms.saturating_add(ms));
         let reading = match (self.phase, self.stage) {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering, _) => since(limits.linger_ms),
+            // While it waits for its turn, the peer is not waited for.
+            (Phase::Open, Stage::Handshake) if self.pause == Pause::Turn => None,
             (Phase::Open, Stage::Handshake) => since(limits.head_ms),
             (Phase::Open, Stage::Head) if self.may_receive(limits) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits) => since(limits.body_ms),
@@ -648,7 +632,7 @@ impl Conn {
 
     /// A deadline has passed: does what is the connection's own to do about it, and says what is the engine's.
     pub fn timed_out(&mut self, limits: &Limits, env: Env<'_>) -> Overdue {
-        let stuck = !self.output.is_empty() && self.progress_ms.saturating_add(limits.write_ms) <= env.now_ms;
+        let stuck = self.is_writing() && self.progress_ms.saturating_add(limits.write_ms) <= env.now_ms;
         if stuck || !matches!(self.phase, Phase::Open | Phase::Last) {
             self.kill();
             return Overdue::Nothing;

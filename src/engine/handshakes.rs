@@ -1,10 +1,11 @@
-//! TLS handshakes, as far as they concern the engine: how long they may take, and what becomes of those that fail.
+//! TLS, as far as it concerns the engine: how long handshakes may take, what becomes of those that fail, and what is kept
+//! of records.
 //!
 //! Owns none of TLS itself, which is the owner of the socket's.
 
 use crate::clock::Now;
-use crate::conn::ConnKey;
 use crate::conn::route::{Refusal, RefusalKind};
+use crate::conn::{Conn, ConnKey};
 use crate::http::origin::Grant;
 use crate::http::response::Status;
 use crate::refusals::Who;
@@ -12,13 +13,26 @@ use crate::refusals::Who;
 use super::{Engine, env};
 
 impl Engine {
-    /// The first bytes of a TLS handshake have come on a connection. It has the time of a request head to end.
-    pub fn handshake_begun(&mut self, key: ConnKey, now: Now) {
+    /// Something has come of a TLS handshake, and waits for a turn: until then its peer has all the time there is.
+    pub fn handshake_waits(&mut self, key: ConnKey, now: Now) {
         self.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.begin_handshake(env(&self.date, &self.site, self.now, self.course));
+            conn.await_handshake(env(&self.date, &self.site, self.now, self.course));
+        }
+    }
+
+    /// That has its turn, after so long. All the time in which the peer is waited for may be that of a request head.
+    pub fn handshake_resumed(&mut self, key: ConnKey, waited_ms: u64, now: Now) {
+        self.tell_time(now);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.resume_handshake(waited_ms);
         }
         self.schedule(key);
+    }
+
+    /// Whether a TLS handshake is to be gone on with on a connection: not if it has been given up.
+    pub fn wants_handshake(&self, key: ConnKey) -> bool {
+        self.conns.get(key).is_some_and(Conn::is_open)
     }
 
     /// A TLS handshake has ended well: what a connection receives from now on has come by TLS.
@@ -45,6 +59,24 @@ impl Engine {
         let (status, kind) = (Status::BadRequest, RefusalKind::Handshake);
         self.fail(key, &Refusal { status, text, allow: None, grant: Grant::SameOrigin, kind });
         self.touch(key);
+    }
+
+    /// So many bytes are kept of a connection's TLS records: of such as have come in part, which have the time of a request
+    /// head to be whole, and of such as its socket has not taken, which have the time of an answer.
+    pub fn records_kept(&mut self, key: ConnKey, incoming: usize, outgoing: usize, now: Now) {
+        self.tell_time(now);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let changed = self.received.set_beneath(key, incoming) | self.unsent.set_beneath(key, outgoing);
+        if !changed && incoming == 0 {
+            return;
+        }
+        conn.keep_records(incoming > 0, outgoing > 0, env(&self.date, &self.site, self.now, self.course));
+        self.pace();
+        if incoming > 0 && self.wants_handshake(key) && self.received.bytes() > self.limits.received_bytes {
+            self.refuse_input(key);
+            return self.touch(key);
+        }
+        self.schedule(key);
     }
 
     pub(super) fn end_handshake(&mut self, key: ConnKey, reason: &str) {

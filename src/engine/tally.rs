@@ -8,8 +8,8 @@ use crate::conn::ConnKey;
 /// Bytes of several connections.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// By the slot of the connection's key.
-    of: Vec<u32>,
+    /// By the slot of the connection's key: what the engine keeps, and what is kept beneath it.
+    of: Vec<[u32; 2]>,
     bytes: usize,
 }
 
@@ -26,17 +26,33 @@ impl Tally {
 
     /// A connection has so many now; a slot is left with none.
     pub(super) fn set(&mut self, key: ConnKey, bytes: usize) {
+        self.change(key, |[own, _]| own, bytes);
+    }
+
+    /// The same for what is kept of it beneath the engine, in records of TLS; whether that is another number than before.
+    pub(super) fn set_beneath(&mut self, key: ConnKey, bytes: usize) -> bool {
+        self.change(key, |[_, beneath]| beneath, bytes)
+    }
+
+    /// A connection has nothing any more.
+    pub(super) fn clear(&mut self, key: ConnKey) {
+        self.set(key, 0);
+        self.set_beneath(key, 0);
+    }
+
+    fn change(&mut self, key: ConnKey, part: impl FnOnce(&mut [u32; 2]) -> &mut u32, bytes: usize) -> bool {
         let (at, bytes) = (key.slot() as usize, u32::try_from(bytes).unwrap_or(u32::MAX));
         if bytes > 0 && at >= self.of.len() {
-            self.of.resize(at.saturating_add(1), 0);
+            self.of.resize(at.saturating_add(1), [0; 2]);
         }
-        let Some(own) = self.of.get_mut(at) else { return };
-        self.bytes = self.bytes.saturating_sub(*own as usize).saturating_add(bytes as usize);
-        *own = bytes;
+        let Some(of) = self.of.get_mut(at) else { return false };
+        let before = core::mem::replace(part(of), bytes);
+        self.bytes = self.bytes.saturating_sub(before as usize).saturating_add(bytes as usize);
         if self.bytes == 0 {
             // After a rush, it gives back what it took.
             self.of = Vec::new();
         }
+        before != bytes
     }
 }
 
@@ -57,7 +73,12 @@ mod tests {
         tally.set(key(2), 0);
         tally.set(key(2), 0);
         assert_eq!(tally.bytes(), 3);
+        assert!(tally.set_beneath(key(1), 4) && !tally.set_beneath(key(1), 4));
+        assert_eq!(tally.bytes(), 7);
         tally.set(key(1), 0);
+        assert_eq!(tally.bytes(), 4);
+        tally.set(key(1), 1);
+        tally.clear(key(1));
         assert!(tally.is_empty() && tally.bytes() == 0);
     }
 }

@@ -23,3 +23,4 @@ mod sessions;
 mod sockets;
 mod streams;
 mod strict;
+mod tls;

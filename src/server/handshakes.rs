@@ -1,7 +1,8 @@
 //! TLS handshakes on the loop: those that wait for a turn, and what becomes of each.
 //!
 //! Owns their order and their share of a turn. A handshake costs as much as a thousand deliveries, so a rush of clients
-//! must not keep those waiting that are there already.
+//! must not keep those waiting that are there already. Those that have been answered come before those that have not: a
+//! rush that begins more than it ends would be work for nothing. While one waits here, its peer is not on the clock.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,17 +11,39 @@ use std::rc::Rc;
 use crate::clock::Now;
 use crate::conn::ConnKey;
 
-use super::Server;
 use super::builder::invalid;
 use super::listen::Listener;
 use super::stream::Stream;
 use super::tls::{Identity, Shaken, Terms, TlsStream};
+use super::{Server, Slot};
 
 /// The handshakes of a server.
 pub(super) struct Handshakes {
     terms: Rc<Terms>,
-    /// Connections on which something has come of a handshake, the first to have its turn first.
-    waiting: VecDeque<ConnKey>,
+    queue: Queue,
+}
+
+/// Connections on which something has come of a handshake, with since when it waits, ms. Of either kind the first to come
+/// is the first to have its turn.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Those whose peers have been answered.
+    answered: VecDeque<(ConnKey, u64)>,
+    new: VecDeque<(ConnKey, u64)>,
+}
+
+impl Queue {
+    fn push(&mut self, key: ConnKey, answered: bool, now_ms: u64) {
+        if answered { self.answered.push_back((key, now_ms)) } else { self.new.push_back((key, now_ms)) }
+    }
+
+    fn pop(&mut self) -> Option<(ConnKey, u64)> {
+        self.answered.pop_front().or_else(|| self.new.pop_front())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.answered.is_empty() && self.new.is_empty()
+    }
 }
 
 impl Handshakes {
@@ -34,7 +57,7 @@ impl Handshakes {
             (Some(listener), None) => {
                 Err(invalid(format!("cannot listen on {}: there is no certificate and key", listener.at()?)))
             }
-            _ => Ok(Self { terms: Rc::new(Terms::new(identity)), waiting: VecDeque::new() }),
+            _ => Ok(Self { terms: Rc::new(Terms::new(identity)), queue: Queue::default() }),
         }
     }
 
@@ -45,7 +68,7 @@ impl Handshakes {
 
     /// Whether some wait for a turn.
     pub(super) fn wait(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.queue.is_empty()
     }
 
     /// The TLS of a connection that has just been accepted.
@@ -64,21 +87,30 @@ impl Server {
         self.handshakes.terms.renew(identity);
     }
 
-    /// Has a connection go on with its handshake when it is its turn.
-    pub(super) fn await_handshake(&mut self, key: ConnKey) {
-        if let Some(slot) = self.slot(key)
-            && !slot.listed
-        {
-            slot.listed = true;
-            self.handshakes.waiting.push_back(key);
+    /// Has a connection go on with its handshake when it is its turn; whether there is one to go on with.
+    pub(super) fn await_handshake(&mut self, key: ConnKey, now: Now) -> bool {
+        let wanted = self.engine.wants_handshake(key);
+        let Some(Slot { stream: Stream::Tls(stream), listed, .. }) = self.slot(key) else { return false };
+        if !wanted {
+            stream.give_up();
         }
+        if !stream.is_shaking_hands() {
+            return false;
+        }
+        if !core::mem::replace(listed, true) {
+            let answered = stream.is_answered();
+            self.handshakes.queue.push(key, answered, now.mono_ms);
+            self.engine.handshake_waits(key, now);
+        }
+        true
     }
 
     /// Goes on with handshakes, as many as fit into a turn.
     pub(super) fn shake_hands(&mut self, now: Now) {
         let mut left = self.engine.limits().tls_handshakes_per_turn;
         while left > 0 {
-            let Some(key) = self.handshakes.waiting.pop_front() else { return };
+            let Some((key, since_ms)) = self.handshakes.queue.pop() else { return };
+            self.engine.handshake_resumed(key, now.mono_ms.saturating_sub(since_ms), now);
             left -= usize::from(self.shake_hands_on(key, now));
         }
     }
@@ -91,11 +123,16 @@ impl Server {
             return false;
         }
         slot.listed = false;
+        if !self.engine.wants_handshake(key) {
+            // It has been given up meanwhile, and what has come is only to be discarded.
+            self.read_again(key);
+            return false;
+        }
         match stream.shake_hands(&mut self.scratch) {
             Ok(Shaken::Waits { worked, more }) => {
                 slot.readable = more || slot.ended;
                 let again = slot.readable;
-                self.engine.handshake_begun(key, now);
+                self.weigh(key, now);
                 if again {
                     self.read_again(key);
                 }
@@ -143,6 +180,12 @@ mod tests {
             let timeout = self.server.sleep_for().or(Some(Duration::from_secs(30)));
             self.server.poll.poll(&mut self.events, timeout).unwrap();
             assert!(self.server.turn(&self.events).is_none());
+        }
+
+        /// How many handshakes are done.
+        fn secure(&self) -> usize {
+            let slots = self.server.streams.iter().flatten();
+            slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.is_secure())).count()
         }
 
         /// How many handshakes have begun.
@@ -215,6 +258,76 @@ mod tests {
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
         drop(slow);
+    }
+
+    #[test]
+    fn who_has_been_answered_comes_first() {
+        let keys: Vec<ConnKey> = (0..4).map(|at| ConnKey::from_bits(1 << 32 | at).unwrap()).collect();
+        let mut queue = Queue::default();
+        for (at, answered) in [(0, false), (1, true), (2, false), (3, true)] {
+            queue.push(keys[at], answered, at as u64);
+        }
+        let order: Vec<_> = core::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [1, 3, 0, 2].map(|at| (keys[at], at as u64)));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_handshake_that_is_nearly_done_does_not_wait_behind_new_ones() {
+        let mut bench = Bench::new(Limits { tls_handshakes_per_turn: 1, ..Limits::default() });
+        let address = bench.server.addresses()[0];
+        let (mut first, mut stream) = (client(), TcpStream::connect(address).unwrap());
+        first.write_tls(&mut stream).unwrap();
+        while bench.begun() < 1 {
+            bench.turn();
+        }
+        while first.is_handshaking() {
+            first.read_tls(&mut stream).unwrap();
+            first.process_new_packets().unwrap();
+        }
+        let mut others: Vec<_> = (0..20).map(|_| (client(), TcpStream::connect(address).unwrap())).collect();
+        while bench.server.open < 21 {
+            bench.turn();
+        }
+        for (client, stream) in &mut others {
+            client.write_tls(stream).unwrap();
+        }
+        first.write_tls(&mut stream).unwrap();
+        while bench.secure() < 1 {
+            bench.turn();
+        }
+        assert!(bench.begun() < 21, "the new ones have not all been begun before");
+    }
+
+    #[test]
+    fn a_handshake_that_was_given_up_is_not_gone_on_with() {
+        let limits = Limits { head_ms: 1, linger_ms: 60_000, ..Limits::default() };
+        let mut bench = Bench::new(limits);
+        let address = bench.server.addresses()[0];
+        let (mut client, mut stream) = (client(), TcpStream::connect(address).unwrap());
+        client.write_tls(&mut stream).unwrap();
+        let key = loop {
+            bench.turn();
+            if let Some(slot) = bench.server.streams.iter().flatten().next() {
+                break slot.key;
+            }
+        };
+        while bench.server.engine.wants_handshake(key) {
+            bench.turn();
+        }
+        while client.is_handshaking() && client.read_tls(&mut stream).unwrap() > 0 {
+            client.process_new_packets().unwrap();
+        }
+        client.writer().write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        while client.wants_write() {
+            client.write_tls(&mut stream).unwrap();
+        }
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It is read to its end, and nothing becomes of it.
+        while bench.server.open > 0 {
+            assert_eq!(bench.secure(), 0);
+            bench.turn();
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ use builder::{invalid, publishing};
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
-use stream::{Stream, Taken};
+use stream::{Kept, Stream, Taken};
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -417,13 +417,14 @@ impl Server {
             }
         }
         if event.is_writable() {
-            if self.engine.step(key) == Step::Write {
+            if matches!(self.engine.step(key), Step::Write | Step::ShutdownWrite) {
                 return self.drive(key, now);
             }
             // An error means that the peer is gone, which reading will show.
             if let Some(slot) = self.slot(key) {
                 let _ = slot.stream.flush();
             }
+            self.weigh(key, now);
         }
     }
 
@@ -432,14 +433,14 @@ impl Server {
         if !self.engine.wants_input(key) {
             return;
         }
-        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return };
-        if slot.key != key || !slot.readable {
+        if !self.slot(key).is_some_and(|slot| slot.readable) {
             return;
         }
         #[cfg(feature = "tls")]
-        if slot.stream.is_shaking_hands() {
-            return self.await_handshake(key);
+        if self.await_handshake(key, now) {
+            return;
         }
+        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return };
         match slot.stream.read(&mut self.scratch) {
             Ok(taken) => self.take(key, taken, now),
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.readable = false,
@@ -462,8 +463,16 @@ impl Server {
         } else if end {
             self.engine.peer_closed(key, now);
         }
+        self.weigh(key, now);
         if again {
             self.read_again(key);
+        }
+    }
+
+    /// Tells the engine what is kept of a connection beside what it has itself.
+    fn weigh(&mut self, key: ConnKey, now: Now) {
+        if let Some(Kept { incoming, outgoing }) = self.slot(key).and_then(|slot| slot.stream.kept()) {
+            self.engine.records_kept(key, incoming, outgoing, now);
         }
     }
 
@@ -474,13 +483,14 @@ impl Server {
                 Step::Wait => break,
                 Step::Close => return self.close(key, now),
                 Step::ShutdownWrite => {
-                    if let Some(slot) = self.slot(key) {
-                        // An error means that the peer is gone, which reading will show.
-                        let _ = slot.stream.shutdown_write();
+                    let shut = self.slot(key).map(|slot| slot.stream.shutdown_write());
+                    if matches!(shut, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
+                        return self.weigh(key, now);
                     }
+                    // Another error means that the peer is gone, which reading will show.
                     self.engine.write_shut(key, now);
                 }
-                Step::Write => match self.write(key) {
+                Step::Write => match self.write(key, now) {
                     Ok(n) => self.engine.sent(key, n, now),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return self.engine.sent(key, 0, now),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -504,14 +514,18 @@ impl Server {
         }
     }
 
-    fn write(&mut self, key: ConnKey) -> io::Result<usize> {
+    fn write(&mut self, key: ConnKey, now: Now) -> io::Result<usize> {
         let gone = || io::Error::from(ErrorKind::NotConnected);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let used = self.engine.slices(key, &mut slices);
         let slot = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut).ok_or_else(gone)?;
         match slices.get(..used) {
             Some([]) | None => Err(gone()),
-            Some(some) => slot.stream.write(some),
+            Some(some) => {
+                let written = slot.stream.write(some);
+                self.weigh(key, now);
+                written
+            }
         }
     }
 

@@ -31,6 +31,15 @@ pub(super) struct Taken {
     pub(super) end: bool,
 }
 
+/// Bytes of records of TLS that are kept beside what the engine has of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Of such as have come in part.
+    pub(super) incoming: usize,
+    /// Of such as the socket has not taken.
+    pub(super) outgoing: usize,
+}
+
 impl Taken {
     /// A read of so many bytes into a buffer with room for so many. A short one has emptied the socket.
     pub(super) fn of_read(bytes: usize, room: usize) -> Self {
@@ -71,18 +80,21 @@ impl Stream {
         }
     }
 
-    /// Whether there is a TLS handshake to be gone on with before anything can be read.
-    #[cfg(feature = "tls")]
-    pub(super) fn is_shaking_hands(&self) -> bool {
-        matches!(self, Self::Tls(stream) if stream.is_shaking_hands())
-    }
-
     /// Writes what the socket has not taken of what is not the engine's.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Ok(()),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.flush().map(drop),
+        }
+    }
+
+    /// What is kept beside what the engine has; `None` for those that keep nothing ever.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Some(stream.kept()),
         }
     }
 
@@ -94,6 +106,10 @@ impl Stream {
         }
     }
 
+    /// Shuts the sending side.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` if there is something to go before, which the socket does not take now.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),

@@ -2,13 +2,18 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::process::Command;
 use std::thread;
 
+use rustls::StreamOwned;
 use rustls::version::{TLS12, TLS13};
+use socket2::{Domain, Socket, Type};
 
-use super::common::peer::{PAUSE, eventually};
+use super::common::node::left_out;
+use super::common::peer::{LIMIT, PAUSE, eventually};
 use super::common::process::Process;
-use super::{Folder, HEALTH, Peer, hello, socket};
+use super::common::without_settings;
+use super::{Folder, HEALTH, Peer, address, hello, socket};
 
 /// The first bytes of a client.
 fn first_flight(folder: &Folder) -> Vec<u8> {
@@ -31,13 +36,20 @@ fn ends_after(stream: &mut impl Read, most: usize) -> bool {
 
 /// How many connections are open, as the log tells when it is asked.
 fn connections(process: &Process) -> usize {
+    reported(process, "connections")
+}
+
+/// One of the numbers that the log tells when it is asked.
+fn reported(process: &Process, name: &str) -> usize {
     let reports = || process.log.text().matches("INFO  now: connections=").count();
     let before = reports();
     process.signal("USR1");
     eventually("it reports", || (reports() > before).then_some(()));
     let log = process.log.text();
-    let (_, last) = log.rsplit_once("INFO  now: connections=").unwrap();
-    last.split(' ').next().unwrap().parse().unwrap()
+    let (_, last) = log.rsplit_once("INFO  now: ").unwrap();
+    let words = last.lines().next().unwrap().split(' ');
+    let mut values = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    values.next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -187,6 +199,87 @@ fn a_peer_that_reads_slowly_gets_all_of_it() {
         }
         sending.join().unwrap();
     }
+}
+
+#[test]
+fn part_of_a_record_is_counted_and_has_the_time_of_a_head() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--head-timeout", "3s", "--idle-timeout", "1h"]);
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        assert_eq!(peer.exchange(HEALTH).1, "ok\n");
+        let mut bytes = Vec::new();
+        peer.0.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
+        peer.0.conn.write_tls(&mut bytes).unwrap();
+        peer.0.sock.write_all(&bytes[..bytes.len() - 1]).unwrap();
+        eventually("it is counted", || (reported(&process, "received-bytes") >= 16_000).then_some(()));
+        assert!(peer.response().0.starts_with("HTTP/1.1 408 "));
+        assert!(peer.ends_well());
+        drop(peer);
+        eventually("nothing is left of it", || (reported(&process, "received-bytes") == 0).then_some(()));
+    }
+}
+
+#[test]
+fn a_request_and_goodbye_at_once_are_answered_with_both() {
+    let folder = Folder::new();
+    let (_process, addr) = folder.serve(&[]);
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        assert_eq!(peer.exchange(HEALTH).1, "ok\n");
+        let mut bytes = Vec::new();
+        peer.0.conn.writer().write_all(HEALTH.as_bytes()).unwrap();
+        peer.0.conn.send_close_notify();
+        while peer.0.conn.wants_write() {
+            peer.0.conn.write_tls(&mut bytes).unwrap();
+        }
+        peer.0.sock.write_all(&bytes).unwrap();
+        assert_eq!(peer.response().1, "ok\n");
+        assert!(peer.ends_well(), "a close_notify, and nothing else");
+    }
+}
+
+#[test]
+fn a_peer_with_little_room_gets_all_of_it_as_it_takes_it() {
+    let folder = Folder::new();
+    let (_process, addr) = folder.serve(&[]);
+    for version in [&TLS12, &TLS13] {
+        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (_, script) = Peer::new(&folder.client(version), addr).exchange(ask);
+        let narrow = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        narrow.set_recv_buffer_size(4 * 1024).unwrap();
+        narrow.set_read_timeout(Some(LIMIT)).unwrap();
+        narrow.connect(&addr.into()).unwrap();
+        let mut peer = Peer(StreamOwned::new(hello(&folder.client(version)), narrow.into()));
+        // What waits here is in the hands of the socket's readiness: nothing more is asked for.
+        let count = 16;
+        peer.send(&ask.repeat(count));
+        for _ in 0..count {
+            assert!(peer.response().1 == script);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_is_interrupted_is_done_again() {
+    if left_out("ENCKE_SKIP_STRACE", "TLS and interrupted reads") {
+        return;
+    }
+    let folder = Folder::new();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-q", "-e", "trace=recvfrom", "-e", "inject=recvfrom:error=EINTR:when=1+2", "-o", "/dev/null"]);
+    // Killing strace would leave what it traces.
+    command.args(["sh", "-c", "echo $$; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_encke")]);
+    without_settings(&mut command);
+    command.args(["--listen", "tls:127.0.0.1:0"]).args(folder.options());
+    let (mut strace, lines) = Process::launch(command, 2);
+    assert_eq!(lines.len(), 2, "strace is needed (Debian: apt-get install strace): {}", strace.log.text());
+    let said: Vec<String> = [&TLS12, &TLS13]
+        .map(|version| Peer::new(&folder.client(version), address(&lines[1])).exchange(HEALTH).1)
+        .into();
+    Command::new("kill").args(["-s", "KILL", &lines[0]]).status().unwrap();
+    strace.wait();
+    assert_eq!(said, ["ok\n", "ok\n"]);
 }
 
 #[test]

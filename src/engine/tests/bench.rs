@@ -421,6 +421,11 @@ impl Bench {
         self.engine.handle_timeout(self.now);
     }
 
+    /// What both clocks show.
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
     /// The time on the clock of the timers.
     pub(super) fn now_ms(&self) -> u64 {
         self.now.mono_ms

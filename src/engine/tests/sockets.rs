@@ -12,11 +12,11 @@ use crate::ws::write::Frame;
 const ALL: [&str; 2] = ["long-polling", "websocket"];
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     Bench::with(|setup| setup.broker.transports = ALL.to_vec())
 }
 
-fn upgrade(b: &mut Bench, fields: &str) -> ConnKey {
+pub(super) fn upgrade(b: &mut Bench, fields: &str) -> ConnKey {
     let conn = b.open();
     let request = format!(
         "GET /cometd HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

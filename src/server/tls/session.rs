@@ -20,7 +20,7 @@ use mio::net::TcpStream;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 
-use super::super::stream::Taken;
+use super::super::stream::{Kept, Taken};
 use super::{CONTENT_BYTES, READ_BYTES, Terms};
 
 /// Bytes of the largest record on the wire: head, content, and what protection may add (RFC 5246 section 6.2.3).
@@ -28,12 +28,15 @@ const RECORD_BYTES: usize = 5 + 16 * 1024 + 2_048;
 /// Bytes of a close_notify in a record, and of what may have to go before it.
 const GOODBYE_BYTES: usize = 256;
 
+/// Why a handshake fails whose messages would take more than is kept of them.
+const TOO_LONG: &str = "its first messages are too long";
+
 /// What has become of a handshake.
 #[derive(Debug)]
 pub(in super::super) enum Shaken {
     /// It goes on when more comes.
     Waits {
-        /// Whether there was something to compute, not only to collect.
+        /// Whether a message was complete, so that there was something to compute, not only to collect.
         worked: bool,
         /// Whether more may have come already.
         more: bool,
@@ -65,6 +68,10 @@ pub(in super::super) struct TlsStream {
     outgoing: Vec<u8>,
     /// Plain bytes in these that do not count as written yet.
     unsent: usize,
+    /// The first message of the peer has been answered: most of the work is done, and would be for nothing if it went now.
+    answered: bool,
+    /// Goodbye has been said, or waits in what is to go.
+    parted: bool,
     /// The peer has said that it will send no more, and that has not been read yet.
     ended: bool,
 }
@@ -78,7 +85,8 @@ impl core::fmt::Debug for TlsStream {
 impl TlsStream {
     pub(in super::super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Self { socket, terms, state: State::Fresh, incoming, outgoing, unsent: 0, ended: false }
+        let state = State::Fresh;
+        Self { socket, terms, state, incoming, outgoing, unsent: 0, answered: false, parted: false, ended: false }
     }
 
     pub(in super::super) fn socket(&mut self) -> &mut TcpStream {
@@ -90,10 +98,22 @@ impl TlsStream {
         matches!(self.state, State::Fresh | State::Handshake(_))
     }
 
-    /// Bytes that are kept of what has come and of what is to go; for tests.
-    #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.incoming.capacity() + self.outgoing.capacity()
+    /// Whether the peer's next message ends the handshake, mostly.
+    pub(in super::super) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// A handshake under way is not gone on with: what comes is not understood, and goes to whoever discards it.
+    pub(in super::super) fn give_up(&mut self) {
+        if self.is_shaking_hands() {
+            self.state = State::Bare;
+            self.incoming = Vec::new();
+        }
+    }
+
+    /// What is kept of what has come and of what is to go.
+    pub(in super::super) fn kept(&self) -> Kept {
+        Kept { incoming: self.incoming.capacity(), outgoing: self.outgoing.capacity() }
     }
 
     /// Plain bytes that do not count as written yet; for tests.
@@ -106,6 +126,12 @@ impl TlsStream {
     #[cfg(test)]
     pub(in super::super) fn has_begun(&self) -> bool {
         !matches!(self.state, State::Fresh)
+    }
+
+    /// Whether the handshake has ended well; for tests of the loop.
+    #[cfg(test)]
+    pub(in super::super) fn is_secure(&self) -> bool {
+        matches!(self.state, State::Session(_))
     }
 
     /// Goes on with the handshake, by what has come on the socket. What comes behind its end is read into the buffer.
@@ -132,32 +158,49 @@ impl TlsStream {
                 Err(reason) => return Ok(Shaken::Failed(reason)),
             },
         };
-        let before = self.outgoing.len();
+        let (before, came) = (self.outgoing.len(), bytes.len());
         let pumped = pump(&mut session, bytes, &mut self.outgoing, buffer);
-        let worked = self.outgoing.len() > before;
+        let worked = self.outgoing.len() > before || pumped.rest.len() < came;
+        self.answered |= self.outgoing.len() > before;
+        let done = !session.is_handshaking();
+        let broken = pumped.broken.or_else(|| (pumped.rest.len() >= RECORD_BYTES).then(|| TOO_LONG.to_owned()));
+        let sound = broken.is_none();
         // What the peer is to hear of a failure goes out when the connection is shut.
-        if let Some(reason) = pumped.broken {
+        if let Some(reason) = broken.filter(|_| !done) {
             return Ok(Shaken::Failed(reason));
         }
-        if pumped.rest.len() >= RECORD_BYTES {
-            return Ok(Shaken::Failed("its first messages are too long".to_owned()));
-        }
         self.incoming = pumped.rest.to_vec();
-        let done = !session.is_handshaking();
         self.state = if done { State::Session(session) } else { State::Handshake(session) };
-        self.flush()?;
+        let taken = Taken { bytes: pumped.plain, more, end: pumped.end };
         if !done {
+            self.flush()?;
             return Ok(Shaken::Waits { worked, more });
         }
-        self.ended |= pumped.end;
-        Ok(Shaken::Done(Taken { bytes: pumped.plain, more, end: pumped.end }))
+        self.ended |= taken.end;
+        let sound = sound && self.flush().is_ok();
+        self.given(taken, sound).map(Shaken::Done)
+    }
+
+    /// What a read gives. After a fault that is what came before it; the next read tells of the fault.
+    fn given(&mut self, taken: Taken, sound: bool) -> io::Result<Taken> {
+        if sound {
+            return Ok(taken);
+        }
+        self.state = State::Broken;
+        self.incoming = Vec::new();
+        if taken.bytes == 0 { Err(ErrorKind::InvalidData.into()) } else { Ok(Taken { more: true, ..taken }) }
     }
 
     /// Puts what was left over and what comes now into one piece; how much has come.
     fn collect(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
         let (kept, room) = scratch.split_at_mut(self.incoming.len());
         kept.copy_from_slice(&self.incoming);
-        self.socket.read(room)
+        loop {
+            match self.socket.read(room) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
     }
 
     /// That piece, and whether more may wait in the socket.
@@ -189,23 +232,13 @@ impl TlsStream {
         let (bytes, more) = self.collected(scratch, came);
         let State::Session(session) = &mut self.state else { return Err(ErrorKind::InvalidData.into()) };
         let pumped = pump(session, bytes, &mut self.outgoing, buffer);
-        let (plain, end) = (pumped.plain, pumped.end);
-        self.ended |= end;
-        let broken = pumped.broken.is_some() || pumped.rest.len() >= RECORD_BYTES;
+        let taken = Taken { bytes: pumped.plain, more, end: pumped.end };
+        let sound = pumped.broken.is_none() && pumped.rest.len() < RECORD_BYTES;
+        self.ended |= taken.end;
         self.incoming = pumped.rest.to_vec();
-        if broken {
-            self.state = State::Broken;
-            // What came before the fault counts; the next read tells of that.
-            return if plain == 0 {
-                Err(ErrorKind::InvalidData.into())
-            } else {
-                Ok(Taken { bytes: plain, more: true, end })
-            };
-        }
-        if self.unsent == 0 {
-            self.flush()?;
-        }
-        Ok(Taken { bytes: plain, more, end })
+        // Where plain bytes wait in it as well, the next write flushes, for it must know how many.
+        let sound = sound && (self.unsent > 0 || self.flush().is_ok());
+        self.given(taken, sound)
     }
 
     /// Writes plain bytes; how many count as written. Those that are in records of which the socket has taken only a part
@@ -271,6 +304,16 @@ impl TlsStream {
 
     /// Says goodbye in the terms of TLS, if the socket takes it.
     pub(in super::super) fn close(&mut self) {
+        self.part();
+        // Whoever has gone does not need to hear it.
+        let _ = self.flush();
+    }
+
+    /// Puts a goodbye behind all that is to go, once.
+    fn part(&mut self) {
+        if mem::replace(&mut self.parted, true) {
+            return;
+        }
         if let State::Session(session) = &mut self.state {
             let mut goodbye = [0; GOODBYE_BYTES];
             if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
@@ -280,17 +323,16 @@ impl TlsStream {
                 self.outgoing.extend_from_slice(&goodbye[..n]);
             }
         }
-        // Whoever has gone does not need to hear it.
-        let _ = self.flush();
     }
 
-    /// Says goodbye, and shuts the sending side.
+    /// Says goodbye, and shuts the sending side behind it.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's; `WouldBlock` if it does not take the goodbye now: to be called again when it takes more.
     pub(in super::super) fn shutdown_write(&mut self) -> io::Result<()> {
-        self.close();
-        self.socket.shutdown(Shutdown::Write)
+        self.part();
+        self.flush()?;
+        if self.outgoing.is_empty() { self.socket.shutdown(Shutdown::Write) } else { Err(ErrorKind::WouldBlock.into()) }
     }
 }
 
@@ -323,11 +365,22 @@ fn pump<'a>(
             Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(record) = traffic.next_record() {
-                    let Ok(record) = record else { break };
-                    let Some(room) = buffer.get_mut(plain..plain + record.payload.len()) else { break };
-                    room.copy_from_slice(record.payload);
-                    plain += record.payload.len();
-                    discard += record.discard;
+                    let (payload, room) = match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            (record.payload, buffer.get_mut(plain..plain + record.payload.len()))
+                        }
+                        Err(error) => {
+                            broken = Some(error.to_string());
+                            break;
+                        }
+                    };
+                    let Some(room) = room else {
+                        broken = Some("there is no room for what it has sent".to_owned());
+                        break;
+                    };
+                    room.copy_from_slice(payload);
+                    plain += payload.len();
                 }
             }
             Ok(ConnectionState::PeerClosed) => end = true,
@@ -339,7 +392,9 @@ fn pump<'a>(
             break;
         }
     }
-    Pumped { plain, end, broken, rest: &bytes[at..] }
+    // What stands behind the peer's end is nothing.
+    let rest = if end { &[] } else { &bytes[at..] };
+    Pumped { plain, end, broken, rest }
 }
 
 fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, outgoing: &mut Vec<u8>) {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::super::stream::{Kept, Taken};
 use super::session::{Shaken, TlsStream};
 use super::{Identity, READ_BYTES, Terms};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -78,7 +79,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(version: &'static SupportedProtocolVersion) -> Self {
+    /// A connection on which nothing has been said.
+    fn strange(version: &'static SupportedProtocolVersion) -> Self {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = listener.accept().unwrap().0;
@@ -88,7 +90,11 @@ impl Pair {
         }
         let terms = Rc::new(Terms::new(Some(identity())));
         let own = TlsStream::new(mio::net::TcpStream::from_std(accepted), terms);
-        let mut pair = Self { own, client: client_of(version), socket, buffer: vec![0; READ_BYTES] };
+        Self { own, client: client_of(version), socket, buffer: vec![0; READ_BYTES] }
+    }
+
+    fn new(version: &'static SupportedProtocolVersion) -> Self {
+        let mut pair = Self::strange(version);
         while pair.own.is_shaking_hands() {
             pair.send();
             match pair.own.shake_hands(&mut pair.buffer).unwrap() {
@@ -98,6 +104,66 @@ impl Pair {
             pair.receive();
         }
         pair
+    }
+
+    /// The server's part of a handshake, as far as it can go on by these bytes of the client.
+    fn shake(&mut self, bytes: &[u8]) -> io::Result<Shaken> {
+        self.socket.write_all(bytes).unwrap();
+        let mut came = vec![0; bytes.len()];
+        while !self.own.socket().peek(&mut came).is_ok_and(|n| n == bytes.len()) {}
+        self.own.shake_hands(&mut self.buffer)
+    }
+
+    /// A handshake in which nothing is missing but the client's last bytes; these, with a request behind them.
+    fn all_but_done(version: &'static SupportedProtocolVersion) -> (Self, Vec<u8>) {
+        let mut pair = Self::strange(version);
+        let hello = pair.said();
+        assert!(matches!(pair.shake(&hello).unwrap(), Shaken::Waits { worked: true, .. }));
+        assert!(pair.own.is_answered());
+        pair.client.writer().write_all(b"a request").unwrap();
+        while !pair.client.wants_write() {
+            pair.receive();
+        }
+        let last = pair.said();
+        (pair, last)
+    }
+
+    /// What the client has to say, before it is sent.
+    fn said(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    /// Reads until something has come.
+    fn read(&mut self) -> io::Result<Taken> {
+        loop {
+            match self.own.read(&mut self.buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Has the server's socket take nothing more.
+    fn fill(&mut self) {
+        let mut refused = 0;
+        // The other side's buffer may take some of what stands in this one.
+        while refused < 20 {
+            if self.own.socket().write(&[0; 4_096]).is_ok() {
+                refused = 0;
+            } else {
+                refused += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn kept(&self) -> usize {
+        let Kept { incoming, outgoing } = self.own.kept();
+        incoming + outgoing
     }
 
     /// What the client has to say.
@@ -149,11 +215,11 @@ fn plain_bytes_count_as_written_when_the_socket_has_their_records() {
         while came.len() < bytes.len() {
             came.extend_from_slice(&pair.receive());
             written += pair.write(&bytes[written..]);
-            assert!(pair.own.kept() <= 17 * 1_024, "no more than one record is kept: {}", pair.own.kept());
+            assert!(pair.kept() <= 17 * 1_024, "no more than one record is kept: {}", pair.kept());
         }
         assert_eq!(written, bytes.len());
         assert!(came == bytes);
-        assert_eq!(pair.own.kept(), 0, "an idle connection has no buffers");
+        assert_eq!(pair.kept(), 0, "an idle connection has no buffers");
     }
 }
 
@@ -169,17 +235,12 @@ fn a_record_may_come_in_any_two_pieces() {
         let mut taken = Vec::new();
         for part in [first, second] {
             pair.socket.write_all(part).unwrap();
-            let read = loop {
-                match pair.own.read(&mut pair.buffer) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    read => break read.unwrap(),
-                }
-            };
+            let read = pair.read().unwrap();
             assert!(!read.end && !read.more);
             taken.extend_from_slice(&pair.buffer[..read.bytes]);
         }
         assert_eq!(taken, b"hello, whoever is there, this is a request", "{at}");
-        assert_eq!(pair.own.kept(), 0);
+        assert_eq!(pair.kept(), 0);
     }
 }
 
@@ -213,16 +274,8 @@ fn what_came_before_a_fault_counts_and_the_fault_is_told_then() {
     bytes.extend_from_slice(&[23, 3, 3, 0, 20]);
     bytes.extend_from_slice(&[0; 20]);
     pair.socket.write_all(&bytes).unwrap();
-    let read = |pair: &mut Pair| -> io::Result<usize> {
-        loop {
-            match pair.own.read(&mut pair.buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return read.map(|taken| taken.bytes),
-            }
-        }
-    };
-    assert_eq!(read(&mut pair).unwrap(), 4);
-    assert_eq!(read(&mut pair).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(pair.read().unwrap().bytes, 4);
+    assert_eq!(pair.read().unwrap_err().kind(), ErrorKind::InvalidData);
     assert!(pair.own.write(&[IoSlice::new(b"x")]).is_err());
     pair.own.close();
     let told = loop {
@@ -232,4 +285,72 @@ fn what_came_before_a_fault_counts_and_the_fault_is_told_then() {
         }
     };
     assert!(told.to_string().contains("BadRecordMac"), "{told}");
+}
+
+#[test]
+fn every_whole_message_of_a_handshake_is_work_and_part_of_one_is_none() {
+    let (mut pair, last) = Pair::all_but_done(&TLS12);
+    // The client's part of the key comes in a record of its own, before its Finished.
+    assert_eq!(last[0], 22);
+    let key = 5 + usize::from(u16::from_be_bytes([last[3], last[4]]));
+    assert!(matches!(pair.shake(&last[..key - 1]).unwrap(), Shaken::Waits { worked: false, .. }));
+    assert!(matches!(pair.shake(&last[key - 1..key]).unwrap(), Shaken::Waits { worked: true, .. }));
+    assert!(matches!(pair.shake(&last[key..]).unwrap(), Shaken::Done(Taken { bytes: 0, .. })));
+}
+
+#[test]
+fn a_request_behind_a_handshake_is_not_lost_with_what_cannot_be_sent() {
+    let (mut pair, last) = Pair::all_but_done(&TLS13);
+    pair.own.socket().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(matches!(pair.shake(&last).unwrap(), Shaken::Done(Taken { bytes: 9, more: true, end: false })));
+    assert_eq!(&pair.buffer[..9], b"a request");
+    assert_eq!(pair.read().unwrap_err().kind(), ErrorKind::InvalidData, "the next read tells of it");
+}
+
+#[test]
+fn a_request_is_not_lost_with_what_cannot_be_sent_of_a_handshake_before_it() {
+    let (mut pair, last) = Pair::all_but_done(&TLS13);
+    pair.fill();
+    assert!(matches!(pair.shake(&last).unwrap(), Shaken::Done(Taken { bytes: 9, more: false, end: false })));
+    assert!(pair.own.kept().outgoing > 0, "it waits for the socket, and is counted");
+    pair.client.writer().write_all(b"another").unwrap();
+    pair.send();
+    pair.own.socket().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(pair.read().unwrap(), Taken { bytes: 7, more: true, end: false });
+    assert_eq!(&pair.buffer[..7], b"another");
+    assert_eq!(pair.read().unwrap_err().kind(), ErrorKind::InvalidData, "the next read tells of it");
+}
+
+#[test]
+fn what_there_is_no_room_for_breaks_the_connection() {
+    let (mut pair, last) = Pair::all_but_done(&TLS13);
+    pair.buffer.truncate(8);
+    let error = pair.shake(&last).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(pair.own.write(&[IoSlice::new(b"x")]).is_err());
+}
+
+#[test]
+fn goodbye_waits_for_the_socket_and_is_said_once() {
+    let mut pair = Pair::new(&TLS13);
+    pair.receive();
+    pair.fill();
+    for _ in 0..3 {
+        assert_eq!(pair.own.shutdown_write().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    let waits = pair.own.kept().outgoing;
+    assert!((1..64).contains(&waits), "one goodbye: {waits}");
+    // What fills the socket is nothing that the client could understand; behind it is the goodbye, then the end.
+    let (mut came, mut part) = (Vec::new(), [0; 65_536]);
+    let mut shut = false;
+    loop {
+        match pair.socket.read(&mut part) {
+            Ok(0) => break,
+            Ok(n) => came.extend_from_slice(&part[..n]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        shut = shut || pair.own.shutdown_write().is_ok();
+    }
+    let at = came.len() - waits;
+    assert_eq!((came[at - 1], came[at], came[at + 1]), (0, 23, 3), "a record, and one only");
 }
