@@ -12,6 +12,8 @@
 //! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
 //! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
 
+#[cfg(any(test, feature = "sim"))]
+mod checks;
 mod handshakes;
 mod requests;
 mod sockets;
