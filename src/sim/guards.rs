@@ -46,8 +46,8 @@ impl Guards {
     /// All that came in a turn has been looked at, as far as there was room for it.
     pub(crate) fn note_turn(&mut self, engine: &Engine) {
         self.reached.add(Kind::FanoutReached, u64::from(engine.is_spent()));
-        let paced = engine.limits().output_bytes < self.limits.output_bytes;
-        self.reached.add(Kind::UnsentReached, u64::from(paced && !self.slow.is_empty() && !self.paced));
+        let paced = engine.census().unsent_bytes >= self.limits.queued_bytes / 2;
+        self.reached.add(Kind::UnsentReached, u64::from(paced && !self.paced));
         self.paced = paced;
     }
 

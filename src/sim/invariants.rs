@@ -93,7 +93,7 @@ pub(crate) enum Kind {
     FullReached,
     /// A request was refused as too much was being received.
     ReceivedReached,
-    /// Less than usual was made ready for each connection, as much waited at slow ones.
+    /// Half of all that may wait for anybody waited at slow readers.
     UnsentReached,
     /// A connection ended that had taken too little of what waited for it, and one that had taken nothing.
     SlowReached,

@@ -140,7 +140,7 @@ impl Listener {
         }
         let Arrival::Bytes(bytes) = arrival else {
             let restarts = scene.scenario.restart_every_ms > 0;
-            let reset = scene.scenario.faults.reset > 0 || scene.drained || restarts;
+            let reset = scene.scenario.faults.reset > 0 || scene.scenario.starves || scene.drained || restarts;
             assert!(self.session.is_none() || reset, "the server closed the connection of a listener");
             (self.wire, self.session, self.since) = (None, None, None);
             let pause = 1 + self.rng.below(300);

@@ -128,7 +128,7 @@ fn guard(scenario: &mut Scenario, rng: &mut Rng) -> bool {
     }
     let mut shared = false;
     for place in 0..4 {
-        if !rng.chance(300) {
+        if !rng.chance(if place == 2 { 500 } else { 300 }) {
             continue;
         }
         shared = true;
@@ -139,7 +139,7 @@ fn guard(scenario: &mut Scenario, rng: &mut Rng) -> bool {
                 (limits.head_ms, limits.body_ms) = (1_500, 1_500);
             }
             2 => {
-                limits.queued_bytes = 2_000 + rng.below(60_000) as usize;
+                limits.queued_bytes = 2_000 + rng.below(20_000) as usize;
                 (limits.batch_messages, limits.body_bytes) = (32, 24 * 1024);
             }
             _ => {

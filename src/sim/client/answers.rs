@@ -114,8 +114,9 @@ impl Client {
         let idle = scene.now() + scene.patience() >= lane.idle_since + scene.scenario.limits.idle_ms;
         let closing = lane.socket.as_ref().is_some_and(|socket| socket.closing);
         let restarts = scene.scenario.restart_every_ms > 0;
-        let explained =
-            idle || closing || lane.finished || scene.drained || restarts || (reset && scene.scenario.faults.reset > 0);
+        // What comes behind the words that there is no room resets the connection, and those may be lost.
+        let resets = scene.scenario.faults.reset > 0 || scene.scenario.starves;
+        let explained = idle || closing || lane.finished || scene.drained || restarts || (reset && resets);
         let socket_amid = lane
             .socket
             .as_ref()
