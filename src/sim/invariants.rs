@@ -242,7 +242,8 @@ impl Ledger {
         hands.remove(own);
         let (each, within) = (1_000 / u64::from(rate.per_second), u64::from(rate.burst - 1));
         // So many tokens had been taken since some instant, and not so many had come back.
-        let is_reason = |(count, at): (u64, &u64)| count * (each + 1) + patience > within * each + asked_at.saturating_sub(*at);
+        let is_reason =
+            |(count, at): (u64, &u64)| count * (each + 1) + patience > within * each + asked_at.saturating_sub(*at);
         let enough = (1..).zip(hands.iter().rev()).filter(|(count, _)| *count > within).any(is_reason);
         assert!(enough, "{who} is told to be hasty at {asked_at} and has shaken hands at {hands:?}");
         *count

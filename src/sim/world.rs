@@ -16,8 +16,8 @@ use crate::conn::{ConnKey, Step};
 use crate::engine::{Command, Engine, Parts, Wake};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
-use crate::http::response::FULL;
 use crate::http::origin::OriginRule;
+use crate::http::response::FULL;
 use crate::limits::Limits;
 
 use super::crowd::Crowd;

@@ -401,7 +401,8 @@ fn wrong_host(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
             speech::post(&mut bytes, None, &format!("[{}]", intrusion(&id)), false);
         }
     }
-    let other = *own.rng.pick(&["evil.example", "comet.example.evil", "xcomet.example", "comet.example@evil", "1.2.3.4"]);
+    let other =
+        *own.rng.pick(&["evil.example", "comet.example.evil", "xcomet.example", "comet.example@evil", "1.2.3.4"]);
     let text = String::from_utf8(bytes).expect("text").replacen("comet.example", other, 1);
     let at = own.open(scene);
     own.lines[at].foreign = true;
