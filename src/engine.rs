@@ -22,6 +22,8 @@
     )
 )]
 
+#[cfg(any(test, feature = "sim"))]
+mod checks;
 mod handshakes;
 mod requests;
 mod sockets;

@@ -370,6 +370,7 @@ impl Client {
         let mut fields =
             r#","version":"1.0","supportedConnectionTypes":["websocket","streaming","long-polling"]"#.to_owned();
         fields += &self.wished_extensions();
+        scene.ledger.shakes_hands(self.number, scene.ground.now);
         self.ask(Role::Poll, vec![(What::Handshake, fields)], scene);
     }
 

@@ -64,7 +64,7 @@ impl Crowd {
         let numbers = scenario.clients..scenario.clients + scenario.listeners;
         let listeners = numbers.map(|number| Listener::new(number, chance, scenario)).collect();
         let numbers = numbers_of_hostiles(scenario);
-        let mut hostiles: Vec<Hostile> = numbers.map(|number| Hostile::new(number, chance)).collect();
+        let mut hostiles: Vec<Hostile> = numbers.map(|number| Hostile::new(number, chance, scenario.guarded)).collect();
         for (hostile, number) in hostiles.iter_mut().zip(numbers_of_hostiles(scenario)) {
             alarms.push(hostile.begins_at(scenario.busy_ms), number, Alarm::Act);
         }

@@ -6,7 +6,7 @@
 
 mod assaults;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::client::Scene;
 use super::invariants::Kind;
@@ -14,7 +14,7 @@ use super::lane::Alarm;
 use super::network::{Arrival, WireId};
 use super::rng::{Chance, Rng};
 
-use assaults::{ASSAULTS, Assault};
+use assaults::{ASSAULTS, AT_GUARDS, Assault};
 
 /// Connections of one of them, at most.
 const LINES: usize = 16;
@@ -32,6 +32,10 @@ struct Line {
     rest: VecDeque<u8>,
     /// Frames can be said on it.
     socket: bool,
+    /// What comes is left in the socket, but for a little now and then.
+    slow: bool,
+    /// A host that is not answered for was asked for on it, and nothing else.
+    foreign: bool,
 }
 
 /// See the [module](self).
@@ -49,15 +53,20 @@ pub(crate) struct Hostile {
     /// Between two of them at most, ms.
     pause_ms: u64,
     gone: bool,
+    /// The bounds that keep it out are close.
+    guarded: bool,
+    /// When it came, and all sessions that it has heard of since.
+    came_at: Option<u64>,
+    sessions: BTreeSet<String>,
 }
 
 impl Hostile {
     /// One that has not begun.
-    pub(crate) fn new(number: usize, chance: &Chance) -> Self {
+    pub(crate) fn new(number: usize, chance: &Chance, guarded: bool) -> Self {
         let mut rng = chance.of("hostile", number);
         Self {
             number,
-            assault: *rng.pick(ASSAULTS),
+            assault: choice(&mut rng, guarded),
             lines: Vec::new(),
             id: None,
             said: Vec::new(),
@@ -65,6 +74,9 @@ impl Hostile {
             pause_ms: *rng.pick(&[1, 20, 100]),
             rng,
             gone: false,
+            guarded,
+            came_at: None,
+            sessions: BTreeSet::new(),
         }
     }
 
@@ -79,8 +91,9 @@ impl Hostile {
             return;
         }
         self.steps -= 1;
+        self.came_at.get_or_insert(scene.ground.now);
         if self.rng.below(8) == 0 {
-            self.assault = *self.rng.pick(ASSAULTS);
+            self.assault = choice(&mut self.rng, self.guarded);
             // A session ends some time, and it does not listen.
             self.id = self.id.take().filter(|_| self.rng.chance(700));
         }
@@ -106,13 +119,29 @@ impl Hostile {
         scene.ground.network.digest(wire, bytes.len());
         let line = &mut self.lines[at];
         line.heard.extend(bytes);
-        if let Some(id) = client_id(&line.heard) {
-            line.heard.clear();
-            self.id = Some(id);
-        } else {
-            let surplus = line.heard.len().saturating_sub(HEARD);
-            line.heard.drain(..surplus);
+        if line.foreign {
+            // Whatever is wrong beside that, it is not answered.
+            let good = [&b"HTTP/1.1 1"[..], b"HTTP/1.1 2"].iter().any(|good| line.heard.starts_with(good));
+            assert!(!good, "an answer for another host: {}", line.heard.escape_ascii());
+            return;
         }
+        while let Some((id, end)) = client_id(&line.heard) {
+            line.heard.drain(..end);
+            self.sessions.insert(id.clone());
+            self.id = Some(id);
+        }
+        let surplus = line.heard.len().saturating_sub(HEARD);
+        line.heard.drain(..surplus);
+        self.check_rate(scene);
+    }
+
+    /// All its connections come from one address: it has made no more sessions than that may.
+    fn check_rate(&self, scene: &Scene<'_, '_>) {
+        let (Some(rate), Some(since)) = (scene.scenario.broker.handshake_rate, self.came_at) else { return };
+        let (lives, ms) = (1 + scene.ledger.counted(Kind::Died), scene.ground.now - since);
+        let most = lives * u64::from(rate.burst) + ms * u64::from(rate.per_second) / 1_000 + 1;
+        let made = self.sessions.len() as u64;
+        assert!(made <= most, "hostile {} has made {made} sessions in {ms} ms: {most} may be", self.number);
     }
 
     /// Goes for good, mostly without a word.
@@ -134,7 +163,8 @@ impl Hostile {
             scene.ground.network.abort(oldest.wire, scene.ground.now);
         }
         let wire = scene.ground.network.open(self.number, scene.ground.now);
-        self.lines.push(Line { wire, heard: Vec::new(), rest: VecDeque::new(), socket: false });
+        let (heard, rest) = (Vec::new(), VecDeque::new());
+        self.lines.push(Line { wire, heard, rest, socket: false, slow: false, foreign: false });
         self.lines.len() - 1
     }
 
@@ -143,7 +173,8 @@ impl Hostile {
         if self.lines.is_empty() || self.rng.chance(300) {
             return self.open(scene);
         }
-        self.rng.below(self.lines.len() as u64) as usize
+        let at = self.rng.below(self.lines.len() as u64) as usize;
+        if self.lines[at].foreign { self.open(scene) } else { at }
     }
 
     /// A connection that has become a WebSocket, or is about to.
@@ -195,10 +226,15 @@ impl Hostile {
 const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","version":"1.0","ext":{"ack":true},
     "supportedConnectionTypes":["long-polling","websocket","streaming"]}]"#;
 
-/// The client id in an answer.
-fn client_id(heard: &[u8]) -> Option<String> {
+/// What somebody does next.
+fn choice(rng: &mut Rng, guarded: bool) -> (&'static str, Assault) {
+    *rng.pick(if guarded && rng.clone().next() & 1 == 0 { AT_GUARDS } else { ASSAULTS })
+}
+
+/// The first client id in an answer, and where it ends.
+fn client_id(heard: &[u8]) -> Option<(String, usize)> {
     const LABEL: &[u8] = b"\"clientId\":\"";
     let at = heard.windows(LABEL.len()).position(|window| window == LABEL)? + LABEL.len();
     let end = heard[at..].iter().position(|byte| *byte == b'"')? + at;
-    String::from_utf8(heard[at..end].to_vec()).ok()
+    Some((String::from_utf8_lossy(&heard[at..end]).into_owned(), end))
 }

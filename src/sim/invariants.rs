@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::rate::Rate;
 use crate::engine::{Census, Engine};
 use crate::limits::Limits;
 
@@ -82,6 +83,25 @@ pub(crate) enum Kind {
     Compared,
     /// The server died, and another one took its place.
     Died,
+    /// Somebody well-behaved shook hands too fast, and was told when to come again.
+    Hasty,
+    /// Somebody well-behaved was sent off, to try again later: there were too many, or too much was being received.
+    SentOff,
+    /// A handshake of anybody came too fast.
+    RateReached,
+    /// A peer heard that there is no room for another connection.
+    FullReached,
+    /// A request was refused as too much was being received.
+    ReceivedReached,
+    /// Half of all that may wait for anybody waited at slow readers.
+    UnsentReached,
+    /// A connection ended that had taken too little of what waited for it, and one that had taken nothing.
+    SlowReached,
+    StuckReached,
+    /// Requests waited for the next turn, as many events had been put into queues in this one.
+    FanoutReached,
+    /// A host was not answered for.
+    HostReached,
 }
 
 /// What each client got: when, and which event.
@@ -181,6 +201,8 @@ pub(crate) struct Ledger {
     /// Events on connections that died, by client.
     lost: BTreeSet<(usize, Mark)>,
     tally: Tally,
+    /// How often each address has shaken hands, and when, of those times that were not refused.
+    hands: BTreeMap<usize, (u64, Vec<u64>)>,
 }
 
 /// Whether a pattern matches a channel, said once more in other words than the server's.
@@ -198,6 +220,33 @@ impl Ledger {
     /// It has happened.
     pub(crate) fn count(&mut self, kind: Kind) {
         self.tally.add(kind, 1);
+    }
+
+    /// How often it has happened so far.
+    pub(crate) fn counted(&self, kind: Kind) -> u64 {
+        self.tally.of(kind)
+    }
+
+    /// Somebody asks for a session.
+    pub(crate) fn shakes_hands(&mut self, who: usize, now: u64) {
+        let (count, times) = self.hands.entry(who).or_default();
+        *count += 1;
+        times.push(now);
+    }
+
+    /// That was refused, as its address had shaken hands too fast: it must have, whatever others did. How often it has so far.
+    pub(crate) fn was_hasty(&mut self, who: usize, rate: Rate, (asked_at, patience): (u64, u64)) -> u64 {
+        self.count(Kind::Hasty);
+        let (count, hands) = self.hands.entry(who).or_default();
+        let own = hands.iter().rposition(|at| *at == asked_at).expect("only who has asked is refused");
+        hands.remove(own);
+        let (each, within) = (1_000 / u64::from(rate.per_second), u64::from(rate.burst - 1));
+        // So many tokens had been taken since some instant, and not so many had come back.
+        let is_reason =
+            |(count, at): (u64, &u64)| count * (each + 1) + patience > within * each + asked_at.saturating_sub(*at);
+        let enough = (1..).zip(hands.iter().rev()).filter(|(count, _)| *count > within).any(is_reason);
+        assert!(enough, "{who} is told to be hasty at {asked_at} and has shaken hands at {hands:?}");
+        *count
     }
 
     /// An event is about to be published; `data` makes its data from its mark.
@@ -516,6 +565,7 @@ impl Watch {
         assert!(census.topics <= census.sessions * self.limits.subscriptions, "{census:?}");
         // The publish that reaches the limit still goes.
         assert!(census.kept_bytes <= self.limits.history_bytes, "{census:?}");
+        assert!(census.received_bytes <= self.limits.received_bytes, "{census:?}");
         let largest = self.limits.body_bytes.min(self.limits.outbox_bytes);
         assert!(census.queued_bytes < self.limits.queued_bytes + largest, "{census:?}");
     }

@@ -130,6 +130,8 @@ pub(crate) struct Socket {
     pub(crate) pings: usize,
     /// A Close has been sent.
     pub(crate) closing: bool,
+    /// The server has closed it, to try again later: too much was being received.
+    pub(crate) refused: bool,
     /// It was the first one.
     pub(crate) left: bool,
 }

@@ -8,7 +8,7 @@ use super::lane::Alarm;
 use super::network::{Arrival, WireId};
 use super::rng::{Chance, Rng};
 use super::scenario::Scenario;
-use super::speech::{self, Incoming, Part, Responses};
+use super::speech::{self, Incoming, Part, Response, Responses};
 
 /// What it asks for, the way to ask, and what it subscribes to with that.
 const PLACES: [(&str, &str); 4] =
@@ -39,6 +39,9 @@ pub(crate) struct Listener {
     /// Since when all events come.
     since: Option<u64>,
     gone: bool,
+    /// When it last asked, and when it may again.
+    asked_at: u64,
+    not_before: u64,
     /// Whether it goes on from where it was.
     replays: bool,
     /// The number of the newest event that it has.
@@ -59,6 +62,8 @@ impl Listener {
             session: None,
             since: None,
             gone: false,
+            asked_at: 0,
+            not_before: 0,
             replays: scenario.habits.replays > 0,
             position: None,
         }
@@ -97,6 +102,11 @@ impl Listener {
             return;
         }
         let now = scene.ground.now;
+        if now < self.not_before {
+            return;
+        }
+        self.asked_at = now;
+        scene.ledger.shakes_hands(self.number, now);
         let wire = *self.wire.get_or_insert_with(|| {
             self.responses = Responses::default();
             scene.ground.network.open(self.number, now)
@@ -130,7 +140,7 @@ impl Listener {
         }
         let Arrival::Bytes(bytes) = arrival else {
             let restarts = scene.scenario.restart_every_ms > 0;
-            let reset = scene.scenario.faults.reset > 0 || scene.drained || restarts;
+            let reset = scene.scenario.faults.reset > 0 || scene.scenario.starves || scene.drained || restarts;
             assert!(self.session.is_none() || reset, "the server closed the connection of a listener");
             (self.wire, self.session, self.since) = (None, None, None);
             let pause = 1 + self.rng.below(300);
@@ -149,11 +159,32 @@ impl Listener {
         self.ask(scene);
     }
 
+    /// It is to try again later.
+    fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
+        if response.status == 429 {
+            let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
+            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.scenario.faults.patience_ms()));
+        } else {
+            assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
+            scene.ledger.count(Kind::SentOff);
+        }
+        if response.closes() {
+            scene.ground.network.close(wire, scene.ground.now);
+            self.wire = None;
+        }
+        self.session = None;
+        self.not_before = scene.ground.now + response.retry_after_ms();
+        scene.alarms.push(self.not_before, self.number, Alarm::GoOn);
+    }
+
     fn take(&mut self, wire: WireId, part: Part, scene: &mut Scene<'_, '_>) {
         let session = self.session.expect("what comes is an answer");
         match part {
             Part::Whole(response) => {
                 scene.ground.network.digest(wire, response.size);
+                if matches!(response.status, 429 | 503) {
+                    return self.sent_off(wire, &response, scene);
+                }
                 if response.status == 500 && scene.ground.counters.overflows > 0 {
                     // More waited for it than may.
                     scene.ledger.count(Kind::Refused);

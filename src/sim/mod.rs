@@ -15,6 +15,7 @@
 //! | `hostile` | somebody who wishes everybody ill, and what he does |
 //! | `listener`, `crowd` | somebody who listens by plain HTTP; all of them, and the server's own publishes |
 //! | `invariants` | what must hold: the clients' book, the engine's numbers |
+//! | `guards` | what keeps people out: how often it is reached, that it holds |
 //! | `shelf` | what the server keeps, in the book's own words; a tap on the store feeds it |
 //! | `scenario` | what is played, and the course of a run |
 //! | `worlds` | scenarios with hostile people, more troubles and closer bounds, by chance |
@@ -123,6 +124,7 @@
 mod client;
 mod crowd;
 mod frames;
+mod guards;
 mod hostile;
 mod invariants;
 mod lane;

@@ -464,6 +464,15 @@ impl Network {
         (wire.ignored, wire.room) = (true, wire.room.min(room));
     }
 
+    /// The client takes so many bytes out of its socket after all.
+    pub(crate) fn sip(&mut self, id: WireId, bytes: usize, now: u64) {
+        let wire = &mut self.wires[id.0];
+        wire.room += bytes;
+        if core::mem::take(&mut wire.full) {
+            self.push(now, id, Due::Writable);
+        }
+    }
+
     /// The client has made so many bytes into whole answers.
     pub(crate) fn digest(&mut self, id: WireId, bytes: usize) {
         self.wires[id.0].unread.drain(..bytes);
@@ -552,6 +561,13 @@ impl Network {
     pub(crate) fn wait(&mut self, id: WireId, now: u64) {
         self.wires[id.0].server = ServerEnd::Unborn;
         self.push(now + 20, id, Due::Open);
+    }
+
+    /// There is no room for a connection, and it is told so.
+    pub(crate) fn turn_away(&mut self, id: WireId, bytes: &[u8], now: u64) {
+        self.wires[id.0].unread.extend_from_slice(bytes);
+        self.push_down(id, Arrival::Bytes(bytes.to_vec()), now);
+        self.shed(id, now);
     }
 
     /// Shuts the sending side.

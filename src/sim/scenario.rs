@@ -114,6 +114,10 @@ pub(crate) struct Scenario {
     pub(crate) secluded: bool,
     /// There is so little of something that not everybody gets in, or is answered, while those are there.
     pub(crate) starves: bool,
+    /// The bounds that keep hostile people out are so close that they are reached.
+    pub(crate) guarded: bool,
+    /// One host is answered for, and no other.
+    pub(crate) one_host: bool,
     /// All channels are lazy, and nothing else delays an event.
     pub(crate) lazy: bool,
     pub(crate) habits: Habits,
@@ -178,6 +182,8 @@ pub(crate) fn calm() -> Scenario {
         hostiles: 0,
         secluded: false,
         starves: false,
+        guarded: false,
+        one_host: false,
         lazy: false,
         habits: Habits::TIDY,
         faults: Faults::NONE,
@@ -518,6 +524,7 @@ impl Scenario {
             faults: self.faults.clone(),
             clock_steps: self.clock_steps,
             crash_steps: self.crash_steps,
+            one_host: self.one_host,
         };
         World::new(setup, Crowd::new(&run.chance, self))
     }
@@ -559,6 +566,7 @@ impl Scenario {
         }
         world.check_rest();
         let mut tally = world.people.ledger.check();
+        tally.join(&world.reached());
         if self.hostiles == 0 {
             tally.add(Kind::Overflow, world.engine.counters().overflows);
         }

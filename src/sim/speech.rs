@@ -23,6 +23,12 @@ impl Response {
         self.fields.get("set-cookie")?.split(';').next()
     }
 
+    /// When to try again, ms, as far as it says so.
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        let seconds = self.fields.get("retry-after").expect("who is sent away for now is told until when");
+        seconds.parse::<u64>().expect("a number") * 1_000
+    }
+
     /// Whether the server says that it will close the connection.
     pub(crate) fn closes(&self) -> bool {
         self.fields.get("connection").is_some_and(|value| value == "close")
@@ -131,7 +137,8 @@ fn head(bytes: &[u8]) -> Option<(Response, bool)> {
         let twice = fields.insert(name.to_ascii_lowercase(), value.to_owned());
         assert!(twice.is_none(), "twice in one response: {line:?}");
     }
-    assert!(fields.contains_key("date"), "a response has a date: {head:?}");
+    // Who is not even listened to gets an answer that was written long ago.
+    assert!(status == 503 || fields.contains_key("date"), "a response has a date: {head:?}");
     let chunked = fields.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
     assert!(!(chunked && fields.contains_key("content-length")), "{head:?}");
     Some((Response { status, fields, body: Vec::new(), size: end + 4 }, chunked))

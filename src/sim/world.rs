@@ -17,10 +17,12 @@ use crate::engine::{Command, Engine, Parts, Wake};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
+use crate::http::response::FULL;
 use crate::limits::Limits;
 
 use super::crowd::Crowd;
-use super::invariants::Watch;
+use super::guards::Guards;
+use super::invariants::{Kind, Tally, Watch};
 use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
 use super::rng::SeededEntropy;
 use super::scenario::Run;
@@ -47,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) clock_steps: bool,
     /// The server dies after so many steps at most, wherever it is then; 0: never.
     pub(crate) crash_steps: u64,
+    /// One host is answered for, and no other.
+    pub(crate) one_host: bool,
 }
 
 /// What people may touch.
@@ -101,6 +105,9 @@ pub(crate) struct World<P> {
     pub(crate) people: P,
     sockets: BTreeMap<WireId, Socket>,
     wires: HashMap<u64, WireId>,
+    /// Since when connections wait to be accepted that were not.
+    waiting: BTreeMap<WireId, u64>,
+    guards: Guards,
     /// Connections to read without waiting for the network.
     again: Vec<WireId>,
     commands: Vec<Command>,
@@ -125,7 +132,7 @@ impl<P: People> World<P> {
     /// A world at its beginning.
     pub(crate) fn new(setup: Setup, people: P) -> Self {
         let tap = Tap::default();
-        let watch = Watch::new(&setup.limits);
+        let (watch, guards) = (Watch::new(&setup.limits), Guards::new(&setup.limits));
         let steps_left = steps(&setup, 0);
         Self {
             began: START.mono_ms,
@@ -140,6 +147,8 @@ impl<P: People> World<P> {
             people,
             sockets: BTreeMap::new(),
             wires: HashMap::new(),
+            waiting: BTreeMap::new(),
+            guards,
             again: Vec::new(),
             commands: Vec::new(),
             watch,
@@ -160,6 +169,7 @@ impl<P: People> World<P> {
         for (wire, key) in all {
             self.close(key, wire);
         }
+        self.guards.note_life(&self.engine);
         (self.again, self.lives) = (Vec::new(), self.lives + 1);
         self.delivered = self.delivered();
         self.engine = engine(&self.setup, &self.tap, (self.lives, self.clock()));
@@ -182,6 +192,12 @@ impl<P: People> World<P> {
     /// Events given to connections, in all lives of the server.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered + self.engine.counters().delivered
+    }
+
+    /// How often what keeps people out was reached.
+    pub(crate) fn reached(&mut self) -> Tally {
+        self.guards.note_life(&self.engine);
+        core::mem::take(&mut self.guards.reached)
     }
 
     /// The time, ms.
@@ -212,6 +228,7 @@ impl<P: People> World<P> {
             && at <= end
         {
             if at > self.now {
+                self.guards.check_patience(self.now);
                 self.now = self.network.turn_at(at).min(end);
                 self.idle_turns = 0;
             }
@@ -247,6 +264,7 @@ impl<P: People> World<P> {
     fn turn(&mut self) {
         self.turns += 1;
         self.busy = false;
+        self.engine.resume(self.clock());
         let mut inputs = self.take_happenings();
         let again = core::mem::take(&mut self.again);
         for wire in again {
@@ -266,7 +284,7 @@ impl<P: People> World<P> {
             let done = self.engine.command(&command, self.clock());
             self.people.commanded(&command, done, self.now);
         }
-        self.engine.resume(self.clock());
+        self.guards.note_turn(&self.engine);
         self.engine.handle_timeout(self.clock());
         let mut written = 0;
         loop {
@@ -331,13 +349,26 @@ impl<P: People> World<P> {
         let peer = [198, 51, (owner >> 8) as u8, owner as u8].into();
         match self.engine.accept(Some(peer), self.clock()) {
             Ok(key) => {
+                self.waiting.remove(&wire);
                 self.wires.insert(key.to_bits(), wire);
                 self.sockets.insert(wire, Socket { key, again: false, at_end: None, stuck: Vec::new() });
                 self.read_again(wire, key);
             }
             // Accepting pauses: connections wait until there is room.
-            Err(_) => self.network.wait(wire, self.now),
+            Err(_) => self.keep_waiting(wire),
         }
+    }
+
+    /// A connection waits for another one to close, but not for ever.
+    fn keep_waiting(&mut self, wire: WireId) {
+        let since = *self.waiting.entry(wire).or_insert(self.now);
+        if self.now < since + self.setup.limits.full_ms {
+            return self.network.wait(wire, self.now);
+        }
+        self.waiting.remove(&wire);
+        self.guards.reached.add(Kind::FullReached, 1);
+        self.trace.output(self.now, wire, FULL);
+        self.network.turn_away(wire, FULL, self.now);
     }
 
     fn input(&mut self, input: &Happening) {
@@ -410,15 +441,22 @@ impl<P: People> World<P> {
                 Step::Write => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
                     let used = self.engine.slices(key, &mut slices);
+                    let offered: usize = slices[..used].iter().map(|slice| slice.len()).sum();
                     match self.network.write(wire, &slices[..used], self.now) {
                         Write::Took(bytes) => {
                             self.busy = true;
                             assert!(!bytes.is_empty(), "the engine wants to write nothing on connection {}", wire.0);
                             self.trace.output(self.now, wire, &bytes);
+                            self.guards.note_answer(&bytes);
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck.clear();
                             }
+                            let all = bytes.len() == offered && (used < SLICES || offered == self.waiting(key).len());
                             self.engine.sent(key, bytes.len(), self.clock());
+                            self.guards.took(wire, bytes.len(), all, self.now);
+                            if self.engine.step(key) == Step::Write {
+                                self.guards.took(wire, 0, false, self.now);
+                            }
                         }
                         Write::Full => {
                             let stuck = self.waiting(key);
@@ -426,6 +464,7 @@ impl<P: People> World<P> {
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck = stuck;
                             }
+                            self.guards.took(wire, 0, false, self.now);
                             return self.engine.sent(key, 0, self.clock());
                         }
                         Write::Broken => return self.close(key, wire),
@@ -439,6 +478,7 @@ impl<P: People> World<P> {
     /// The engine's end of a connection goes.
     fn close(&mut self, key: ConnKey, wire: WireId) {
         self.busy = true;
+        self.guards.ended(wire, self.now);
         self.check_end(wire, key);
         let mut lost = self.network.unread(wire).to_vec();
         lost.extend(self.waiting(key));
@@ -481,6 +521,7 @@ impl<P: People> World<P> {
         self.idle_turns = if self.busy || written { 0 } else { self.idle_turns + 1 };
         assert!(self.idle_turns < IDLE_TURNS, "the loop spins: {:?}", self.engine.poll_timeout());
         self.watch.check(&self.engine, self.sockets.len());
+        self.guards.check(&self.engine);
         if self.sockets.len() < FEW {
             self.engine.check_links();
         }
@@ -509,9 +550,11 @@ fn steps(setup: &Setup, life: usize) -> u64 {
 /// An engine at the beginning of one of its lives.
 fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
     let Setup { run, broker, limits, .. } = setup.clone();
+    let one = ["comet.example".to_owned()];
+    let hosts = if setup.one_host { &one[..] } else { &[] };
     let site = Site {
         mount: "/cometd".to_owned(),
-        hosts: HostRule::default(),
+        hosts: HostRule::new(hosts).unwrap(),
         origins: OriginRule::default(),
         proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
         publishing: Default::default(),

@@ -5,6 +5,7 @@
 //! same times.
 
 use crate::broker;
+use crate::broker::rate::Rate;
 use crate::limits::Limits;
 
 use super::invariants::Kind;
@@ -59,6 +60,7 @@ fn draw(run: &Run) -> World {
     if tight {
         tighten(&mut scenario, &mut rng);
     }
+    let shared = rng.chance(500) && guard(&mut scenario, &mut rng);
     if rng.chance(500) {
         scenario.hostiles = scenario.clients + scenario.listeners;
         scenario.secluded = true;
@@ -66,7 +68,7 @@ fn draw(run: &Run) -> World {
         scenario.broker.max_sessions_per_browser = scenario.broker.max_sessions_per_browser.or(Some(4));
     }
     let pieces = scenario.faults.split + scenario.faults.short_read + scenario.faults.short_write;
-    let scarce = tight || scenario.crash_steps > 0 || scenario.name == "tight";
+    let scarce = tight || shared || scenario.crash_steps > 0 || scenario.name == "tight";
     // A server that ends lets everybody go one after the other: the more there are, the later. With a script, whoever
     // chooses takes bytes away from others.
     let fair = !scarce && !ends && pieces == 0 && !run.chance.is_scripted();
@@ -105,6 +107,50 @@ fn trouble(scenario: &mut Scenario, rng: &mut Rng) {
         _ => scenario.clock_steps = !restarts,
     }
     scenario.never = &[];
+}
+
+/// What keeps hostile people out is so close that it is reached. Whether something of that is shared by all, so that they may
+/// take it away from others for a while.
+fn guard(scenario: &mut Scenario, rng: &mut Rng) -> bool {
+    scenario.guarded = true;
+    scenario.one_host = rng.chance(500);
+    if scenario.lazy {
+        return false;
+    }
+    scenario.never = &[];
+    if rng.chance(500) {
+        let (per_second, burst) = (1 + rng.below(4) as u32, 1 + rng.below(4) as u32);
+        scenario.broker.handshake_rate = Some(Rate { per_second, burst });
+    }
+    let limits = &mut scenario.limits;
+    if rng.chance(500) {
+        (limits.write_ms, limits.write_bytes) = (1_000 + rng.below(2_000), 100 + rng.below(2_000) as usize);
+    }
+    let mut shared = false;
+    for place in 0..4 {
+        if !rng.chance(if place == 2 { 500 } else { 300 }) {
+            continue;
+        }
+        shared = true;
+        match place {
+            0 => limits.fanout_per_turn = 1 + rng.below(20),
+            1 => {
+                limits.received_bytes = 500 + rng.below(4_000) as usize;
+                (limits.head_ms, limits.body_ms) = (1_500, 1_500);
+            }
+            2 => {
+                limits.queued_bytes = 2_000 + rng.below(20_000) as usize;
+                (limits.batch_messages, limits.body_bytes) = (32, 24 * 1024);
+            }
+            _ => {
+                let people = scenario.clients + scenario.listeners;
+                (limits.connections, scenario.starves) = (2 * people + 2 + rng.below(10) as usize, true);
+                (limits.idle_ms, limits.head_ms, limits.body_ms) = (3_000, 1_000, 1_000);
+                limits.full_ms = 100 + rng.below(1_000);
+            }
+        }
+    }
+    shared
 }
 
 /// Bounds so close that they are reached.

@@ -9,7 +9,7 @@ use encke::ws::frame::{Decoder, Incoming, Role, Rules};
 use serde_json::Value;
 
 /// The header fields that the server writes. None of them is named by a client.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "Access-Control-Allow-Credentials",
     "Access-Control-Allow-Headers",
     "Access-Control-Allow-Methods",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 25] = [
     "Content-Type",
     "Date",
     "ETag",
+    "Retry-After",
     "Sec-WebSocket-Accept",
     "Sec-WebSocket-Extensions",
     "Sec-WebSocket-Version",

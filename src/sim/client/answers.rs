@@ -58,8 +58,22 @@ impl Client {
         self.note_progress(wire, scene);
     }
 
+    /// The server has no room for what was asked on a connection, or for the connection, and ends it.
+    fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
+        let may_be = scene.scenario.guarded || scene.scenario.starves;
+        assert!(may_be && response.closes(), "client {}: {response:?}", self.number);
+        scene.ledger.count(Kind::SentOff);
+        scene.ground.network.close(wire, scene.ground.now);
+        self.forget_lane(wire, scene);
+        self.not_before = self.not_before.max(scene.now() + response.retry_after_ms());
+    }
+
     fn take(&mut self, wire: WireId, part: &Part, scene: &mut Scene<'_, '_>) {
         let response = match part {
+            Part::Whole(response) if response.status == 503 => {
+                scene.ground.network.digest(wire, response.size);
+                return self.sent_off(wire, response, scene);
+            }
             Part::Whole(response) => response,
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
@@ -100,8 +114,9 @@ impl Client {
         let idle = scene.now() + scene.patience() >= lane.idle_since + scene.scenario.limits.idle_ms;
         let closing = lane.socket.as_ref().is_some_and(|socket| socket.closing);
         let restarts = scene.scenario.restart_every_ms > 0;
-        let explained =
-            idle || closing || lane.finished || scene.drained || restarts || (reset && scene.scenario.faults.reset > 0);
+        // What comes behind the words that there is no room resets the connection, and those may be lost.
+        let resets = scene.scenario.faults.reset > 0 || scene.scenario.starves;
+        let explained = idle || closing || lane.finished || scene.drained || restarts || (reset && resets);
         let socket_amid = lane
             .socket
             .as_ref()
@@ -117,6 +132,7 @@ impl Client {
         let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished && !restarts;
         // A session that is ended takes its WebSocket along, whatever its client has sent behind that.
         let left = left && self.session.as_ref().is_some_and(|own| !own.may_end);
+        let left = left && !lane.socket.as_ref().is_some_and(|socket| socket.refused);
         assert!(!(left && lane.publishes()), "closed before its publishes were answered: {wire:?} {:?}", lane.calls);
         if !reset {
             scene.ground.network.close(wire, scene.ground.now);
@@ -236,7 +252,7 @@ impl Client {
             scene.ledger.acked(mark, successful, scene.ground.now);
         }
         if asked.what == What::Handshake {
-            return self.greeted(message, scene);
+            return self.greeted(call, message, scene);
         }
         // The answer may concern a session that has been given up since.
         if self.session.as_ref().map(|session| session.no) != call.session {
@@ -278,7 +294,17 @@ impl Client {
         }
     }
 
-    fn greeted(&mut self, message: &Incoming, scene: &mut Scene<'_, '_>) {
+    fn greeted(&mut self, call: &Call, message: &Incoming, scene: &mut Scene<'_, '_>) {
+        if message.has_error("429::handshake_rate") {
+            let advice = message.advice().expect("who comes too fast is told when to come again");
+            let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
+            // All of them that were sent away before come first.
+            let before = scene.ledger.was_hasty(self.number, rate, (call.at, scene.patience()));
+            let most = (1_000 / u64::from(rate.per_second) + 1) * before;
+            assert!(advice.reconnect == "handshake" && (1..=most).contains(&advice.interval), "{advice:?}");
+            self.not_before = scene.now() + advice.interval;
+            return;
+        }
         if !message.is_successful() {
             assert!(message.has_error("429:"), "a handshake was refused: {message:?}");
             self.not_before = scene.now() + 500;

@@ -216,14 +216,22 @@ impl Client {
                     socket.pings -= 1;
                     scene.ledger.count(Kind::Ponged);
                 }
-                Incoming::Close { code, reason } => self.told_to_close(wire, code.map(|code| code.get()), &reason),
+                Incoming::Close { code, reason } => {
+                    let code = code.map(|code| code.get());
+                    if code == Some(1013) && scene.scenario.guarded {
+                        scene.ledger.count(Kind::SentOff);
+                        socket.refused = true;
+                    }
+                    self.told_to_close(wire, code, &reason);
+                }
                 other => panic!("a server that speaks Bayeux does not say {other:?}"),
             }
         }
     }
 
     fn told_to_close(&mut self, wire: WireId, code: Option<u16>, reason: &str) {
-        assert!(matches!(code, Some(1000 | 1001)), "the server closes a WebSocket: {code:?} {reason}");
+        let refused = self.lanes.get(&wire).and_then(|lane| lane.socket.as_ref()).is_some_and(|socket| socket.refused);
+        assert!(refused || matches!(code, Some(1000 | 1001)), "the server closes a WebSocket: {code:?} {reason}");
         for role in [&mut self.poll, &mut self.send] {
             *role = role.filter(|own| *own != wire);
         }

@@ -39,6 +39,22 @@ pub(super) const ASSAULTS: &[(&str, Assault)] = &[
     ("many publishes", publishes),
     ("never acknowledges", no_acks),
     ("says everything again", again),
+    ("half bodies", half_bodies),
+    ("half messages", half_messages),
+    ("wrong hosts", wrong_host),
+    ("takes a little now and then", sip),
+];
+
+/// Those that what keeps them out is made for.
+pub(super) const AT_GUARDS: &[(&str, Assault)] = &[
+    ("many handshakes", handshakes),
+    ("many connections", connections),
+    ("many publishes", publishes),
+    ("reads nothing", slow_reader),
+    ("half bodies", half_bodies),
+    ("half messages", half_messages),
+    ("wrong hosts", wrong_host),
+    ("takes a little now and then", sip),
 ];
 
 /// What everybody would notice.
@@ -345,6 +361,74 @@ fn no_acks(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
     );
     own.post(at, &connect, scene);
     own.post(at, &connect, scene);
+}
+
+/// Much of many requests, and never all of one.
+fn half_bodies(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
+    for _ in 0..1 + own.rng.below(8) {
+        let at = own.open(scene);
+        let length = own.rng.length(3_000);
+        let mut bytes = b"POST /cometd HTTP/1.1\r\nHost: comet.example\r\nContent-Type: application/json\r\n".to_vec();
+        bytes.extend(format!("Content-Length: {}\r\n\r\n[", length + 9).bytes());
+        bytes.extend(core::iter::repeat_n(b' ', length));
+        own.say(at, bytes, scene);
+    }
+}
+
+fn half_messages(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
+    let at = own.socket(scene);
+    let length = 2 + own.rng.length(3_000);
+    let mut bytes = Vec::new();
+    frame(own, &mut bytes, (Opcode::Text, length.is_multiple_of(2), false), &vec![b' '; length]);
+    bytes.truncate(bytes.len() - length / 2);
+    own.say(at, bytes, scene);
+    // What comes next would be the rest of it.
+    own.lines[at].socket = false;
+}
+
+/// As a page does whose own name points here: what it asks for is asked of another host.
+fn wrong_host(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
+    if !scene.scenario.one_host {
+        return;
+    }
+    let mut bytes = Vec::new();
+    match own.rng.below(4) {
+        0 => speech::post(&mut bytes, None, HANDSHAKE, own.rng.chance(200)),
+        1 => speech::upgrade(&mut bytes, None),
+        2 => speech::get(&mut bytes, "/events/a/b", None, "Accept: text/event-stream\r\n"),
+        _ => {
+            let id = own.id.clone().unwrap_or_default();
+            speech::post(&mut bytes, None, &format!("[{}]", intrusion(&id)), false);
+        }
+    }
+    let other =
+        *own.rng.pick(&["evil.example", "comet.example.evil", "xcomet.example", "comet.example@evil", "1.2.3.4"]);
+    let text = String::from_utf8(bytes).expect("text").replacen("comet.example", other, 1);
+    let at = own.open(scene);
+    own.lines[at].foreign = true;
+    scene.ground.network.send(own.lines[at].wire, text.as_bytes(), scene.ground.now);
+}
+
+/// Has much sent to it, and takes a few bytes of it, again and again: too few.
+fn sip(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
+    for line in own.lines.iter().filter(|line| line.slow) {
+        scene.ground.network.sip(line.wire, 1 + own.rng.below(30) as usize, scene.ground.now);
+    }
+    let Some(id) = own.session(scene) else { return };
+    let at = own.open(scene);
+    own.lines[at].slow = true;
+    let room = own.rng.below(300) as usize;
+    scene.ground.network.ignore(own.lines[at].wire, room);
+    let names: Vec<String> = (0..own.rng.length(20)).map(|number| format!("\"/h/{}/{number}\"", own.number)).collect();
+    let filler = "x".repeat(own.rng.length(3_000));
+    let subscribe = format!(
+        r#"{{"channel":"/meta/subscribe","clientId":"{id}","subscription":["/h/{}",{}]}}"#,
+        own.number,
+        names.join(",")
+    );
+    let publish = format!(r#"{{"channel":"/h/{}","clientId":"{id}","data":"{filler}"}}"#, own.number);
+    let connect = format!(r#"{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling"}}"#);
+    own.post(at, &format!("[{subscribe},{publish},{connect}]"), scene);
 }
 
 fn again(own: &mut Hostile, scene: &mut Scene<'_, '_>) {
