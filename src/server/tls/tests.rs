@@ -150,13 +150,13 @@ impl Pair {
     /// Has the server's socket take nothing more.
     fn fill(&mut self) {
         let mut refused = 0;
-        // The other side's buffer may take some of what stands in this one.
-        while refused < 20 {
+        // The other side's kernel may take some of what stands in this one, and say so up to 200 ms later (delayed ACK).
+        while refused < 100 {
             if self.own.socket().write(&[0; 4_096]).is_ok() {
                 refused = 0;
             } else {
                 refused += 1;
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }
     }
