@@ -58,6 +58,8 @@ pub struct Acks {
     batch: u64,
     /// Events dropped so far.
     dropped: u64,
+    /// Events ever sent, each counted once; a later batch may be shorter than one that got lost.
+    sent_to: u64,
     /// Batches that are not acknowledged, with rising ends.
     sent: VecDeque<Sent>,
 }
@@ -76,8 +78,9 @@ impl Acks {
     /// Takes note that a batch goes with the first `events` of the outbox; how many of them go again.
     pub fn send(&mut self, events: usize) -> u64 {
         self.batch = self.next();
-        let again = self.sent.back().map_or(0, |last| last.end.saturating_sub(self.dropped)).min(events as u64);
+        let again = self.sent_to.saturating_sub(self.dropped).min(events as u64);
         let end = self.dropped.saturating_add(events as u64);
+        self.sent_to = self.sent_to.max(end);
         // It may go less far than one that got lost: who has this one need not have that.
         while self.sent.back().is_some_and(|last| last.end > end) {
             self.sent.pop_back();
@@ -201,11 +204,10 @@ mod tests {
     #[test]
     fn a_shorter_batch_after_a_lost_one_does_not_stand_for_it() {
         let mut acks = Acks::default();
-        acks.send(10);
-        acks.send(4);
+        assert_eq!([10, 4, 5].map(|events| acks.send(events)), [0, 4, 5], "all of these again");
         assert_eq!(acks.acknowledge(2), 4);
-        acks.send(6);
-        assert_eq!(acks.acknowledge(3), 6);
+        assert_eq!(acks.send(7), 6, "and one that is new");
+        assert_eq!(acks.acknowledge(4), 7);
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn guard(scenario: &mut Scenario, rng: &mut Rng) -> bool {
             }
             2 => {
                 limits.queued_bytes = 2_000 + rng.below(20_000) as usize;
-                (limits.batch_messages, limits.body_bytes) = (32, 24 * 1024);
+                (limits.batch_messages, limits.body_bytes) = (32, 64 * 1024);
             }
             _ => {
                 let people = scenario.clients + scenario.listeners;

@@ -45,7 +45,8 @@ pub(crate) fn check(bytes: &[u8], heads: bool) {
     while let Some((head, after)) = take_head(rest) {
         assert!(!last, "an answer behind the last one: {}", rest.escape_ascii());
         let head = Head::parse(head);
-        last = head.field("Connection") == Some("close");
+        // Who is told to upgrade reads `Connection` twice.
+        last = head.fields.contains(&("Connection", "close"));
         rest = match head.status {
             100 => after,
             101 => return check_frames(after, head.field("Sec-WebSocket-Extensions").is_some()),
