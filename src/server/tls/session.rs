@@ -116,6 +116,12 @@ impl TlsStream {
         Kept { incoming: self.incoming.capacity(), outgoing: self.outgoing.capacity() }
     }
 
+    /// Has so many bytes wait for the socket; for tests.
+    #[cfg(test)]
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.outgoing.resize(bytes, 0);
+    }
+
     /// Plain bytes that do not count as written yet; for tests.
     #[cfg(test)]
     pub(super) fn unsent(&self) -> usize {
