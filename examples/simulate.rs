@@ -215,6 +215,9 @@ fn simulate(wish: &Wish) -> ExitCode {
         println!("{:#}", json(wish, &totals, &broken, since));
     } else {
         println!("{rates}; {} of the seeds played twice", sample.len());
+        for (seed, hash) in sample.iter().filter(|_| wish.seed.is_some()) {
+            println!("the story of seed {seed}: {hash:016x}");
+        }
         println!("{}", totals.counts().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "));
         if !totals.unseen().is_empty() {
             println!("not seen: {}", totals.unseen().join(", "));

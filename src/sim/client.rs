@@ -57,6 +57,12 @@ impl Scene<'_, '_> {
         self.scenario.faults.patience_ms()
     }
 
+    /// How long what is sent may be under way, until a connection that had to wait is taken.
+    pub(crate) fn longest_way(&self) -> u64 {
+        let waits = if self.scenario.starves { self.scenario.limits.full_ms + 100 } else { 0 };
+        self.patience() + waits
+    }
+
     /// The patience that is enough now.
     fn patience_now(&self) -> u64 {
         if self.calm { self.scenario.faults.calm_patience_ms() } else { self.patience() }

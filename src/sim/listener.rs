@@ -163,7 +163,7 @@ impl Listener {
     fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
         if response.status == 429 {
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
-            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.scenario.faults.patience_ms()));
+            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.longest_way()));
         } else {
             assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
             scene.ledger.count(Kind::SentOff);

@@ -117,6 +117,13 @@
 //! | one connection or session too many | connections and sessions are at most those allowed |
 //! | a connection is read on although much waits to be written | what waits on one connection has a bound |
 //! | sessions live by the calendar; whom to look at is forgotten with a refusal | the loop does not spin; nothing is left |
+//! | the rate of handshakes is counted by connection | no address makes more sessions than it may |
+//! | all addresses share one rate of handshakes | who is told to be hasty has been |
+//! | what a slow reader had waiting counts for ever | what is unsent is counted while a socket is slow, and only then |
+//! | who takes a byte now and then is not slow | nobody is kept who takes too little |
+//! | the half of a request is not counted, or all halves have no bound | what is received in part is counted, up to its bound |
+//! | nobody comes back to a request that waits for the next turn | each request has its answer |
+//! | a WebSocket may be asked of any host | nothing is answered for another host |
 //!
 //! Not found, and left to tests of the engine: a session whose connect gives way to an event source expires when that
 //! connect would have ended.

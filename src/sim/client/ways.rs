@@ -160,7 +160,10 @@ impl Client {
     pub(super) fn next_rank(&mut self, wire: WireId, call: &Call, scene: &Scene<'_, '_>) -> u64 {
         let Some(session) = &mut self.session else { return 0 };
         let sure = scene.ground.now.saturating_sub(2 * scene.patience_now());
-        let others = self.lanes.iter().filter(|(other, _)| **other != wire).flat_map(|(_, lane)| &lane.calls);
+        // A connect beside an event source that is open already changes nothing.
+        let aside = call.way == Way::EventSource && call.sole_connect().is_some();
+        let others = self.lanes.iter().filter(|(other, lane)| **other != wire && !(aside && lane.open.is_some()));
+        let others = others.flat_map(|(_, lane)| &lane.calls);
         let young = others.filter(|call| call.diverts()).any(|call| call.at > sure);
         let attached = call.way == Way::EventSource && call.sole_connect().is_none();
         let socket = call.way == Way::WebSocket;
