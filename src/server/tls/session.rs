@@ -70,8 +70,6 @@ pub(in super::super) struct TlsStream {
     unsent: usize,
     /// The first message of the peer has been answered: most of the work is done, and would be for nothing if it went now.
     answered: bool,
-    /// Goodbye has been said, or waits in what is to go.
-    parted: bool,
     /// The peer has said that it will send no more, and that has not been read yet.
     ended: bool,
 }
@@ -86,7 +84,7 @@ impl TlsStream {
     pub(in super::super) fn new(socket: TcpStream, terms: Rc<Terms>) -> Self {
         let (incoming, outgoing) = (Vec::new(), Vec::new());
         let state = State::Fresh;
-        Self { socket, terms, state, incoming, outgoing, unsent: 0, answered: false, parted: false, ended: false }
+        Self { socket, terms, state, incoming, outgoing, unsent: 0, answered: false, ended: false }
     }
 
     pub(in super::super) fn socket(&mut self) -> &mut TcpStream {
@@ -315,11 +313,8 @@ impl TlsStream {
         let _ = self.flush();
     }
 
-    /// Puts a goodbye behind all that is to go, once.
+    /// Puts a goodbye behind all that is to go; rustls makes no second one.
     fn part(&mut self) {
-        if mem::replace(&mut self.parted, true) {
-            return;
-        }
         if let State::Session(session) = &mut self.state {
             let mut goodbye = [0; GOODBYE_BYTES];
             if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
