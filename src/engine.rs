@@ -704,6 +704,15 @@ impl Engine {
                 Overdue::Nothing => {}
                 Overdue::Slow => self.too_slow(key),
                 Overdue::Aged => self.too_old(key),
+                Overdue::Stuck => {
+                    let who = Who { client: conn.peer().address, path: None };
+                    self.refusals.note_end(
+                        RefusalKind::Reader,
+                        "nothing was taken for write-timeout",
+                        who,
+                        self.now.mono_ms,
+                    );
+                }
             }
         }
         self.touch(key);

@@ -188,9 +188,8 @@ impl Refusals {
         }
     }
 
-    /// The same for a TLS handshake that came to nothing.
-    pub fn note_handshake(&mut self, reason: &str, who: Who<'_>, now_ms: u64) {
-        let kind = RefusalKind::Handshake;
+    /// The same for a connection that ends without a word.
+    pub fn note_end(&mut self, kind: RefusalKind, reason: &str, who: Who<'_>, now_ms: u64) {
         if let Some(own) = self.kinds.get_mut(kind as usize) {
             own.note(kind.name(), 1, || format!("from {who}: {reason}"), now_ms);
         }
@@ -286,7 +285,7 @@ mod tests {
         assert_eq!(
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
-            transport=1 publisher=0 overload=0 unknown-host=0 tls=0 overflow=0 session-limit=0 handshake-rate=0 \
+            transport=1 publisher=0 overload=0 unknown-host=0 tls=0 slow-reader=0 overflow=0 session-limit=0 handshake-rate=0 \
             queue-limit=0 crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0"
         );
     }

@@ -260,6 +260,8 @@ pub enum Overdue {
     Slow,
     /// End what has been open for as long as it may be.
     Aged,
+    /// Nothing of an answer was taken in time; the connection has ended.
+    Stuck,
 }
 
 /// What every answer needs to know beside its content.
@@ -635,7 +637,7 @@ impl Conn {
         let stuck = self.is_writing() && self.progress_ms.saturating_add(limits.write_ms) <= env.now_ms;
         if stuck || !matches!(self.phase, Phase::Open | Phase::Last) {
             self.kill();
-            return Overdue::Nothing;
+            return if stuck { Overdue::Stuck } else { Overdue::Nothing };
         }
         let slow = self.phase == Phase::Open && !self.is_between();
         match &self.exchange {

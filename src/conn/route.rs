@@ -146,11 +146,13 @@ pub enum RefusalKind {
     Host,
     /// A TLS handshake that came to nothing.
     Handshake,
+    /// An answer of which nothing was taken in time.
+    Reader,
 }
 
 impl RefusalKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Origin,
         Self::Request,
         Self::Framing,
@@ -162,6 +164,7 @@ impl RefusalKind {
         Self::Overload,
         Self::Host,
         Self::Handshake,
+        Self::Reader,
     ];
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -198,6 +201,7 @@ impl RefusalKind {
             Self::Size => "large-request",
             Self::Overload => "overload",
             Self::Host => "unknown-host",
+            Self::Reader => "slow-reader",
         }
     }
 
@@ -215,6 +219,7 @@ impl RefusalKind {
             Self::Size => "refused a large request",
             Self::Overload => "refused what there is no room for",
             Self::Host => "refused a request for another host",
+            Self::Reader => "cut off who does not read",
         }
     }
 }

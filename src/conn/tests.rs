@@ -167,6 +167,6 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     conn.sent(1, &limits, bench.at(NOW + 3));
     let due = conn.deadline(&limits).unwrap();
     assert_eq!(due, NOW + limits.write_ms, "a byte is no progress");
-    assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Nothing);
+    assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Stuck);
     assert_eq!(conn.step(), Step::Close);
 }

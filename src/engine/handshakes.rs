@@ -81,7 +81,8 @@ impl Engine {
 
     pub(super) fn end_handshake(&mut self, key: ConnKey, reason: &str) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        self.refusals.note_handshake(reason, Who { client: conn.peer().address, path: None }, self.now.mono_ms);
+        let who = Who { client: conn.peer().address, path: None };
+        self.refusals.note_end(RefusalKind::Handshake, reason, who, self.now.mono_ms);
         conn.part();
     }
 }

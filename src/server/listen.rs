@@ -18,6 +18,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::stream::Stream;
 
+/// What the kernel takes of a connection beyond what is on its way to the peer, bytes: without a bound, each of thousands
+/// of slow readers makes it allocate and fill megabytes, for which all others wait. Room for a burst of events or a page.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT: u32 = 32 * 1_024;
 /// Below this, a port is for privileged processes.
 const FIRST_FREE_PORT: u16 = 1_024;
 /// What a build says that cannot do it.
@@ -134,7 +138,9 @@ impl Listener {
 
     /// Listens on a TCP socket that is open already.
     pub(super) fn of_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
-        must_listen(&(&listener).into())?;
+        let socket = (&listener).into();
+        must_listen(&socket)?;
+        leave_unsent_to_us(&socket)?;
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)))
     }
@@ -218,9 +224,23 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
+    leave_unsent_to_us(&(&socket).into())?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+}
+
+/// Bounds what the kernel keeps of what a connection does not send yet. Accepted sockets inherit it.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn leave_unsent_to_us(socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
+/// Other kernels have no such bound to inherit, or a small one of their own.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+fn leave_unsent_to_us(_socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    Ok(())
 }
 
 fn bind_unix(path: &Path, backlog: i32, mode: u32) -> io::Result<Listener> {
@@ -388,6 +408,16 @@ mod tests {
         fs::remove_dir_all(folder).unwrap();
     }
 
+    /// The connection that a peer has made, as soon as the kernel has it for us.
+    fn accepted(listener: &Listener) -> Stream {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+    }
+
     #[test]
     fn ipv4_and_ipv6_of_one_port_are_two_places() {
         let any: Listen = "[::]:0".parse().unwrap();
@@ -407,12 +437,32 @@ mod tests {
         let at = first.at().unwrap();
         let Listen::Tcp(address) = at else { panic!("an address") };
         let client = std::net::TcpStream::connect(address).unwrap();
-        let Listener::Tcp(listener) = &first else { panic!("TCP") };
         // Our side closes first, so the port stays in TIME_WAIT.
-        drop(listener.accept().unwrap());
+        drop(accepted(&first));
         drop(first);
         drop(client);
         Listener::bind(&Listen::Tcp(address), 1, 0).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_keeps_little_of_what_a_peer_does_not_read() {
+        let own = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 1, 0).unwrap();
+        let handed_over = Listener::of_tcp(std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        for listener in [own, handed_over] {
+            let Listen::Tcp(address) = listener.at().unwrap() else { panic!("an address") };
+            let peer = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            peer.set_recv_buffer_size(4_096).unwrap();
+            peer.connect(&address.into()).unwrap();
+            let mut stream = accepted(&listener);
+            let page = [0; 4_096];
+            let mut taken = 0;
+            while let Ok(bytes) = stream.write(&[std::io::IoSlice::new(&page)]) {
+                taken += bytes;
+            }
+            // What is with the peer, what has been sent, and what is not sent yet: a segment more than its bound.
+            assert!((1..4 * UNSENT as usize).contains(&taken), "{taken} bytes");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -79,6 +79,18 @@ class Server:
     def files(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def sockets(self):
+        """The inodes of those that it has open, which no two sockets share that are open at the same time."""
+        found = set()
+        for entry in os.scandir(f"/proc/{self.pid}/fd"):
+            try:
+                target = os.readlink(entry.path)
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:"):
+                found.add(target)
+        return found
+
     def census(self):
         """What it counts, by what it logs on SIGUSR1; of a name that comes twice, what there is now."""
         before = self.said().count(" now: ")

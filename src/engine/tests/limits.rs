@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::bench::{Bench, Client, Post};
+use crate::conn::route::RefusalKind;
 use crate::limits::Limits;
 
 const PART_OF_A_HEAD: &[u8] = b"POST /cometd HTTP/1.1\r\nHost: h.exa";
@@ -65,6 +66,8 @@ fn limit_write_ms() {
         b.give(conn, &Post::new("[]").bytes());
         b.advance(waited);
         assert_eq!(b.is_closed(conn), closed, "after {waited} ms");
+        let told = b.engine.refusals.total(RefusalKind::Reader);
+        assert_eq!(told, u64::from(closed), "counted, for the log");
     }
 }
 
