@@ -519,17 +519,13 @@ impl Engine {
         }
     }
 
-    /// Leaves each connection the less to have made ready the more waits at slow ones: these come near half of the bound
-    /// for all that waits and exceed it by no more than one event for each connection. The rest is for events that are
-    /// published meanwhile.
+    /// Leaves each connection the less to have made ready the more waits at slow ones: these come near their half of the
+    /// bound for all that waits and exceed it by no more than one event for each connection. How many events wait does not
+    /// count here: answers that are the smaller the more there is to say would never catch up.
     fn pace(&mut self) {
-        let unsent = self.unsent.bytes();
-        let waits = unsent.saturating_add(self.broker.queued_bytes());
-        let left_to_all = self.limits.queued_bytes.saturating_sub(waits);
-        let left_to_slow = (self.limits.queued_bytes / 2).saturating_sub(unsent);
-        let room = left_to_all.min(left_to_slow);
+        let room = self.limits.half_of_queued().saturating_sub(self.unsent.bytes());
         self.limits.output_bytes = (room / SHARES).clamp(1, self.output_bytes.max(1));
-        self.broker.pace(self.unsent.bytes(), self.limits.output_bytes);
+        self.broker.pace(self.limits.output_bytes);
     }
 
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.

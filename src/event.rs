@@ -23,6 +23,9 @@ const BEFORE_CHANNEL: usize = r#"{"channel":""#.len();
 /// What stands between the channel's name and the data.
 const BEFORE_DATA: usize = r#"","data":"#.len();
 
+/// What an event costs beside its JSON, bytes: itself, and what two allocations need to be counted and found.
+pub(crate) const BESIDE_JSON: usize = size_of::<Event>() + 6 * size_of::<usize>();
+
 /// An encoded event, on its way to any number of sessions.
 #[derive(Debug)]
 pub struct Event {
@@ -59,6 +62,11 @@ impl Event {
     /// The JSON object.
     pub fn json(&self) -> &Bytes {
         &self.json
+    }
+
+    /// The memory that it takes, bytes.
+    pub fn weight(&self) -> usize {
+        self.json.len().saturating_add(BESIDE_JSON)
     }
 
     /// The channel's name.

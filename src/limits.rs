@@ -106,9 +106,9 @@ pub struct Limits {
     pub outbox_events: usize,
     /// Bytes of events waiting for one session. Default 1 MiB.
     pub outbox_bytes: usize,
-    /// Bytes of events waiting for anyone, each event counted once, and of answers that sockets do not take, for which half
-    /// of it is meant. The nearer either is, the less is made ready for one connection; beyond all of it, publishes are
-    /// refused. Default 256 MiB.
+    /// Bytes of memory for what waits for anyone. One half is for events, each counted once, with 16 bytes for its place in
+    /// each queue: when they have it, publishes are refused. The other is for answers that sockets do not take: the nearer
+    /// it is, the less is made ready for one connection. Default 256 MiB.
     pub queued_bytes: usize,
     /// Bytes of requests and messages that have come and are not complete, of all connections. Beyond it those are refused
     /// of which more comes. Default 256 MiB.
@@ -139,6 +139,14 @@ pub struct Limits {
     pub read_bytes_per_turn: usize,
     /// Commands from other threads waiting in the mailbox, count. Default 4,096.
     pub mailbox_commands: usize,
+}
+
+impl Limits {
+    /// What events that wait may take at most, and what answers that sockets do not take may: half of
+    /// [`Limits::queued_bytes`] each.
+    pub fn half_of_queued(&self) -> usize {
+        self.queued_bytes / 2
+    }
 }
 
 impl Default for Limits {

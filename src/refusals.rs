@@ -53,7 +53,7 @@ const TROUBLES: [Trouble; 9] = [
     Trouble {
         short_name: "queue-limit",
         name: "refused a publish",
-        text: "as much waits for clients as max-queued-bytes allows, or the event is larger than max-queue-size",
+        text: "events that wait for clients take half of max-queued-bytes, or the event is larger than max-queue-size",
         count: |counters| counters.publishes_refused,
     },
     Trouble {

@@ -133,8 +133,7 @@ impl Broker {
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, PublishError> {
         let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
-        let waiting = self.held.bytes().saturating_add(self.unsent_bytes).saturating_add(drafted);
-        if waiting >= self.limits.queued_bytes {
+        if self.held.bytes().saturating_add(drafted) >= self.limits.half_of_queued() {
             sums::one(&mut self.counters.publishes_refused);
             return Err(PublishError::Full);
         }

@@ -247,8 +247,6 @@ pub struct Broker {
     topics: Topics,
     wheel: Wheel<SessionKey>,
     held: Held,
-    /// Bytes of answers that connections could not write yet.
-    unsent_bytes: usize,
     /// Sessions with a held connect, or a stream, and something to say.
     ready: Ready,
     endings: Vec<Ending>,
@@ -303,7 +301,6 @@ impl Broker {
             topics: Topics::default(),
             wheel: Wheel::new(now.mono_ms),
             held: Held::default(),
-            unsent_bytes: 0,
             ready: Ready::default(),
             endings: Vec::new(),
             overflowed: Vec::new(),
@@ -415,9 +412,8 @@ impl Broker {
         self.limits = limits;
     }
 
-    /// So many bytes wait at connections already, beside what waits here; an answer takes so many of these at most.
-    pub fn pace(&mut self, unsent_bytes: usize, output_bytes: usize) {
-        self.unsent_bytes = unsent_bytes;
+    /// From now on an answer takes so many bytes of what waits at most.
+    pub fn pace(&mut self, output_bytes: usize) {
         self.limits.output_bytes = output_bytes;
     }
 

@@ -1,7 +1,8 @@
 //! The events that wait for one session.
 //!
-//! Owns the queue and its counts. An event is encoded once and shared by all queues that hold it; the bytes that are held
-//! by anyone are counted once, in [`Held`]. Must not decide what happens when a limit is reached.
+//! Owns the queue and its counts. An event is encoded once and shared by all queues that hold it; what it costs is counted
+//! once, and what its place in each queue costs is counted for each, in [`Held`]. Must not decide what happens when a limit
+//! is reached.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,7 +10,10 @@ use std::rc::Rc;
 use super::sums;
 use crate::event::Event;
 
-/// Bytes of events that wait for anyone, each event counted once.
+/// What an event's place in one queue costs, bytes: a queue that grows has room for twice as many as wait.
+pub(crate) const PLACE: usize = 2 * size_of::<Rc<Event>>();
+
+/// Memory for events that wait for anyone: each event once, and its place in each queue.
 #[derive(Debug, Default)]
 pub struct Held {
     bytes: usize,
@@ -22,14 +26,16 @@ impl Held {
     }
 
     fn add(&mut self, event: &Event) {
+        sums::put(&mut self.bytes, PLACE);
         if event.hold() {
-            sums::put(&mut self.bytes, event.json().len());
+            sums::put(&mut self.bytes, event.weight());
         }
     }
 
     fn remove(&mut self, event: &Event) {
+        sums::take(&mut self.bytes, PLACE);
         if event.release() {
-            sums::take(&mut self.bytes, event.json().len());
+            sums::take(&mut self.bytes, event.weight());
         }
     }
 }
@@ -78,6 +84,9 @@ impl Outbox {
             self.first = rest.pop_front();
             if rest.is_empty() {
                 self.rest = None;
+            } else if rest.len() < rest.capacity() / 4 {
+                // Room for as many again, so that one who catches up does not keep what the longest wait took.
+                rest.shrink_to(rest.capacity() / 2);
             }
         }
         held.remove(&event);
@@ -127,12 +136,35 @@ mod tests {
         let (mut a, mut b) = (Outbox::default(), Outbox::default());
         a.push(&event, &mut held);
         b.push(&event, &mut held);
-        assert_eq!((held.bytes(), a.bytes(), b.bytes()), (5, 5, 5));
+        assert_eq!((held.bytes(), a.bytes(), b.bytes()), (event.weight() + 2 * PLACE, 5, 5));
         a.pop(&mut held);
-        assert_eq!(held.bytes(), 5);
+        assert_eq!(held.bytes(), event.weight() + PLACE);
         b.pop(&mut held);
         assert_eq!(held.bytes(), 0);
         assert!(a.is_empty() && a.rest.is_none());
+    }
+
+    /// How many events a queue has room for.
+    fn room(outbox: &Outbox) -> usize {
+        outbox.rest.as_ref().map_or(0, |rest| rest.capacity())
+    }
+
+    #[test]
+    fn what_a_queue_takes_is_counted_while_it_grows_and_goes_when_it_shrinks() {
+        let mut held = Held::default();
+        let mut outbox = Outbox::default();
+        let event = Event::new(b"1", 0..0);
+        let slot = size_of::<Rc<Event>>();
+        for _ in 0..10_000 {
+            outbox.push(&event, &mut held);
+            let counted = held.bytes() - event.weight();
+            assert!(room(&outbox) * slot <= counted.max(8 * slot), "{} places, {counted} bytes counted", room(&outbox));
+        }
+        while outbox.len() > 1 {
+            outbox.pop(&mut held);
+            assert!(room(&outbox) <= 4 * outbox.len().max(2), "{} places for {}", room(&outbox), outbox.len());
+        }
+        assert_eq!(room(&outbox), 0);
     }
 
     #[test]

@@ -12,12 +12,15 @@ use super::Broker;
 use super::ext::{self, Said, Told};
 use super::history::{Read, Room};
 use super::meta::Refusal;
+use super::outbox::PLACE;
 use super::rules::ReplayShape;
 use super::session::{Session, SessionKey};
 use super::sums;
 
 /// Events that are read at once; and a session that has as many waiting reads no more until they have gone.
 const AT_ONCE: usize = 128;
+/// Of the memory that is left to who reads, one reader gets this part at most, so that many leave room to each other.
+const SHARE: usize = 64;
 
 /// Where a reader wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +188,9 @@ impl Broker {
     pub(super) fn refill(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wanted.is_empty()) else { return };
-        let count = AT_ONCE.min(self.limits.outbox_events / 2).max(1);
+        // As with the outbox, half of the memory for all is for what is published meanwhile.
+        let left = (self.limits.half_of_queued() / 2).saturating_sub(self.held.bytes());
+        let count = AT_ONCE.min(self.limits.outbox_events / 2).min(left / (SHARE * PLACE)).max(1);
         if session.outbox.len() >= count {
             return;
         }

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use super::outbox::PLACE;
 use super::policy::{AllowAll, Verdict};
 use super::*;
 use crate::bayeux::{self, Reconnect, ReplyAdvice};
+use crate::event::BESIDE_JSON;
 use crate::http::head::Head;
 
 const HEAD: &[u8] = b"POST /cometd HTTP/1.1\r\nHost: h\r\nAuthorization: Basic eDp5\r\n\r\n";
@@ -208,14 +210,15 @@ fn limit_outbox_bytes() {
 
 #[test]
 fn limit_queued_bytes() {
-    // As above: 50 bytes wait when the third one comes.
-    for (limit, refused) in [(49, true), (50, true), (51, false)] {
-        let mut bench = Bench::with(Limits { queued_bytes: limit, ..Limits::default() }, Box::new(AllowAll));
+    // As above: 50 bytes of JSON wait when the third one comes.
+    let [at_one, at_two] = [1, 2].map(|queues| 25 + BESIDE_JSON + queues * PLACE);
+    for (half, refused) in [(2 * at_two - 1, true), (2 * at_two, true), (2 * at_two + 1, false)] {
+        let mut bench = Bench::with(Limits { queued_bytes: 2 * half, ..Limits::default() }, Box::new(AllowAll));
         let (one, two, writer) = (bench.subscriber("/a"), bench.subscriber("/a"), bench.session());
         for _ in 0..2 {
             assert_eq!(bench.tell(&publish(&writer, "/a", 1))["successful"], true);
         }
-        assert_eq!(bench.broker.queued_bytes(), 50, "shared by both, counted once");
+        assert_eq!(bench.broker.queued_bytes(), 2 * at_two, "shared by both, counted once");
         let reply = bench.tell(&publish(&writer, "/a", 1));
         if refused {
             assert_eq!(reply, json!({"channel": "/a", "successful": false, "error": "429::queue_limit"}));
@@ -227,7 +230,7 @@ fn limit_queued_bytes() {
         assert_eq!(bench.tell(&publish(&writer, "/service/a", 1))["successful"], true, "services queue nothing");
         let waiting = if refused { 2 } else { 3 };
         assert_eq!(bench.say(&connect(&one)).events.len(), waiting);
-        assert_eq!(bench.broker.queued_bytes(), waiting * 25, "until the last one has it");
+        assert_eq!(bench.broker.queued_bytes(), waiting * at_one, "until the last one has it");
         assert_eq!(bench.say(&connect(&two)).events.len(), waiting);
         assert_eq!(bench.tell(&publish(&writer, "/a", 1))["successful"], true, "room again");
     }

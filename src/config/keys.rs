@@ -142,7 +142,7 @@ pub static KEYS: &[Key] = &[
         at!(Size, settings.limits.outbox_bytes)),
     Key::new("overflow", "what a session loses then: itself, or its oldest events",
         at!(Spill, settings.broker.overflow)),
-    Key::new("max-queued-bytes", "bytes waiting for anyone before publishes are refused",
+    Key::new("max-queued-bytes", "for all that waits for clients, one half of it for events",
         at!(Size, settings.limits.queued_bytes)),
     Key::new("max-sessions", "sessions before handshakes are refused", at!(Count, settings.limits.sessions)),
     Key::new("handshake-rate", "sessions of one address, a second / at once; not loopback",

@@ -46,7 +46,7 @@ impl Guards {
     /// All that came in a turn has been looked at, as far as there was room for it.
     pub(crate) fn note_turn(&mut self, engine: &Engine) {
         self.reached.add(Kind::FanoutReached, u64::from(engine.is_spent()));
-        let paced = engine.census().unsent_bytes >= self.limits.queued_bytes / 2;
+        let paced = engine.census().unsent_bytes >= self.limits.half_of_queued();
         self.reached.add(Kind::UnsentReached, u64::from(paced && !self.paced));
         self.paced = paced;
     }

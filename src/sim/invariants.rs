@@ -8,8 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::outbox::PLACE;
 use crate::broker::rate::Rate;
 use crate::engine::{Census, Engine};
+use crate::event::BESIDE_JSON;
 use crate::limits::Limits;
 
 use super::network::WireId;
@@ -566,8 +568,8 @@ impl Watch {
         // The publish that reaches the limit still goes.
         assert!(census.kept_bytes <= self.limits.history_bytes, "{census:?}");
         assert!(census.received_bytes <= self.limits.received_bytes, "{census:?}");
-        let largest = self.limits.body_bytes.min(self.limits.outbox_bytes);
-        assert!(census.queued_bytes < self.limits.queued_bytes + largest, "{census:?}");
+        let largest = self.limits.body_bytes.min(self.limits.outbox_bytes) + BESIDE_JSON + census.sessions * PLACE;
+        assert!(census.queued_bytes < self.limits.half_of_queued() + largest, "{census:?}");
     }
 
     /// What waits to be written on one connection is no more than the mark at which it is read no further, and what one

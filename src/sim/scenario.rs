@@ -274,7 +274,7 @@ pub(crate) fn tight() -> Scenario {
         output_bytes: 600,
         outbox_events: 12,
         outbox_bytes: 4_000,
-        queued_bytes: 1_200,
+        queued_bytes: 10_000,
         deliveries_per_turn: 1,
         timers_per_turn: 1,
         read_bytes_per_turn: 100,

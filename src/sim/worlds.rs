@@ -164,7 +164,7 @@ fn tighten(scenario: &mut Scenario, rng: &mut Rng) {
             1 => limits.output_bytes = 300 + rng.below(2_000) as usize,
             2 => limits.outbox_events = 4 + rng.below(20) as usize,
             3 => limits.outbox_bytes = 1_500 + rng.below(4_000) as usize,
-            4 => (limits.queued_bytes, limits.outbox_bytes) = (1_000 + rng.below(4_000) as usize, 3_500),
+            4 => (limits.queued_bytes, limits.outbox_bytes) = (8_000 + rng.below(32_000) as usize, 3_500),
             5 => limits.deliveries_per_turn = 1 + rng.below(3) as usize,
             6 => limits.deliveries_at_once = 1 + rng.below(2) as usize,
             7 => limits.timers_per_turn = 1 + rng.below(2) as usize,

@@ -139,8 +139,9 @@ fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
             refused += usize::from(!taken);
         }
         let census = b.engine.census();
-        let waits = census.unsent_bytes + census.queued_bytes;
-        assert!(waits < BOUND + 300 * (EVENT + 300), "{waits} bytes in round {round}");
+        let [unsent, queued] = [census.unsent_bytes, census.queued_bytes];
+        assert!(unsent < BOUND / 2 + 300 * (EVENT + 300), "{unsent} bytes in round {round}");
+        assert!(queued < BOUND / 2 + EVENT + 300, "{queued} bytes in round {round}");
     }
     assert!(refused > 0, "24 MB do not fit into half a MiB, and that is told");
     assert!(b.engine.limits().output_bytes < BOUND / 64 / 4, "less is left for each");
@@ -153,6 +154,16 @@ fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
     assert_eq!((census.unsent_bytes, census.queued_bytes), (0, 0));
     b.turn();
     assert_eq!(b.engine.limits().output_bytes, BOUND / 2 / 64, "room again");
+}
+
+#[test]
+fn who_catches_up_gets_as_much_at_once_when_there_is_no_room_for_more() {
+    let mut b = Bench::with(|setup| setup.limits.queued_bytes = 2 * 1024 * 1024);
+    let client = b.subscriber("/a");
+    while b.inject("/a", &json!("x".repeat(100)).to_string()) {}
+    let at_once = b.events(&client).len();
+    assert!(at_once > 100, "{at_once} events in 16 KiB");
+    assert!(b.inject("/a", "1"), "room again");
 }
 
 #[test]
