@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::http::response;
 
 use super::stream::Stream;
-use super::{Server, Slot};
+use super::{Server, Slot, Unread};
 
 /// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
 /// for a file that becomes free elsewhere.
@@ -198,7 +198,7 @@ impl Server {
         if self.streams.len() <= at {
             self.streams.resize_with(at + 1, || None);
         }
-        self.streams[at] = Some(Slot { key, stream, readable: false, ended: false, listed: false });
+        self.streams[at] = Some(Slot { key, stream, unread: Unread::Nothing, ended: false });
         self.open += 1;
     }
 }

@@ -15,7 +15,7 @@ use super::builder::invalid;
 use super::listen::Listener;
 use super::stream::Stream;
 use super::tls::{Identity, Shaken, Terms, TlsStream};
-use super::{Server, Slot};
+use super::{Server, Slot, Unread};
 
 /// The handshakes of a server.
 pub(super) struct Handshakes {
@@ -90,18 +90,17 @@ impl Server {
     /// Has a connection go on with its handshake when it is its turn; whether there is one to go on with.
     pub(super) fn await_handshake(&mut self, key: ConnKey, now: Now) -> bool {
         let wanted = self.engine.wants_handshake(key);
-        let Some(Slot { stream: Stream::Tls(stream), listed, .. }) = self.slot(key) else { return false };
+        let Some(Slot { stream: Stream::Tls(stream), unread, .. }) = self.slot(key) else { return false };
         if !wanted {
             stream.give_up();
         }
         if !stream.is_shaking_hands() {
             return false;
         }
-        if !core::mem::replace(listed, true) {
-            let answered = stream.is_answered();
-            self.handshakes.queue.push(key, answered, now.mono_ms);
-            self.engine.handshake_waits(key, now);
-        }
+        *unread = Unread::Listed;
+        let answered = stream.is_answered();
+        self.handshakes.queue.push(key, answered, now.mono_ms);
+        self.engine.handshake_waits(key, now);
         true
     }
 
@@ -122,7 +121,7 @@ impl Server {
         if slot.key != key {
             return false;
         }
-        slot.listed = false;
+        slot.unread = Unread::Waiting;
         if !self.engine.wants_handshake(key) {
             // It has been given up meanwhile, and what has come is only to be discarded.
             self.read_again(key);
@@ -130,8 +129,8 @@ impl Server {
         }
         match stream.shake_hands(&mut self.scratch) {
             Ok(Shaken::Waits { worked, more }) => {
-                slot.readable = more || slot.ended;
-                let again = slot.readable;
+                let again = more || slot.ended;
+                slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
                 self.weigh(key, now);
                 if again {
                     self.read_again(key);

@@ -86,16 +86,30 @@ pub enum Asked {
     Reload,
 }
 
+/// What the kernel has announced on a socket, bytes or an end, and has not been read: it will not be announced again.
+///
+/// | state | next | by |
+/// |---|---|---|
+/// | `Nothing` | `Waiting` | an event |
+/// | `Waiting` | `Nothing` | a read that has emptied the socket |
+/// | | `Listed` | a read that has left something, a handshake to go on with, an engine that wants input again |
+/// | `Listed` | `Waiting` | its turn |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unread {
+    Nothing,
+    /// To be read when it is wanted.
+    Waiting,
+    /// The same, on the list of connections to read again or in the queue of handshakes: not to be read before its turn.
+    Listed,
+}
+
 /// A socket with what the loop must remember of it.
 struct Slot {
     key: ConnKey,
     stream: Stream,
-    /// The kernel has announced bytes, or an end, that have not been read.
-    readable: bool,
+    unread: Unread,
     /// The peer's end has been announced: read on until it is reached, for it will not be announced again.
     ended: bool,
-    /// It stands in the list of connections to read again, and has been read in this turn.
-    listed: bool,
 }
 
 /// A server with its loop.
@@ -244,7 +258,7 @@ impl Server {
         self.engine.resume(now);
         for key in core::mem::take(&mut self.again) {
             if let Some(slot) = self.slot(key) {
-                slot.listed = false;
+                slot.unread = Unread::Waiting;
             }
             self.read(key, now);
         }
@@ -410,9 +424,9 @@ impl Server {
     fn ready(&mut self, key: ConnKey, event: &Event, now: Now) {
         let Some(slot) = self.slot(key) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            slot.readable = true;
             slot.ended |= event.is_read_closed();
-            if !slot.listed {
+            if slot.unread != Unread::Listed {
+                slot.unread = Unread::Waiting;
                 self.read(key, now);
             }
         }
@@ -433,7 +447,7 @@ impl Server {
         if !self.engine.wants_input(key) {
             return;
         }
-        if !self.slot(key).is_some_and(|slot| slot.readable) {
+        if !self.slot(key).is_some_and(|slot| slot.unread == Unread::Waiting) {
             return;
         }
         #[cfg(feature = "tls")]
@@ -443,7 +457,7 @@ impl Server {
         let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return };
         match slot.stream.read(&mut self.scratch) {
             Ok(taken) => self.take(key, taken, now),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.readable = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.unread = Unread::Nothing,
             Err(error) if error.kind() == ErrorKind::Interrupted => self.read_again(key),
             Err(_) => self.close(key, now),
         }
@@ -456,8 +470,8 @@ impl Server {
         // The socket is empty, unless an end is behind the bytes.
         slot.ended |= end;
         // An end behind bytes is told when they have been looked at, by the next read.
-        slot.readable = bytes > 0 && (more || slot.ended);
-        let again = slot.readable;
+        let again = bytes > 0 && (more || slot.ended);
+        slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
         if bytes > 0 {
             self.engine.receive(key, &self.scratch[..bytes], now);
         } else if end {
@@ -499,7 +513,7 @@ impl Server {
             }
         }
         // What was not wanted while answers were in the way may be wanted now.
-        if self.slot(key).is_some_and(|slot| slot.readable) && self.engine.wants_input(key) {
+        if self.slot(key).is_some_and(|slot| slot.unread == Unread::Waiting) && self.engine.wants_input(key) {
             self.read_again(key);
         }
     }
@@ -507,9 +521,9 @@ impl Server {
     /// Has a connection read in the next turn, once.
     fn read_again(&mut self, key: ConnKey) {
         if let Some(slot) = self.slot(key)
-            && !slot.listed
+            && slot.unread != Unread::Listed
         {
-            slot.listed = true;
+            slot.unread = Unread::Listed;
             self.again.push(key);
         }
     }
