@@ -13,7 +13,7 @@ use crate::broker::rules::{Keep, Rule};
 use crate::broker::{self, token::Entropy};
 use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Change, Engine, Parts};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
@@ -72,6 +72,29 @@ impl Default for Settings {
             broker: broker::Config::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl Settings {
+    /// What an engine is told of these.
+    ///
+    /// # Errors
+    /// A setting that is no good (`InvalidInput`).
+    pub(super) fn into_change(self) -> io::Result<Change> {
+        let publishing = match (self.http_api, self.http_token) {
+            (false, _) => Publishing::Off,
+            (true, None) => Publishing::Local,
+            (true, Some(token)) => Publishing::Token(token),
+        };
+        Ok(Change {
+            hosts: HostRule::new(&self.allowed_hosts).map_err(invalid)?,
+            origins: OriginRule::new(&self.allowed_origins).map_err(invalid)?,
+            proxies: TrustedProxies::parse(&self.trusted_proxies).map_err(invalid)?,
+            publishing,
+            demo: self.demo,
+            broker: with_demo(self.broker, self.demo),
+            limits: self.limits,
+        })
     }
 }
 
@@ -193,25 +216,10 @@ impl Builder {
     /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
         check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
-        let Settings {
-            allowed_hosts,
-            allowed_origins,
-            trusted_proxies,
-            http_api,
-            http_token,
-            demo,
-            shutdown_ms,
-            broker,
-            limits,
-        } = self.settings;
-        let site = Site {
-            hosts: HostRule::new(&allowed_hosts).map_err(invalid)?,
-            origins: OriginRule::new(&allowed_origins).map_err(invalid)?,
-            proxies: TrustedProxies::parse(&trusted_proxies).map_err(invalid)?,
-            publishing: publishing(http_api, http_token),
-            pages: Pages::new(&self.mount, demo),
-            mount: self.mount,
-        };
+        let shutdown_ms = self.settings.shutdown_ms;
+        let Change { hosts, origins, proxies, publishing, demo, broker, limits } = self.settings.into_change()?;
+        let pages = Pages::new(&self.mount, demo);
+        let site = Site { mount: self.mount, hosts, origins, proxies, publishing, pages };
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -228,7 +236,6 @@ impl Builder {
         let scratch = limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]
         let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
-        let broker = with_demo(broker, demo);
         let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
         Ok(Server {
             engine: Engine::new(parts, clock.now()),
@@ -256,21 +263,13 @@ impl Builder {
 }
 
 /// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.
-pub(super) fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
+fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
     let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
     if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
         let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
         broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
     }
     broker
-}
-
-pub(super) fn publishing(http_api: bool, token: Option<String>) -> Publishing {
-    match (http_api, token) {
-        (false, _) => Publishing::Off,
-        (true, None) => Publishing::Local,
-        (true, Some(token)) => Publishing::Token(token),
-    }
 }
 
 pub(super) fn invalid(text: String) -> io::Error {

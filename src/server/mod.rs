@@ -25,10 +25,7 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Census, Change, Engine, Wake};
-use crate::http::forwarded::TrustedProxies;
-use crate::http::host::HostRule;
-use crate::http::origin::OriginRule;
+use crate::engine::{Census, Engine, Wake};
 
 pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
@@ -37,7 +34,7 @@ pub use listen::Listen;
 pub use tls::Identity;
 
 use accepting::{Accepting, Door};
-use builder::{invalid, publishing};
+use builder::invalid;
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
@@ -188,25 +185,8 @@ impl Server {
     /// # Errors
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
-        let Settings {
-            allowed_hosts,
-            allowed_origins,
-            trusted_proxies,
-            http_api,
-            http_token,
-            demo,
-            shutdown_ms,
-            broker,
-            limits,
-        } = settings;
-        let hosts = HostRule::new(&allowed_hosts).map_err(invalid)?;
-        let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
-        let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
-        let publishing = publishing(http_api, http_token);
-        let broker = builder::with_demo(broker, demo);
-        self.engine
-            .reconfigure(Change { hosts, origins, proxies, publishing, demo, broker, limits })
-            .map_err(invalid)?;
+        let shutdown_ms = settings.shutdown_ms;
+        self.engine.reconfigure(settings.into_change()?).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         self.door.make_room();
         Ok(())
