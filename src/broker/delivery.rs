@@ -139,8 +139,8 @@ impl Broker {
             return Err(PublishError::Full);
         }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
-        let audience = self.topics.audience(channel);
-        if history.is_none() && audience == 0 {
+        self.topics.gather(channel, &mut self.audience);
+        if history.is_none() && self.audience.size() == 0 {
             sums::one(&mut self.counters.published);
             return Ok(None);
         }
@@ -162,7 +162,7 @@ impl Broker {
         let lazy = lazy || always_lazy;
         let Some(keep) = history else {
             let event = Event::new(&self.encoded, places.data);
-            self.deliver(channel, event, audience, lazy);
+            self.deliver(channel, event, lazy);
             return Ok(None);
         };
         match self.store.append(channel, &self.encoded) {
@@ -185,6 +185,7 @@ impl Broker {
         self.tell_time(now);
         let Some(mut draft) = self.drafts.pop_front() else { return };
         if let Ok(channel) = Channel::parse(&draft.channel) {
+            self.topics.gather(channel, &mut self.audience);
             self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy));
         }
     }
@@ -202,16 +203,16 @@ impl Broker {
         }
         let event = Event::numbered(json, places.data, Some(id));
         self.history.keep(channel, &event, keep, self.now_ms);
-        self.deliver(channel, event, self.topics.audience(channel), lazy);
+        self.deliver(channel, event, lazy);
     }
 
-    /// Puts an event into the outbox of each subscriber; of so many. Not inlined: it is large, and called in two places.
+    /// Puts an event into the outbox of each of its audience. Not inlined: it is large, and called in two places.
     #[inline(never)]
-    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, audience: usize, lazy: bool) {
-        let queue = if audience > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
+    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
+        let queue = if self.audience.size() > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
         // Only whether it is the same matters.
         self.serial = self.serial.wrapping_add(1);
-        for subscriber in self.topics.matching(channel) {
+        for subscriber in self.topics.members(&self.audience) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
             if session.stamp == self.serial {

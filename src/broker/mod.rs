@@ -60,7 +60,7 @@ use ready::Ready;
 use rules::{Rule, Rules};
 use session::{Reach, Session, SessionKey};
 use token::Entropy;
-use topics::Topics;
+use topics::{Audience, Topics};
 
 /// Between the ends of two held connects when the server ends, ms.
 const DRAIN_STEP_MS: u64 = 10;
@@ -245,6 +245,8 @@ pub struct Broker {
     browsers: Browsers,
     rates: Rates,
     topics: Topics,
+    /// Whom the publish under way reaches.
+    audience: Audience,
     wheel: Wheel<SessionKey>,
     held: Held,
     /// Bytes of answers that connections could not write yet.
@@ -301,6 +303,7 @@ impl Broker {
             browsers: Browsers::default(),
             rates: Rates::default(),
             topics: Topics::default(),
+            audience: Audience::default(),
             wheel: Wheel::new(now.mono_ms),
             held: Held::default(),
             unsent_bytes: 0,

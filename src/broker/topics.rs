@@ -39,6 +39,21 @@ pub struct Topic {
     subscribers: Vec<Subscriber>,
 }
 
+/// Whom an event reaches: the topics whose patterns match its channel, looked up. It holds until a subscription begins or
+/// ends.
+#[derive(Debug, Default)]
+pub struct Audience {
+    topics: Vec<TopicKey>,
+    size: usize,
+}
+
+impl Audience {
+    /// How many subscribers; a session counts once for each of its patterns.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
 /// All topics.
 #[derive(Debug, Default)]
 pub struct Topics {
@@ -124,25 +139,26 @@ impl Topics {
         })
     }
 
-    /// The subscribers of every pattern that matches the channel; a session comes once for each of its patterns.
-    pub fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = &Subscriber> {
-        self.of(channel).flat_map(|topic| &topic.subscribers)
+    /// Looks up whom events of a channel reach. What memory `audience` has is used again.
+    pub fn gather(&self, channel: Channel<'_>, audience: &mut Audience) {
+        audience.topics.clear();
+        audience.topics.extend(self.matching(channel));
+        audience.size = self.members(audience).count();
     }
 
-    /// How many that are.
-    pub fn audience(&self, channel: Channel<'_>) -> usize {
-        self.of(channel).map(|topic| topic.subscribers.len()).sum()
+    /// The subscribers of these topics; a session comes once for each of its patterns.
+    pub fn members<'a>(&'a self, audience: &'a Audience) -> impl Iterator<Item = &'a Subscriber> {
+        audience.topics.iter().filter_map(|topic| self.topics.get(*topic)).flat_map(|topic| &topic.subscribers)
     }
 
     /// The topics whose pattern matches the channel.
-    fn of(&self, channel: Channel<'_>) -> impl Iterator<Item = &Topic> {
+    fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = TopicKey> {
         let exact = self.exact.get(channel.as_str());
         let children = self.children.get(channel.parent());
         // Most servers have no `**` pattern: then the ancestors are not even looked at.
         let ancestors = (!self.descendants.is_empty()).then(|| channel.ancestors()).into_iter().flatten();
         let descendants = ancestors.filter_map(|ancestor| self.descendants.get(ancestor));
-        let keys = exact.into_iter().chain(children).chain(descendants);
-        keys.filter_map(|key| self.topics.get(*key))
+        exact.into_iter().chain(children).chain(descendants).copied()
     }
 }
 
@@ -173,7 +189,32 @@ mod tests {
         let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 }).unwrap();
         assert_eq!(new.slot(), key.slot());
         assert!(topics.remove(key, 0).is_none(), "a stale key touches nothing");
-        assert_eq!(topics.matching(Channel::parse("/b").unwrap()).count(), 1);
+        assert_eq!(sessions_of(&topics, "/b"), [3]);
+    }
+
+    fn sessions_of(topics: &Topics, channel: &str) -> Vec<u32> {
+        let mut audience = Audience::default();
+        topics.gather(Channel::parse(channel).unwrap(), &mut audience);
+        let sessions: Vec<u32> = topics.members(&audience).map(|subscriber| subscriber.session.slot()).collect();
+        assert_eq!(audience.size(), sessions.len());
+        sessions
+    }
+
+    #[test]
+    fn an_audience_is_looked_up_anew_each_time_and_nobody_stands_in_for_who_has_left() {
+        let mut topics = Topics::default();
+        let [(exact, _), (children, _)] = [("/a/b", 1), ("/a/*", 2)]
+            .map(|(name, n)| topics.insert(pattern(name), Subscriber { session: session(n), place: 0 }).unwrap());
+        let mut audience = Audience::default();
+        topics.gather(Channel::parse("/a/b").unwrap(), &mut audience);
+        assert_eq!(audience.size(), 2);
+        topics.remove(exact, 0);
+        topics.insert(pattern("/c"), Subscriber { session: session(3), place: 0 }).unwrap();
+        let left: Vec<u32> = topics.members(&audience).map(|subscriber| subscriber.session.slot()).collect();
+        assert_eq!(left, [2], "the slot of the topic that is gone belongs to another one");
+        topics.remove(children, 0);
+        topics.gather(Channel::parse("/a/b").unwrap(), &mut audience);
+        assert_eq!((audience.size(), topics.members(&audience).count()), (0, 0));
     }
 
     proptest! {
@@ -186,9 +227,9 @@ mod tests {
             for (n, text) in patterns.iter().enumerate() {
                 topics.insert(pattern(text), Subscriber { session: session(n as u64), place: 0 });
             }
-            let channel = Channel::parse(&channel).unwrap();
-            let mut found: Vec<u32> = topics.matching(channel).map(|subscriber| subscriber.session.slot()).collect();
+            let mut found = sessions_of(&topics, &channel);
             found.sort_unstable();
+            let channel = Channel::parse(&channel).unwrap();
             let expected: Vec<u32> =
                 (0u32..).zip(&patterns).filter(|(_, text)| pattern(text).matches(channel)).map(|(n, _)| n).collect();
             prop_assert_eq!(found, expected);
