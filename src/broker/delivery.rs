@@ -132,8 +132,7 @@ impl Broker {
         lazy: bool,
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, PublishError> {
-        let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
-        let waiting = self.held.bytes().saturating_add(self.unsent_bytes).saturating_add(drafted);
+        let waiting = self.held.bytes().saturating_add(self.unsent_bytes).saturating_add(self.drafted_bytes);
         if waiting >= self.limits.queued_bytes {
             sums::one(&mut self.counters.publishes_refused);
             return Err(PublishError::Full);
@@ -173,6 +172,7 @@ impl Broker {
                 Ok(Some(id))
             }
             Appended::Later => {
+                sums::put(&mut self.drafted_bytes, self.encoded.len());
                 let json = self.encoded.as_slice().into();
                 self.drafts.push_back(Draft { channel: channel.as_str().into(), json, places, keep, lazy });
                 Ok(None)
@@ -184,6 +184,7 @@ impl Broker {
     pub fn stored(&mut self, id: u64, now: Now) {
         self.tell_time(now);
         let Some(mut draft) = self.drafts.pop_front() else { return };
+        sums::take(&mut self.drafted_bytes, draft.json.len());
         if let Ok(channel) = Channel::parse(&draft.channel) {
             self.topics.gather(channel, &mut self.audience);
             self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy));

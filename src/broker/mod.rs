@@ -241,6 +241,8 @@ pub struct Broker {
     store: Box<dyn Store>,
     /// Events that wait for their number, oldest first.
     drafts: VecDeque<delivery::Draft>,
+    /// Bytes of these.
+    drafted_bytes: usize,
     sessions: Arena<Session>,
     browsers: Browsers,
     rates: Rates,
@@ -299,6 +301,7 @@ impl Broker {
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
+            drafted_bytes: 0,
             sessions: Arena::default(),
             browsers: Browsers::default(),
             rates: Rates::default(),
