@@ -339,13 +339,16 @@ impl History {
     /// Reads the next events, in the order of their numbers, each once however many of the patterns want it. Moves `wanted`
     /// on, and empties it at the end.
     pub fn read(&mut self, wanted: &mut Vec<Wanted>, room: Room, now_ms: u64) -> Read {
-        let names = self.names(wanted.iter().filter_map(|one| Pattern::parse(&one.pattern).ok()));
+        let asked = wanted.iter().filter_map(|one| Some((Pattern::parse(&one.pattern).ok()?, one.after)));
+        let asked: Vec<(Pattern<'_>, u64)> = asked.collect();
+        let names = self.names(asked.iter().map(|(pattern, _)| *pattern));
         names.iter().for_each(|name| self.expire(name, now_ms));
         let lost = self.lost(wanted, &names);
         let mut found: Vec<&Kept> = Vec::new();
         for name in &names {
             let (Ok(channel), Some(ring)) = (Channel::parse(name), self.rings.get(name)) else { continue };
-            let after = wanted.iter().filter(|one| one.covers(channel)).map(|one| one.after).min().unwrap_or_default();
+            let asked = asked.iter().filter(|(pattern, _)| pattern.matches(channel));
+            let after = asked.map(|(_, after)| *after).min().unwrap_or_default();
             let from = ring.kept.partition_point(|kept| kept.id <= after);
             // One more than there is room for shows that there is more.
             found.extend(ring.kept.range(from..).take(room.count.saturating_add(1)));
@@ -375,8 +378,8 @@ impl History {
         let is_lost = |one: &&Wanted| {
             missed(one, self.gone)
                 || names.iter().any(|name| {
-                    let covered = Channel::parse(name).is_ok_and(|channel| one.covers(channel));
-                    covered && self.rings.get(name).is_some_and(|ring| missed(one, ring.gone))
+                    self.rings.get(name).is_some_and(|ring| missed(one, ring.gone))
+                        && Channel::parse(name).is_ok_and(|channel| one.covers(channel))
                 })
         };
         wanted.iter().filter(is_lost).map(|one| one.pattern.clone()).collect()
