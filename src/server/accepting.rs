@@ -10,8 +10,8 @@ use mio::Token;
 use crate::clock::Now;
 use crate::http::response;
 
+use super::Server;
 use super::stream::Stream;
-use super::{Server, Slot, Unread};
 
 /// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
 /// for a file that becomes free elsewhere.
@@ -95,7 +95,7 @@ impl Server {
         let first = self.door.first.min(listeners);
         for at in (first..listeners).chain(0..first) {
             for _ in 0..self.engine.limits().accepts_per_turn {
-                if self.open >= self.engine.limits().connections {
+                if self.slots.open() >= self.engine.limits().connections {
                     self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
                     let until_ms = Some(now.mono_ms + self.engine.limits().full_ms);
                     self.door.accepting = Accepting::Full { until_ms };
@@ -179,9 +179,12 @@ impl Server {
             return;
         }
         match core::mem::take(&mut self.door.turned_away) {
-            0 => log::warn!("accepting pauses with {} connections open: {reason}", self.open),
+            0 => log::warn!("accepting pauses with {} connections open: {reason}", self.slots.open()),
             turned => {
-                log::warn!("accepting pauses with {} connections open, {turned} turned away: {reason}", self.open)
+                log::warn!(
+                    "accepting pauses with {} connections open, {turned} turned away: {reason}",
+                    self.slots.open()
+                )
             }
         }
         self.door.quiet_until_ms = now.mono_ms + QUIET_MS;
@@ -194,12 +197,7 @@ impl Server {
         if registered.is_err() {
             return self.engine.closed(key, now);
         }
-        let at = key.slot() as usize;
-        if self.streams.len() <= at {
-            self.streams.resize_with(at + 1, || None);
-        }
-        self.streams[at] = Some(Slot { key, stream, unread: Unread::Nothing, ended: false });
-        self.open += 1;
+        self.slots.insert(key, stream);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
+use super::slots::Slots;
 use super::{Door, LISTENERS, Life, Server, WAKER, handle};
 #[cfg(feature = "tls")]
 use super::{
@@ -241,8 +242,7 @@ impl Builder {
             engine: Engine::new(parts, clock.now()),
             poll,
             listeners,
-            streams: Vec::new(),
-            open: 0,
+            slots: Slots::default(),
             again: Vec::new(),
             hearing: 0,
             due_ms: None,

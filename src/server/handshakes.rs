@@ -11,11 +11,12 @@ use std::rc::Rc;
 use crate::clock::Now;
 use crate::conn::ConnKey;
 
+use super::Server;
 use super::builder::invalid;
 use super::listen::Listener;
+use super::slots::{Slot, Unread};
 use super::stream::Stream;
 use super::tls::{Identity, Shaken, Terms, TlsStream};
-use super::{Server, Slot, Unread};
 
 /// The handshakes of a server.
 pub(super) struct Handshakes {
@@ -90,7 +91,7 @@ impl Server {
     /// Has a connection go on with its handshake when it is its turn; whether there is one to go on with.
     pub(super) fn await_handshake(&mut self, key: ConnKey, now: Now) -> bool {
         let wanted = self.engine.wants_handshake(key);
-        let Some(Slot { stream: Stream::Tls(stream), unread, .. }) = self.slot(key) else { return false };
+        let Some(Slot { stream: Stream::Tls(stream), unread, .. }) = self.slots.get_mut(key) else { return false };
         if !wanted {
             stream.give_up();
         }
@@ -116,11 +117,8 @@ impl Server {
 
     /// Goes on with one; whether that was work.
     fn shake_hands_on(&mut self, key: ConnKey, now: Now) -> bool {
-        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return false };
+        let Some(slot) = self.slots.get_mut(key) else { return false };
         let Stream::Tls(stream) = &mut slot.stream else { return false };
-        if slot.key != key {
-            return false;
-        }
         slot.unread = Unread::Waiting;
         if !self.engine.wants_handshake(key) {
             // It has been given up meanwhile, and what has come is only to be discarded.
@@ -183,13 +181,13 @@ mod tests {
 
         /// How many handshakes are done.
         fn secure(&self) -> usize {
-            let slots = self.server.streams.iter().flatten();
+            let slots = self.server.slots.iter();
             slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.is_secure())).count()
         }
 
         /// How many handshakes have begun.
         fn begun(&self) -> usize {
-            let slots = self.server.streams.iter().flatten();
+            let slots = self.server.slots.iter();
             slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.has_begun())).count()
         }
     }
@@ -205,7 +203,7 @@ mod tests {
                 (client, stream)
             })
             .collect();
-        while bench.server.open < 5 {
+        while bench.server.slots.open() < 5 {
             bench.turn();
         }
         let mut begun = vec![bench.begun()];
@@ -285,7 +283,7 @@ mod tests {
             first.process_new_packets().unwrap();
         }
         let mut others: Vec<_> = (0..20).map(|_| (client(), TcpStream::connect(address).unwrap())).collect();
-        while bench.server.open < 21 {
+        while bench.server.slots.open() < 21 {
             bench.turn();
         }
         for (client, stream) in &mut others {
@@ -307,7 +305,7 @@ mod tests {
         client.write_tls(&mut stream).unwrap();
         let key = loop {
             bench.turn();
-            if let Some(slot) = bench.server.streams.iter().flatten().next() {
+            if let Some(slot) = bench.server.slots.iter().next() {
                 break slot.key;
             }
         };
@@ -323,7 +321,7 @@ mod tests {
         }
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         // It is read to its end, and nothing becomes of it.
-        while bench.server.open > 0 {
+        while bench.server.slots.open() > 0 {
             assert_eq!(bench.secure(), 0);
             bench.turn();
         }

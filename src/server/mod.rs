@@ -12,6 +12,7 @@ mod handshakes;
 pub mod listen;
 #[cfg(feature = "daemon")]
 mod signals;
+mod slots;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -38,7 +39,8 @@ use builder::invalid;
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
-use stream::{Kept, Stream, Taken};
+use slots::{Slots, Unread};
+use stream::{Kept, Taken};
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -83,40 +85,12 @@ pub enum Asked {
     Reload,
 }
 
-/// What the kernel has announced on a socket, bytes or an end, and has not been read: it will not be announced again.
-///
-/// | state | next | by |
-/// |---|---|---|
-/// | `Nothing` | `Waiting` | an event |
-/// | `Waiting` | `Nothing` | a read that has emptied the socket |
-/// | | `Listed` | a read that has left something, a handshake to go on with, an engine that wants input again |
-/// | `Listed` | `Waiting` | its turn |
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unread {
-    Nothing,
-    /// To be read when it is wanted.
-    Waiting,
-    /// The same, on the list of connections to read again or in the queue of handshakes: not to be read before its turn.
-    Listed,
-}
-
-/// A socket with what the loop must remember of it.
-struct Slot {
-    key: ConnKey,
-    stream: Stream,
-    unread: Unread,
-    /// The peer's end has been announced: read on until it is reached, for it will not be announced again.
-    ended: bool,
-}
-
 /// A server with its loop.
 pub struct Server {
     engine: Engine,
     poll: Poll,
     listeners: Vec<Listener>,
-    /// By the slot of the connection's key.
-    streams: Vec<Option<Slot>>,
-    open: usize,
+    slots: Slots,
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
     /// Turns for which timers wait still for what the kernel holds.
@@ -237,7 +211,7 @@ impl Server {
         let mut asked = None;
         self.engine.resume(now);
         for key in core::mem::take(&mut self.again) {
-            if let Some(slot) = self.slot(key) {
+            if let Some(slot) = self.slots.get_mut(key) {
                 slot.unread = Unread::Waiting;
             }
             self.read(key, now);
@@ -247,11 +221,11 @@ impl Server {
         }
         #[cfg(feature = "tls")]
         self.shake_hands(now);
-        let open = self.open;
+        let open = self.slots.open();
         self.accept(now);
         let late = self.due_ms.is_some_and(|due_ms| now.mono_ms >= due_ms + LATE_MS);
         let full = events.iter().count() >= events.capacity();
-        if !self.hears_more(late, full || self.open > open) {
+        if !self.hears_more(late, full || self.slots.open() > open) {
             self.engine.handle_timeout(now);
         }
         loop {
@@ -288,7 +262,7 @@ impl Server {
     /// Not for longer than it takes to hear everyone once: there may always be more.
     fn hears_more(&mut self, late: bool, more: bool) -> bool {
         if late && self.hearing == 0 {
-            self.hearing = HEARING_TURNS + self.open / EVENTS;
+            self.hearing = HEARING_TURNS + self.slots.open() / EVENTS;
         }
         self.hearing = if more { self.hearing.saturating_sub(1) } else { 0 };
         self.hearing > 0
@@ -396,13 +370,8 @@ impl Server {
         self.handle.wake();
     }
 
-    fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
-        let slot = self.streams.get_mut(key.slot() as usize)?.as_mut()?;
-        (slot.key == key).then_some(slot)
-    }
-
     fn ready(&mut self, key: ConnKey, event: &Event, now: Now) {
-        let Some(slot) = self.slot(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             slot.ended |= event.is_read_closed();
             if slot.unread != Unread::Listed {
@@ -415,7 +384,7 @@ impl Server {
                 return self.drive(key, now);
             }
             // An error means that the peer is gone, which reading will show.
-            if let Some(slot) = self.slot(key) {
+            if let Some(slot) = self.slots.get_mut(key) {
                 let _ = slot.stream.flush();
             }
             self.weigh(key, now);
@@ -427,14 +396,14 @@ impl Server {
         if !self.engine.wants_input(key) {
             return;
         }
-        if !self.slot(key).is_some_and(|slot| slot.unread == Unread::Waiting) {
+        if !self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) {
             return;
         }
         #[cfg(feature = "tls")]
         if self.await_handshake(key, now) {
             return;
         }
-        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         match slot.stream.read(&mut self.scratch) {
             Ok(taken) => self.take(key, taken, now),
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.unread = Unread::Nothing,
@@ -446,7 +415,7 @@ impl Server {
     /// Takes what has been read.
     fn take(&mut self, key: ConnKey, taken: Taken, now: Now) {
         let Taken { bytes, more, end } = taken;
-        let Some(slot) = self.slot(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         // The socket is empty, unless an end is behind the bytes.
         slot.ended |= end;
         // An end behind bytes is told when they have been looked at, by the next read.
@@ -465,7 +434,7 @@ impl Server {
 
     /// Tells the engine what is kept of a connection beside what it has itself.
     fn weigh(&mut self, key: ConnKey, now: Now) {
-        if let Some(Kept { incoming, outgoing }) = self.slot(key).and_then(|slot| slot.stream.kept()) {
+        if let Some(Kept { incoming, outgoing }) = self.slots.get_mut(key).and_then(|slot| slot.stream.kept()) {
             self.engine.records_kept(key, incoming, outgoing, now);
         }
     }
@@ -477,7 +446,7 @@ impl Server {
                 Step::Wait => break,
                 Step::Close => return self.close(key, now),
                 Step::ShutdownWrite => {
-                    let shut = self.slot(key).map(|slot| slot.stream.shutdown_write());
+                    let shut = self.slots.get_mut(key).map(|slot| slot.stream.shutdown_write());
                     if matches!(shut, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
                         return self.weigh(key, now);
                     }
@@ -493,14 +462,14 @@ impl Server {
             }
         }
         // What was not wanted while answers were in the way may be wanted now.
-        if self.slot(key).is_some_and(|slot| slot.unread == Unread::Waiting) && self.engine.wants_input(key) {
+        if self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) && self.engine.wants_input(key) {
             self.read_again(key);
         }
     }
 
     /// Has a connection read in the next turn, once.
     fn read_again(&mut self, key: ConnKey) {
-        if let Some(slot) = self.slot(key)
+        if let Some(slot) = self.slots.get_mut(key)
             && slot.unread != Unread::Listed
         {
             slot.unread = Unread::Listed;
@@ -512,7 +481,7 @@ impl Server {
         let gone = || io::Error::from(ErrorKind::NotConnected);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let used = self.engine.slices(key, &mut slices);
-        let slot = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut).ok_or_else(gone)?;
+        let slot = self.slots.get_mut(key).ok_or_else(gone)?;
         match slices.get(..used) {
             Some([]) | None => Err(gone()),
             Some(some) => {
@@ -526,14 +495,10 @@ impl Server {
     /// Closes a socket and tells the engine; there is room for another one then.
     fn close(&mut self, key: ConnKey, now: Now) {
         self.engine.closed(key, now);
-        let Some(slot) = self.streams.get_mut(key.slot() as usize) else { return };
-        match slot {
-            Some(slot) if slot.key == key => slot.stream.close(),
-            _ => return,
-        }
+        let Some(mut slot) = self.slots.remove(key) else { return };
+        slot.stream.close();
         // Dropping the socket takes it out of the poll as well.
-        *slot = None;
-        self.open -= 1;
+        drop(slot);
         self.door.make_room();
     }
 }
