@@ -141,6 +141,13 @@ pub struct Limits {
     pub mailbox_commands: usize,
 }
 
+impl Limits {
+    /// Nesting of arrays and objects in the data of an event, count: batch and message stand around it.
+    pub fn data_depth(&self) -> usize {
+        self.json_depth.saturating_sub(2)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

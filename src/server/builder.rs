@@ -3,7 +3,7 @@
 //! Owns the defaults of everything that an embedder or an operator sets, and the checks before anything is bound.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::{Poll, Token, Waker};
 
@@ -30,6 +30,10 @@ use super::{
     tls::{Identity, READ_BYTES},
 };
 
+/// Where a server listens unless it is told otherwise.
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The path of the Bayeux endpoint unless it is told otherwise.
+pub const MOUNT: &str = "/cometd";
 /// Connections waiting in the kernel to be accepted, per listener; the kernel's own bound (`net.core.somaxconn`) may be
 /// lower. A ramp of clients overruns a small one, and then each refused client waits a second before it tries again.
 pub const BACKLOG: i32 = 4_096;
@@ -125,11 +129,11 @@ impl core::fmt::Debug for Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            listen: vec![Listen::Tcp(ADDRESS)],
             open: Vec::new(),
             backlog: BACKLOG,
             socket_mode: SOCKET_MODE,
-            mount: "/cometd".to_owned(),
+            mount: MOUNT.to_owned(),
             settings: Settings::default(),
             policy: Box::new(AllowAll),
             #[cfg(feature = "tls")]
@@ -139,7 +143,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// What to listen on, in place of `127.0.0.1:8080`: addresses, or [`Listen`]s.
+    /// What to listen on, in place of [`ADDRESS`]: addresses, or [`Listen`]s.
     #[must_use]
     pub fn listen<L: Into<Listen>>(mut self, places: impl IntoIterator<Item = L>) -> Self {
         self.listen = places.into_iter().map(Into::into).collect();
@@ -190,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// The path of the Bayeux endpoint, in place of `/cometd`.
+    /// The path of the Bayeux endpoint, in place of [`MOUNT`].
     #[must_use]
     pub fn mount(mut self, path: &str) -> Self {
         path.clone_into(&mut self.mount);
@@ -232,7 +236,7 @@ impl Builder {
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - at))?;
         }
-        let (handle, mail) = handle::mailbox(waker, limits.mailbox_commands);
+        let (handle, mail) = handle::mailbox(waker, &limits);
         let mount = site.mount.clone();
         let scratch = limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]

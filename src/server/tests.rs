@@ -122,22 +122,22 @@ fn limit_mailbox_commands() {
 
 #[test]
 fn a_handle_publishes_and_stops_from_another_thread() {
-    let mut bench = Bench::new(Limits::default());
+    let mut bench = Bench::new(Limits { json_depth: 5, ..Limits::default() });
     let handle = bench.server.handle();
     assert_eq!(handle.publish("/a/*", "1"), Err(HandleError::Channel));
     assert_eq!(handle.publish("/meta/x", "1"), Err(HandleError::Channel));
     assert_eq!(handle.publish("/a", "{"), Err(HandleError::Data));
     assert_eq!(handle.publish("/a", r#""\ud800""#), Err(HandleError::Data));
-    for (depth, taken) in [(29, true), (30, true), (31, false)] {
+    for (depth, taken) in [(2, true), (3, true), (4, false)] {
         let data = "[".repeat(depth) + &"]".repeat(depth);
-        assert_eq!(super::handle::checked(&data), taken.then_some(()).ok_or(HandleError::Data));
+        assert_eq!(handle.publish("/deep", &data), taken.then_some(()).ok_or(HandleError::Data));
     }
     std::thread::spawn(move || {
         handle.publish("/a", "1").unwrap();
         handle.stop().unwrap();
     });
     while bench.turn() {}
-    assert_eq!(bench.server.engine.counters().published, 1);
+    assert_eq!(bench.server.engine.counters().published, 3);
 }
 
 #[test]
