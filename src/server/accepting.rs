@@ -16,6 +16,8 @@ use super::stream::Stream;
 /// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
 /// for a file that becomes free elsewhere.
 const RETRY_MS: u64 = 50;
+/// Why accepting pauses when there is no room.
+const NO_ROOM: &str = "as many as --max-connections or the limit of open files allows";
 /// Between two warnings that accepting pauses, ms.
 const QUIET_MS: u64 = 10_000;
 /// Turns of accepting what the kernel has taken on, before listening ends, count.
@@ -96,7 +98,7 @@ impl Server {
         for at in (first..listeners).chain(0..first) {
             for _ in 0..self.engine.limits().accepts_per_turn {
                 if self.slots.open() >= self.engine.limits().connections {
-                    self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
+                    self.warn_of_pause(NO_ROOM, now);
                     let until_ms = Some(now.mono_ms + self.engine.limits().full_ms);
                     self.door.accepting = Accepting::Full { until_ms };
                     return;
@@ -150,7 +152,7 @@ impl Server {
             }
         }
         self.door.accepting = Accepting::Full { until_ms };
-        self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
+        self.warn_of_pause(NO_ROOM, now);
     }
 
     /// Says to a peer that there is no room for it, as far as one write goes.

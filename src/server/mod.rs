@@ -282,7 +282,7 @@ impl Server {
         let most = Duration::from_millis(within_ms);
         let held = if held > 0 { format!("{held} held connects are answered over {time:?}, ") } else { String::new() };
         log::info!("ending: {held}clients may take {most:?}; another signal ends at once");
-        self.life = Life::Draining { until_ms: now.mono_ms + u64::from(self.shutdown_ms) };
+        self.life = Life::Draining { until_ms: now.mono_ms + within_ms };
     }
 
     fn sleep_for(&self) -> Option<Duration> {
@@ -340,10 +340,10 @@ impl Server {
         let mut asked = None;
         let requests: Vec<Request> = self.signals.iter_mut().flat_map(signals::Signals::pending).collect();
         for request in requests {
-            match (request, self.life) {
-                (Request::End, _) => self.shutdown(now),
-                (Request::Reload, _) => asked = Some(Asked::Reload),
-                (Request::Report, _) => self.engine.report(),
+            match request {
+                Request::End => self.shutdown(now),
+                Request::Reload => asked = Some(Asked::Reload),
+                Request::Report => self.engine.report(),
             }
         }
         asked
