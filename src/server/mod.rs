@@ -228,15 +228,7 @@ impl Server {
         if !self.hears_more(late, full || self.slots.open() > open) {
             self.engine.handle_timeout(now);
         }
-        loop {
-            let more = self.engine.flush(now);
-            while let Some(key) = self.engine.next_dirty() {
-                self.drive(key, now);
-            }
-            if !more {
-                break;
-            }
-        }
+        self.answer(now);
         self.due_ms = self.wake_at().map(|at| at.max(now.mono_ms));
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && !self.has_to_read();
@@ -248,13 +240,31 @@ impl Server {
         if self.life != Life::Over {
             return asked;
         }
+        self.say_farewell();
+        Some(Asked::End)
+    }
+
+    /// Writes what has come of it all, the answers of a few before those of the next.
+    fn answer(&mut self, now: Now) {
+        loop {
+            let more = self.engine.flush(now);
+            while let Some(key) = self.engine.next_dirty() {
+                self.drive(key, now);
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// Logs how it has ended.
+    fn say_farewell(&mut self) {
         self.engine.last_words();
         match self.engine.unfinished() {
             0 => log::info!("stopped, no connection was cut off"),
             1 => log::info!("stopped, 1 connection was cut off"),
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
-        Some(Asked::End)
     }
 
     /// Whether timers wait for what may have come already. After a while in which the process was stopped, or busy, all that
