@@ -101,10 +101,7 @@ impl Broker {
         self.tell_time(now);
         let Publication { channel, data, lazy } = publication;
         let channel = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
-        if channel.is_meta() || channel.is_service() {
-            return Err(PublishError::Channel);
-        }
-        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
+        self.publish_parts(channel, data, lazy)
     }
 
     /// A publish by somebody who does not speak the protocol. `data` is JSON, checked by the caller.
@@ -118,12 +115,20 @@ impl Broker {
         data: &str,
         now: Now,
     ) -> Result<Option<u64>, PublishError> {
-        Channel::parse(channel).map_err(|_| PublishError::Channel)?;
+        self.tell_time(now);
+        let parsed = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
         let message = Message { channel: Some(channel.into()), ..Message::default() };
         if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, &message, channel) {
             return Err(PublishError::Denied(reason));
         }
-        self.publish_json(Publication { channel, data, lazy: false }, now)
+        self.publish_parts(parsed, data, false)
+    }
+
+    fn publish_parts(&mut self, channel: Channel<'_>, data: &str, lazy: bool) -> Result<Option<u64>, PublishError> {
+        if channel.is_meta() || channel.is_service() {
+            return Err(PublishError::Channel);
+        }
+        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
     }
 
     fn publish(

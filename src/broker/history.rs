@@ -152,7 +152,7 @@ pub struct History {
     most_channels: usize,
     start: u64,
     newest: u64,
-    /// Events that have gone.
+    /// Events that have gone, because of whatever bound.
     evicted: u64,
     /// The channels that had to go as a whole.
     gone: Gone,
@@ -195,16 +195,6 @@ impl History {
     /// Events that are kept.
     pub fn events(&self) -> usize {
         self.rings.values().map(|ring| ring.kept.len()).sum()
-    }
-
-    /// Channels with a history.
-    pub fn channels(&self) -> usize {
-        self.rings.len()
-    }
-
-    /// Events that had to go, because of whatever bound.
-    pub fn evicted(&self) -> u64 {
-        self.evicted
     }
 
     /// Changes the bounds of all; they hold from the next event on.
@@ -518,7 +508,7 @@ mod tests {
         assert_eq!(bench.read(&[("/a", 3)], 9), lossless(&[4, 5]));
         bench.now_ms = 100;
         assert_eq!(bench.read(&[("/a", 5)], 9), lossless(&[]), "too old");
-        assert_eq!((bench.history.events(), bench.history.bytes(), bench.history.evicted()), (0, 0, 5));
+        assert_eq!((bench.history.events(), bench.history.bytes(), bench.history.evicted), (0, 0, 5));
         assert!(bench.has_lost("/a", 4) && !bench.has_lost("/a", 5));
     }
 
@@ -570,7 +560,7 @@ mod tests {
         bench.put("/b");
         bench.put("/a");
         bench.put("/c");
-        assert_eq!(bench.history.channels(), 2);
+        assert_eq!(bench.history.rings.len(), 2);
         assert_eq!(bench.read(&[("/**", 0)], 9).0, [1, 3, 4]);
         assert!(bench.has_lost("/b", 1), "nobody knows any more of which channels events are missing");
         assert!(!bench.has_lost("/b", 2));
