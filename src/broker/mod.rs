@@ -22,6 +22,7 @@ pub mod ext;
 pub mod extras;
 pub mod history;
 pub mod outbox;
+pub mod pattern;
 pub mod policy;
 pub mod rate;
 pub mod ready;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use crate::arena::{Arena, Key};
 use crate::bayeux::{Channel, Pattern};
 
+use super::pattern::{Depth, OwnedPattern, split};
 use super::session::SessionKey;
 
 /// Names one pattern while it has a subscriber.
@@ -23,19 +24,10 @@ pub struct Subscriber {
     pub place: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Depth {
-    Exact,
-    Children,
-    Descendants,
-}
-
 /// A pattern with its subscribers.
 #[derive(Debug)]
 pub struct Topic {
-    depth: Depth,
-    /// The exact channel, or what stands before `/*` or `/**`.
-    stem: Box<str>,
+    pattern: OwnedPattern,
     subscribers: Vec<Subscriber>,
 }
 
@@ -63,14 +55,6 @@ pub struct Topics {
     descendants: HashMap<Box<str>, TopicKey>,
 }
 
-fn split<'a>(pattern: Pattern<'a>) -> (Depth, &'a str) {
-    match pattern {
-        Pattern::Exact(channel) => (Depth::Exact, channel.as_str()),
-        Pattern::Children { parent } => (Depth::Children, parent),
-        Pattern::Descendants { parent } => (Depth::Descendants, parent),
-    }
-}
-
 impl Topics {
     /// How many patterns have a subscriber.
     pub fn count(&self) -> usize {
@@ -96,7 +80,7 @@ impl Topics {
     pub fn insert(&mut self, pattern: Pattern<'_>, subscriber: Subscriber) -> Option<(TopicKey, u32)> {
         let key = self.find(pattern).unwrap_or_else(|| {
             let (depth, stem) = split(pattern);
-            let key = self.topics.insert(Topic { depth, stem: stem.into(), subscribers: Vec::new() });
+            let key = self.topics.insert(Topic { pattern: pattern.into(), subscribers: Vec::new() });
             self.table(depth).insert(stem.into(), key);
             key
         });
@@ -116,9 +100,9 @@ impl Topics {
         entry.subscribers.swap_remove(place);
         let moved = entry.subscribers.get(place).copied();
         if entry.subscribers.is_empty()
-            && let Some(Topic { depth, stem, .. }) = self.topics.remove(topic)
+            && let Some(Topic { pattern, .. }) = self.topics.remove(topic)
         {
-            self.table(depth).remove(&stem);
+            self.table(pattern.depth()).remove(pattern.stem());
         }
         moved
     }
@@ -132,11 +116,7 @@ impl Topics {
 
     /// Whether a topic's pattern matches the channel.
     pub fn covers(&self, topic: TopicKey, channel: Channel<'_>) -> bool {
-        self.topics.get(topic).is_some_and(|topic| match topic.depth {
-            Depth::Exact => *topic.stem == *channel.as_str(),
-            Depth::Children => *topic.stem == *channel.parent(),
-            Depth::Descendants => channel.ancestors().any(|ancestor| *ancestor == *topic.stem),
-        })
+        self.topics.get(topic).is_some_and(|topic| topic.pattern.covers(channel))
     }
 
     /// Looks up whom events of a channel reach. What memory `audience` has is used again.
