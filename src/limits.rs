@@ -147,6 +147,11 @@ impl Limits {
     pub fn half_of_queued(&self) -> usize {
         self.queued_bytes / 2
     }
+
+    /// Nesting of arrays and objects in the data of an event, count: batch and message stand around it.
+    pub fn data_depth(&self) -> usize {
+        self.json_depth.saturating_sub(2)
+    }
 }
 
 impl Default for Limits {

@@ -355,7 +355,8 @@ impl Broker {
         if self.is_hasty(request).is_some() {
             return Err(StreamError::HandshakeRate);
         }
-        self.may_listen(request, pattern)?;
+        let fresh = self.topics.find(parsed).is_none();
+        self.may_listen(request, pattern, fresh)?;
         let secret = self.entropy.secret();
         let stream = Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link });
         let mut guest = Session { stream, ..Session::new(secret, Reach::Guest { once }, self.now_ms) };
@@ -374,11 +375,10 @@ impl Broker {
         Ok(Ticket(key.to_bits()))
     }
 
-    /// The policy's word on somebody who is not a client of the protocol.
-    fn may_listen(&mut self, request: &Request<'_>, pattern: &str) -> Result<(), StreamError> {
+    /// The policy's word on somebody who is not a client of the protocol, and whose pattern may be `fresh`: nobody's yet.
+    fn may_listen(&mut self, request: &Request<'_>, pattern: &str, fresh: bool) -> Result<(), StreamError> {
         let message = |meta: Meta| Message { channel: Some(meta.as_str().into()), ..Message::default() };
         let (shake, subscribe) = (message(Meta::Handshake), message(Meta::Subscribe));
-        let fresh = Pattern::parse(pattern).is_ok_and(|pattern| self.topics.find(pattern).is_none());
         let mut verdicts = vec![self.policy.can_handshake(request.origin, &shake)];
         if fresh {
             verdicts.push(self.policy.can_create(request.origin, &subscribe, pattern));

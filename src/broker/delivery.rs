@@ -101,10 +101,7 @@ impl Broker {
         self.tell_time(now);
         let Publication { channel, data, lazy } = publication;
         let channel = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
-        if channel.is_meta() || channel.is_service() {
-            return Err(PublishError::Channel);
-        }
-        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
+        self.publish_parts(channel, data, lazy)
     }
 
     /// A publish by somebody who does not speak the protocol. `data` is JSON, checked by the caller.
@@ -118,12 +115,20 @@ impl Broker {
         data: &str,
         now: Now,
     ) -> Result<Option<u64>, PublishError> {
-        Channel::parse(channel).map_err(|_| PublishError::Channel)?;
+        self.tell_time(now);
+        let parsed = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
         let message = Message { channel: Some(channel.into()), ..Message::default() };
         if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, &message, channel) {
             return Err(PublishError::Denied(reason));
         }
-        self.publish_json(Publication { channel, data, lazy: false }, now)
+        self.publish_parts(parsed, data, false)
+    }
+
+    fn publish_parts(&mut self, channel: Channel<'_>, data: &str, lazy: bool) -> Result<Option<u64>, PublishError> {
+        if channel.is_meta() || channel.is_service() {
+            return Err(PublishError::Channel);
+        }
+        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
     }
 
     fn publish(
@@ -132,14 +137,13 @@ impl Broker {
         lazy: bool,
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, PublishError> {
-        let drafted: usize = self.drafts.iter().map(|draft| draft.json.len()).sum();
-        if self.held.bytes().saturating_add(drafted) >= self.limits.half_of_queued() {
+        if self.held.bytes().saturating_add(self.drafted_bytes) >= self.limits.half_of_queued() {
             sums::one(&mut self.counters.publishes_refused);
             return Err(PublishError::Full);
         }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
-        let audience = self.topics.audience(channel);
-        if history.is_none() && audience == 0 {
+        self.topics.gather(channel, &mut self.audience);
+        if history.is_none() && self.audience.size() == 0 {
             sums::one(&mut self.counters.published);
             return Ok(None);
         }
@@ -161,7 +165,7 @@ impl Broker {
         let lazy = lazy || always_lazy;
         let Some(keep) = history else {
             let event = Event::new(&self.encoded, places.data);
-            self.deliver(channel, event, audience, lazy);
+            self.deliver(channel, event, lazy);
             return Ok(None);
         };
         match self.store.append(channel, &self.encoded) {
@@ -172,6 +176,7 @@ impl Broker {
                 Ok(Some(id))
             }
             Appended::Later => {
+                sums::put(&mut self.drafted_bytes, self.encoded.len());
                 let json = self.encoded.as_slice().into();
                 self.drafts.push_back(Draft { channel: channel.as_str().into(), json, places, keep, lazy });
                 Ok(None)
@@ -183,7 +188,9 @@ impl Broker {
     pub fn stored(&mut self, id: u64, now: Now) {
         self.tell_time(now);
         let Some(mut draft) = self.drafts.pop_front() else { return };
+        sums::take(&mut self.drafted_bytes, draft.json.len());
         if let Ok(channel) = Channel::parse(&draft.channel) {
+            self.topics.gather(channel, &mut self.audience);
             self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy));
         }
     }
@@ -201,16 +208,16 @@ impl Broker {
         }
         let event = Event::numbered(json, places.data, Some(id));
         self.history.keep(channel, &event, keep, self.now_ms);
-        self.deliver(channel, event, self.topics.audience(channel), lazy);
+        self.deliver(channel, event, lazy);
     }
 
-    /// Puts an event into the outbox of each subscriber; of so many. Not inlined: it is large, and called in two places.
+    /// Puts an event into the outbox of each of its audience. Not inlined: it is large, and called in two places.
     #[inline(never)]
-    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, audience: usize, lazy: bool) {
-        let queue = if audience > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
+    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
+        let queue = if self.audience.size() > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
         // Only whether it is the same matters.
         self.serial = self.serial.wrapping_add(1);
-        for subscriber in self.topics.matching(channel) {
+        for subscriber in self.topics.members(&self.audience) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
             if session.stamp == self.serial {

@@ -22,6 +22,7 @@ pub mod ext;
 pub mod extras;
 pub mod history;
 pub mod outbox;
+pub mod pattern;
 pub mod policy;
 pub mod rate;
 pub mod ready;
@@ -60,7 +61,7 @@ use ready::Ready;
 use rules::{Rule, Rules};
 use session::{Reach, Session, SessionKey};
 use token::Entropy;
-use topics::Topics;
+use topics::{Audience, Topics};
 
 /// Between the ends of two held connects when the server ends, ms.
 const DRAIN_STEP_MS: u64 = 10;
@@ -241,10 +242,14 @@ pub struct Broker {
     store: Box<dyn Store>,
     /// Events that wait for their number, oldest first.
     drafts: VecDeque<delivery::Draft>,
+    /// Bytes of these.
+    drafted_bytes: usize,
     sessions: Arena<Session>,
     browsers: Browsers,
     rates: Rates,
     topics: Topics,
+    /// Whom the publish under way reaches.
+    audience: Audience,
     wheel: Wheel<SessionKey>,
     held: Held,
     /// Sessions with a held connect, or a stream, and something to say.
@@ -295,10 +300,12 @@ impl Broker {
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
+            drafted_bytes: 0,
             sessions: Arena::default(),
             browsers: Browsers::default(),
             rates: Rates::default(),
             topics: Topics::default(),
+            audience: Audience::default(),
             wheel: Wheel::new(now.mono_ms),
             held: Held::default(),
             ready: Ready::default(),

@@ -4,6 +4,8 @@
 
 use crate::bayeux::{Channel, Pattern};
 
+use super::pattern::{Depth, OwnedPattern};
+
 /// How many events of one channel are kept. All three hold at once; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
@@ -64,54 +66,49 @@ pub struct Traits {
 
 /// All rules, the most telling first: an exact name, then `*`, then `**`, and of several `**` the longest.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules(Vec<(OwnedPattern, Rule)>);
 
 impl Rules {
     /// Puts rules in their order; of two with one pattern the first one counts.
     pub fn new(rules: Vec<Rule>) -> Self {
-        let weight = |rule: &Rule| match Pattern::parse(&rule.pattern) {
-            Ok(Pattern::Exact(_)) => (0, 0),
-            Ok(Pattern::Children { .. }) => (1, 0),
-            Ok(Pattern::Descendants { parent }) => (2, usize::MAX.saturating_sub(parent.len())),
-            Err(_) => (3, 0),
-        };
-        let mut sorted: Vec<Rule> = Vec::with_capacity(rules.len());
-        for rule in rules {
-            let place = sorted.partition_point(|own| weight(own) <= weight(&rule));
-            sorted.insert(place, rule);
-        }
+        let owned = |rule: Rule| Pattern::parse(&rule.pattern).ok().map(OwnedPattern::from).map(|own| (own, rule));
+        let mut sorted: Vec<(OwnedPattern, Rule)> = rules.into_iter().filter_map(owned).collect();
+        sorted.sort_by_key(|(own, _)| match own.depth() {
+            Depth::Exact => (0, 0),
+            Depth::Children => (1, 0),
+            Depth::Descendants => (2, usize::MAX.saturating_sub(own.stem().len())),
+        });
         Self(sorted)
     }
 
     /// Whether any channel may be kept.
     pub fn keep_any(&self) -> bool {
-        self.0.iter().any(|rule| matches!(rule.history, Some(Some(_))))
+        self.0.iter().any(|(_, rule)| matches!(rule.history, Some(Some(_))))
     }
 
     /// What holds for a channel: each trait by the first rule that names it.
     pub fn of(&self, channel: Channel<'_>) -> Traits {
-        self.first(|pattern| pattern.matches(channel))
+        self.first(|own| own.covers(channel))
     }
 
     /// What holds for the name of a subscription, be it a channel or a pattern: that of the rules that cover all of it.
     pub fn of_name(&self, name: Pattern<'_>) -> Traits {
         match name {
             Pattern::Exact(channel) => self.of(channel),
-            Pattern::Children { parent } => self.first(|pattern| match pattern {
-                Pattern::Exact(_) => false,
-                Pattern::Children { parent: own } => own == parent,
-                Pattern::Descendants { parent: own } => is_within(parent, own),
+            Pattern::Children { parent } => self.first(|own| match own.depth() {
+                Depth::Exact => false,
+                Depth::Children => own.stem() == parent,
+                Depth::Descendants => is_within(parent, own.stem()),
             }),
             Pattern::Descendants { parent } => {
-                self.first(|pattern| matches!(pattern, Pattern::Descendants { parent: own } if is_within(parent, own)))
+                self.first(|own| own.depth() == Depth::Descendants && is_within(parent, own.stem()))
             }
         }
     }
 
-    fn first(&self, holds: impl Fn(Pattern<'_>) -> bool) -> Traits {
+    fn first(&self, holds: impl Fn(&OwnedPattern) -> bool) -> Traits {
         let (mut history, mut shape, mut lazy) = (None, None, None);
-        let applies = |rule: &&Rule| Pattern::parse(&rule.pattern).is_ok_and(&holds);
-        for rule in self.0.iter().filter(applies) {
+        for (_, rule) in self.0.iter().filter(|(own, _)| holds(own)) {
             history = history.or(rule.history);
             shape = shape.or(rule.shape);
             lazy = lazy.or(rule.lazy);

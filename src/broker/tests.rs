@@ -617,6 +617,23 @@ fn what_a_store_numbers_later_is_delivered_then_and_in_its_order() {
 }
 
 #[test]
+fn what_has_no_number_yet_counts_among_what_waits() {
+    let mut bench = Bench::new();
+    let channels =
+        vec![Rule { pattern: "/kept/**".to_owned(), history: Some(Some(rules::Keep::default())), ..Rule::default() }];
+    let limits = Limits { queued_bytes: 100, ..Limits::default() };
+    bench.broker.reconfigure(Config { channels, ..Config::default() }, limits);
+    bench.broker.set_store(Box::new(Elsewhere));
+    let data = format!("\"{}\"", "x".repeat(40));
+    for id in 7_001..7_010 {
+        while bench.publish("/kept/a", &data) == Ok(None) {}
+        assert_eq!(bench.publish("/kept/a", &data), Err(PublishError::Full));
+        bench.broker.stored(id, bench.now);
+        assert_eq!(bench.publish("/kept/a", &data), Ok(None), "there is room again");
+    }
+}
+
+#[test]
 fn nothing_is_wanted_of_services() {
     let mut bench = Bench::new();
     let keep = rules::Keep::default();

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use crate::arena::{Arena, Key};
 use crate::bayeux::{Channel, Pattern};
 
+use super::pattern::{Depth, OwnedPattern, split};
 use super::session::SessionKey;
 
 /// Names one pattern while it has a subscriber.
@@ -23,20 +24,26 @@ pub struct Subscriber {
     pub place: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Depth {
-    Exact,
-    Children,
-    Descendants,
-}
-
 /// A pattern with its subscribers.
 #[derive(Debug)]
 pub struct Topic {
-    depth: Depth,
-    /// The exact channel, or what stands before `/*` or `/**`.
-    stem: Box<str>,
+    pattern: OwnedPattern,
     subscribers: Vec<Subscriber>,
+}
+
+/// Whom an event reaches: the topics whose patterns match its channel, looked up. It holds until a subscription begins or
+/// ends.
+#[derive(Debug, Default)]
+pub struct Audience {
+    topics: Vec<TopicKey>,
+    size: usize,
+}
+
+impl Audience {
+    /// How many subscribers; a session counts once for each of its patterns.
+    pub fn size(&self) -> usize {
+        self.size
+    }
 }
 
 /// All topics.
@@ -46,14 +53,6 @@ pub struct Topics {
     exact: HashMap<Box<str>, TopicKey>,
     children: HashMap<Box<str>, TopicKey>,
     descendants: HashMap<Box<str>, TopicKey>,
-}
-
-fn split<'a>(pattern: Pattern<'a>) -> (Depth, &'a str) {
-    match pattern {
-        Pattern::Exact(channel) => (Depth::Exact, channel.as_str()),
-        Pattern::Children { parent } => (Depth::Children, parent),
-        Pattern::Descendants { parent } => (Depth::Descendants, parent),
-    }
 }
 
 impl Topics {
@@ -81,7 +80,7 @@ impl Topics {
     pub fn insert(&mut self, pattern: Pattern<'_>, subscriber: Subscriber) -> Option<(TopicKey, u32)> {
         let key = self.find(pattern).unwrap_or_else(|| {
             let (depth, stem) = split(pattern);
-            let key = self.topics.insert(Topic { depth, stem: stem.into(), subscribers: Vec::new() });
+            let key = self.topics.insert(Topic { pattern: pattern.into(), subscribers: Vec::new() });
             self.table(depth).insert(stem.into(), key);
             key
         });
@@ -101,9 +100,9 @@ impl Topics {
         entry.subscribers.swap_remove(place);
         let moved = entry.subscribers.get(place).copied();
         if entry.subscribers.is_empty()
-            && let Some(Topic { depth, stem, .. }) = self.topics.remove(topic)
+            && let Some(Topic { pattern, .. }) = self.topics.remove(topic)
         {
-            self.table(depth).remove(&stem);
+            self.table(pattern.depth()).remove(pattern.stem());
         }
         moved
     }
@@ -117,32 +116,29 @@ impl Topics {
 
     /// Whether a topic's pattern matches the channel.
     pub fn covers(&self, topic: TopicKey, channel: Channel<'_>) -> bool {
-        self.topics.get(topic).is_some_and(|topic| match topic.depth {
-            Depth::Exact => *topic.stem == *channel.as_str(),
-            Depth::Children => *topic.stem == *channel.parent(),
-            Depth::Descendants => channel.ancestors().any(|ancestor| *ancestor == *topic.stem),
-        })
+        self.topics.get(topic).is_some_and(|topic| topic.pattern.covers(channel))
     }
 
-    /// The subscribers of every pattern that matches the channel; a session comes once for each of its patterns.
-    pub fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = &Subscriber> {
-        self.of(channel).flat_map(|topic| &topic.subscribers)
+    /// Looks up whom events of a channel reach. What memory `audience` has is used again.
+    pub fn gather(&self, channel: Channel<'_>, audience: &mut Audience) {
+        audience.topics.clear();
+        audience.topics.extend(self.matching(channel));
+        audience.size = self.members(audience).count();
     }
 
-    /// How many that are.
-    pub fn audience(&self, channel: Channel<'_>) -> usize {
-        self.of(channel).map(|topic| topic.subscribers.len()).sum()
+    /// The subscribers of these topics; a session comes once for each of its patterns.
+    pub fn members<'a>(&'a self, audience: &'a Audience) -> impl Iterator<Item = &'a Subscriber> {
+        audience.topics.iter().filter_map(|topic| self.topics.get(*topic)).flat_map(|topic| &topic.subscribers)
     }
 
     /// The topics whose pattern matches the channel.
-    fn of(&self, channel: Channel<'_>) -> impl Iterator<Item = &Topic> {
+    fn matching(&self, channel: Channel<'_>) -> impl Iterator<Item = TopicKey> {
         let exact = self.exact.get(channel.as_str());
         let children = self.children.get(channel.parent());
         // Most servers have no `**` pattern: then the ancestors are not even looked at.
         let ancestors = (!self.descendants.is_empty()).then(|| channel.ancestors()).into_iter().flatten();
         let descendants = ancestors.filter_map(|ancestor| self.descendants.get(ancestor));
-        let keys = exact.into_iter().chain(children).chain(descendants);
-        keys.filter_map(|key| self.topics.get(*key))
+        exact.into_iter().chain(children).chain(descendants).copied()
     }
 }
 
@@ -173,7 +169,32 @@ mod tests {
         let (new, _) = topics.insert(pattern("/b"), Subscriber { session: session(3), place: 0 }).unwrap();
         assert_eq!(new.slot(), key.slot());
         assert!(topics.remove(key, 0).is_none(), "a stale key touches nothing");
-        assert_eq!(topics.matching(Channel::parse("/b").unwrap()).count(), 1);
+        assert_eq!(sessions_of(&topics, "/b"), [3]);
+    }
+
+    fn sessions_of(topics: &Topics, channel: &str) -> Vec<u32> {
+        let mut audience = Audience::default();
+        topics.gather(Channel::parse(channel).unwrap(), &mut audience);
+        let sessions: Vec<u32> = topics.members(&audience).map(|subscriber| subscriber.session.slot()).collect();
+        assert_eq!(audience.size(), sessions.len());
+        sessions
+    }
+
+    #[test]
+    fn an_audience_is_looked_up_anew_each_time_and_nobody_stands_in_for_who_has_left() {
+        let mut topics = Topics::default();
+        let [(exact, _), (children, _)] = [("/a/b", 1), ("/a/*", 2)]
+            .map(|(name, n)| topics.insert(pattern(name), Subscriber { session: session(n), place: 0 }).unwrap());
+        let mut audience = Audience::default();
+        topics.gather(Channel::parse("/a/b").unwrap(), &mut audience);
+        assert_eq!(audience.size(), 2);
+        topics.remove(exact, 0);
+        topics.insert(pattern("/c"), Subscriber { session: session(3), place: 0 }).unwrap();
+        let left: Vec<u32> = topics.members(&audience).map(|subscriber| subscriber.session.slot()).collect();
+        assert_eq!(left, [2], "the slot of the topic that is gone belongs to another one");
+        topics.remove(children, 0);
+        topics.gather(Channel::parse("/a/b").unwrap(), &mut audience);
+        assert_eq!((audience.size(), topics.members(&audience).count()), (0, 0));
     }
 
     proptest! {
@@ -186,9 +207,9 @@ mod tests {
             for (n, text) in patterns.iter().enumerate() {
                 topics.insert(pattern(text), Subscriber { session: session(n as u64), place: 0 });
             }
-            let channel = Channel::parse(&channel).unwrap();
-            let mut found: Vec<u32> = topics.matching(channel).map(|subscriber| subscriber.session.slot()).collect();
+            let mut found = sessions_of(&topics, &channel);
             found.sort_unstable();
+            let channel = Channel::parse(&channel).unwrap();
             let expected: Vec<u32> =
                 (0u32..).zip(&patterns).filter(|(_, text)| pattern(text).matches(channel)).map(|(n, _)| n).collect();
             prop_assert_eq!(found, expected);

@@ -12,7 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::value::{Fault, Said, echo};
 use super::{Config, KEYS, Origin, Source, keys, meant};
 
-/// Bytes of a file; far more than all keys together need.
+/// Bytes of a file; far more than all keys together need, or any chain of certificates.
 const FILE_BYTES: u64 = 1 << 20;
 
 /// A file that has been read.
@@ -97,18 +97,23 @@ fn message(error: &toml::de::Error) -> String {
 }
 
 fn contents(path: &Path) -> Result<String, String> {
-    let explained = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
-    };
-    let mut text = String::new();
+    String::from_utf8(bytes(path)?).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// Reads a file that an operator has named.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let explained = |error: std::io::Error| error.to_string();
+    let file = File::open(path).map_err(explained)?;
+    let mut bytes = Vec::new();
     // One byte more shows that there are too many.
-    let mut file = File::open(path).map_err(explained)?.take(FILE_BYTES + 1);
-    file.read_to_string(&mut text).map_err(explained)?;
-    if text.len() as u64 > FILE_BYTES {
+    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(explained)?;
+    if bytes.len() as u64 > FILE_BYTES {
         return Err(format!("it has more than {FILE_BYTES} bytes"));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// The line of a byte, from 1. An end behind the last line counts to that one.

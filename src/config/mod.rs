@@ -16,7 +16,7 @@ mod value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::server::builder::{BACKLOG, SOCKET_MODE};
+use crate::server::builder::{ADDRESS, BACKLOG, MOUNT, SOCKET_MODE};
 use crate::server::{Builder, Listen, Server, Settings};
 
 pub use keys::{KEYS, Key, help, meant};
@@ -50,12 +50,12 @@ impl Default for Options {
     fn default() -> Self {
         let settings = Settings::default();
         Self {
-            listen: vec![Listen::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            listen: vec![Listen::Tcp(ADDRESS)],
             backlog: usize::try_from(BACKLOG).unwrap_or_default(),
             socket_mode: SOCKET_MODE,
             tls_certificate: None,
             tls_key: None,
-            mount: "/cometd".to_owned(),
+            mount: MOUNT.to_owned(),
             max_connections: None,
             settings,
         }

@@ -20,17 +20,15 @@ impl Config {
 
 #[cfg(feature = "tls")]
 mod files {
-    use std::fs;
-    use std::io::Read;
+    use std::path::Path;
 
     use crate::http::date::iso8601;
     use crate::server::Listen;
     use crate::server::tls::{Flaw, Identity};
 
+    use super::super::file;
     use super::Config;
 
-    /// Bytes of a file; far more than any chain needs.
-    const FILE_BYTES: u64 = 1 << 20;
     /// How long before it expires a certificate is worth a warning, in seconds.
     const NOTICE_SECONDS: u64 = 14 * 24 * 3_600;
 
@@ -90,14 +88,6 @@ mod files {
     }
 
     fn contents(path: &str) -> Result<Vec<u8>, String> {
-        let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
-        let file = fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        // One byte more shows that there are too many.
-        file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > FILE_BYTES {
-            return Err(format!("it has more than {FILE_BYTES} bytes"));
-        }
-        Ok(bytes)
+        file::bytes(Path::new(path)).map_err(|why| format!("cannot read it: {why}"))
     }
 }

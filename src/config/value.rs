@@ -592,17 +592,28 @@ impl Item for Transport {
     }
 }
 
-/// An origin whose pages may use the server.
-pub(super) struct Origin;
+/// A kind of items that are kept as they are written; a list may be without them.
+pub(super) trait Verbatim: 'static {
+    /// A list of them, for the help.
+    const NAME: &'static str;
+    /// A good one.
+    const EXAMPLE: &'static str;
 
-impl Item for Origin {
+    /// Whether all of these are good.
+    ///
+    /// # Errors
+    /// What is accepted.
+    fn check(items: &[String]) -> Result<(), String>;
+}
+
+impl<V: Verbatim> Item for V {
     type Value = String;
-    const NAME: &'static str = "ORIGIN,…";
-    const EXAMPLE: &'static str = "https://app.example";
+    const NAME: &'static str = V::NAME;
+    const EXAMPLE: &'static str = V::EXAMPLE;
     const NEEDED: bool = false;
 
     fn read(text: &str) -> Result<String, String> {
-        OriginRule::new(&[text.to_owned()]).map(|_| text.to_owned())
+        V::check(&[text.to_owned()]).map(|()| text.to_owned())
     }
 
     fn show(value: &String) -> String {
@@ -610,21 +621,39 @@ impl Item for Origin {
     }
 }
 
+/// An origin whose pages may use the server.
+pub(super) struct Origin;
+
+impl Verbatim for Origin {
+    const NAME: &'static str = "ORIGIN,…";
+    const EXAMPLE: &'static str = "https://app.example";
+
+    fn check(items: &[String]) -> Result<(), String> {
+        OriginRule::new(items).map(drop)
+    }
+}
+
 /// A host that is answered for.
 pub(super) struct Host;
 
-impl Item for Host {
-    type Value = String;
+impl Verbatim for Host {
     const NAME: &'static str = "HOST,…";
     const EXAMPLE: &'static str = "comet.example";
-    const NEEDED: bool = false;
 
-    fn read(text: &str) -> Result<String, String> {
-        HostRule::new(&[text.to_owned()]).map(|_| text.to_owned())
+    fn check(items: &[String]) -> Result<(), String> {
+        HostRule::new(items).map(drop)
     }
+}
 
-    fn show(value: &String) -> String {
-        value.clone()
+/// A proxy, or a network of them.
+pub(super) struct Proxy;
+
+impl Verbatim for Proxy {
+    const NAME: &'static str = "NET,…";
+    const EXAMPLE: &'static str = "10.0.0.0/8";
+
+    fn check(items: &[String]) -> Result<(), String> {
+        TrustedProxies::parse(items).map(drop)
     }
 }
 
@@ -650,24 +679,6 @@ impl Kind for PerSecond {
     fn show(value: &Option<Rate>) -> Shown {
         let shown = |rate: Rate| format!("{}/{}", rate.per_second, rate.burst);
         Shown::Text(value.map_or_else(|| "unlimited".to_owned(), shown))
-    }
-}
-
-/// A proxy, or a network of them.
-pub(super) struct Proxy;
-
-impl Item for Proxy {
-    type Value = String;
-    const NAME: &'static str = "NET,…";
-    const EXAMPLE: &'static str = "10.0.0.0/8";
-    const NEEDED: bool = false;
-
-    fn read(text: &str) -> Result<String, String> {
-        TrustedProxies::parse(&[text.to_owned()]).map(|_| text.to_owned())
-    }
-
-    fn show(value: &String) -> String {
-        value.clone()
     }
 }
 

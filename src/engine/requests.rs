@@ -341,7 +341,7 @@ impl Engine {
                 _ => RefusalKind::Batch,
             },
         };
-        let depth = self.limits.json_depth.saturating_sub(2);
+        let depth = self.limits.data_depth();
         let checked = guarded(|| Ok(bayeux::check::value(body, depth)));
         let checked = checked.map_err(|error| bad(error.status, error.reason))?;
         let data = checked.map_err(|reason: String| bad(Status::BadRequest, &reason))?;

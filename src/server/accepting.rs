@@ -10,12 +10,14 @@ use mio::Token;
 use crate::clock::Now;
 use crate::http::response;
 
+use super::Server;
 use super::stream::Stream;
-use super::{Server, Slot};
 
 /// After a failed accept, ms before the next try; a closed connection brings it on at once. Half of what a client is to wait
 /// for a file that becomes free elsewhere.
 const RETRY_MS: u64 = 50;
+/// Why accepting pauses when there is no room.
+const NO_ROOM: &str = "as many as --max-connections or the limit of open files allows";
 /// Between two warnings that accepting pauses, ms.
 const QUIET_MS: u64 = 10_000;
 /// Turns of accepting what the kernel has taken on, before listening ends, count.
@@ -95,8 +97,8 @@ impl Server {
         let first = self.door.first.min(listeners);
         for at in (first..listeners).chain(0..first) {
             for _ in 0..self.engine.limits().accepts_per_turn {
-                if self.open >= self.engine.limits().connections {
-                    self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
+                if self.slots.open() >= self.engine.limits().connections {
+                    self.warn_of_pause(NO_ROOM, now);
                     let until_ms = Some(now.mono_ms + self.engine.limits().full_ms);
                     self.door.accepting = Accepting::Full { until_ms };
                     return;
@@ -150,7 +152,7 @@ impl Server {
             }
         }
         self.door.accepting = Accepting::Full { until_ms };
-        self.warn_of_pause("as many as --max-connections or the limit of open files allows", now);
+        self.warn_of_pause(NO_ROOM, now);
     }
 
     /// Says to a peer that there is no room for it, as far as one write goes.
@@ -179,9 +181,12 @@ impl Server {
             return;
         }
         match core::mem::take(&mut self.door.turned_away) {
-            0 => log::warn!("accepting pauses with {} connections open: {reason}", self.open),
+            0 => log::warn!("accepting pauses with {} connections open: {reason}", self.slots.open()),
             turned => {
-                log::warn!("accepting pauses with {} connections open, {turned} turned away: {reason}", self.open)
+                log::warn!(
+                    "accepting pauses with {} connections open, {turned} turned away: {reason}",
+                    self.slots.open()
+                )
             }
         }
         self.door.quiet_until_ms = now.mono_ms + QUIET_MS;
@@ -194,12 +199,7 @@ impl Server {
         if registered.is_err() {
             return self.engine.closed(key, now);
         }
-        let at = key.slot() as usize;
-        if self.streams.len() <= at {
-            self.streams.resize_with(at + 1, || None);
-        }
-        self.streams[at] = Some(Slot { key, stream, readable: false, ended: false, listed: false });
-        self.open += 1;
+        self.slots.insert(key, stream);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns the defaults of everything that an embedder or an operator sets, and the checks before anything is bound.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::{Poll, Token, Waker};
 
@@ -13,7 +13,7 @@ use crate::broker::rules::{Keep, Rule};
 use crate::broker::{self, token::Entropy};
 use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Change, Engine, Parts};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
@@ -22,6 +22,7 @@ use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
+use super::slots::Slots;
 use super::{Door, LISTENERS, Life, Server, WAKER, handle};
 #[cfg(feature = "tls")]
 use super::{
@@ -29,6 +30,10 @@ use super::{
     tls::{Identity, READ_BYTES},
 };
 
+/// Where a server listens unless it is told otherwise.
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The path of the Bayeux endpoint unless it is told otherwise.
+pub const MOUNT: &str = "/cometd";
 /// Connections waiting in the kernel to be accepted, per listener; the kernel's own bound (`net.core.somaxconn`) may be
 /// lower. A ramp of clients overruns a small one, and then each refused client waits a second before it tries again.
 pub const BACKLOG: i32 = 4_096;
@@ -75,6 +80,29 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What an engine is told of these.
+    ///
+    /// # Errors
+    /// A setting that is no good (`InvalidInput`).
+    pub(super) fn into_change(self) -> io::Result<Change> {
+        let publishing = match (self.http_api, self.http_token) {
+            (false, _) => Publishing::Off,
+            (true, None) => Publishing::Local,
+            (true, Some(token)) => Publishing::Token(token),
+        };
+        Ok(Change {
+            hosts: HostRule::new(&self.allowed_hosts).map_err(invalid)?,
+            origins: OriginRule::new(&self.allowed_origins).map_err(invalid)?,
+            proxies: TrustedProxies::parse(&self.trusted_proxies).map_err(invalid)?,
+            publishing,
+            demo: self.demo,
+            broker: with_demo(self.broker, self.demo),
+            limits: self.limits,
+        })
+    }
+}
+
 /// Where the page of the demonstration chats, and how many events of that are kept.
 const DEMO_CHANNEL: &str = "/chat/demo";
 const DEMO_KEPT: usize = 100;
@@ -101,11 +129,11 @@ impl core::fmt::Debug for Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)))],
+            listen: vec![Listen::Tcp(ADDRESS)],
             open: Vec::new(),
             backlog: BACKLOG,
             socket_mode: SOCKET_MODE,
-            mount: "/cometd".to_owned(),
+            mount: MOUNT.to_owned(),
             settings: Settings::default(),
             policy: Box::new(AllowAll),
             #[cfg(feature = "tls")]
@@ -115,7 +143,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// What to listen on, in place of `127.0.0.1:8080`: addresses, or [`Listen`]s.
+    /// What to listen on, in place of [`ADDRESS`]: addresses, or [`Listen`]s.
     #[must_use]
     pub fn listen<L: Into<Listen>>(mut self, places: impl IntoIterator<Item = L>) -> Self {
         self.listen = places.into_iter().map(Into::into).collect();
@@ -166,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// The path of the Bayeux endpoint, in place of `/cometd`.
+    /// The path of the Bayeux endpoint, in place of [`MOUNT`].
     #[must_use]
     pub fn mount(mut self, path: &str) -> Self {
         path.clone_into(&mut self.mount);
@@ -193,25 +221,10 @@ impl Builder {
     /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
         check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
-        let Settings {
-            allowed_hosts,
-            allowed_origins,
-            trusted_proxies,
-            http_api,
-            http_token,
-            demo,
-            shutdown_ms,
-            broker,
-            limits,
-        } = self.settings;
-        let site = Site {
-            hosts: HostRule::new(&allowed_hosts).map_err(invalid)?,
-            origins: OriginRule::new(&allowed_origins).map_err(invalid)?,
-            proxies: TrustedProxies::parse(&trusted_proxies).map_err(invalid)?,
-            publishing: publishing(http_api, http_token),
-            pages: Pages::new(&self.mount, demo),
-            mount: self.mount,
-        };
+        let shutdown_ms = self.settings.shutdown_ms;
+        let Change { hosts, origins, proxies, publishing, demo, broker, limits } = self.settings.into_change()?;
+        let pages = Pages::new(&self.mount, demo);
+        let site = Site { mount: self.mount, hosts, origins, proxies, publishing, pages };
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -223,19 +236,17 @@ impl Builder {
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - at))?;
         }
-        let (handle, mail) = handle::mailbox(waker, limits.mailbox_commands);
+        let (handle, mail) = handle::mailbox(waker, &limits);
         let mount = site.mount.clone();
         let scratch = limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]
         let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
-        let broker = with_demo(broker, demo);
         let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
         Ok(Server {
             engine: Engine::new(parts, clock.now()),
             poll,
             listeners,
-            streams: Vec::new(),
-            open: 0,
+            slots: Slots::default(),
             again: Vec::new(),
             hearing: 0,
             due_ms: None,
@@ -256,21 +267,13 @@ impl Builder {
 }
 
 /// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.
-pub(super) fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
+fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
     let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
     if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
         let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
         broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
     }
     broker
-}
-
-pub(super) fn publishing(http_api: bool, token: Option<String>) -> Publishing {
-    match (http_api, token) {
-        (false, _) => Publishing::Off,
-        (true, None) => Publishing::Local,
-        (true, Some(token)) => Publishing::Token(token),
-    }
 }
 
 pub(super) fn invalid(text: String) -> io::Error {

@@ -11,9 +11,7 @@ use mio::Waker;
 use crate::bayeux::Channel;
 use crate::bayeux::check;
 use crate::engine::Command;
-
-/// Nesting of arrays and objects in published data, count; with batch and message around it, what clients may send.
-const DATA_DEPTH: usize = 30;
+use crate::limits::Limits;
 
 /// What can be in the mailbox.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ pub enum HandleError {
     Closed,
     /// Not a channel that events can be published to.
     Channel,
-    /// Not JSON, nested deeper than 30 arrays and objects, or with a lone surrogate in a string.
+    /// Not JSON, nested deeper than [`Limits::data_depth`], or with a lone surrogate in a string.
     Data,
 }
 
@@ -62,6 +60,7 @@ struct Mailbox {
     /// `None` when nobody reads it any more.
     mail: Mutex<Option<VecDeque<Mail>>>,
     most: usize,
+    data_depth: usize,
 }
 
 impl Mailbox {
@@ -94,8 +93,9 @@ impl Drop for Inbox {
     }
 }
 
-pub(super) fn mailbox(waker: Waker, most: usize) -> (Handle, Inbox) {
-    let mailbox = Arc::new(Mailbox { mail: Mutex::new(Some(VecDeque::new())), most });
+pub(super) fn mailbox(waker: Waker, limits: &Limits) -> (Handle, Inbox) {
+    let mail = Mutex::new(Some(VecDeque::new()));
+    let mailbox = Arc::new(Mailbox { mail, most: limits.mailbox_commands, data_depth: limits.data_depth() });
     (Handle { mailbox: Arc::clone(&mailbox), waker: Arc::new(waker) }, Inbox(mailbox))
 }
 
@@ -121,7 +121,8 @@ impl Handle {
         if parsed.is_meta() || parsed.is_service() {
             return Err(HandleError::Channel);
         }
-        checked(data)?;
+        // What a client may not send, for the sake of those who receive, a thread may not either.
+        check::value(data.as_bytes(), self.mailbox.data_depth).map_err(|_| HandleError::Data)?;
         self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy }))
     }
 
@@ -164,9 +165,4 @@ impl Handle {
         }
         self.waker.wake().map_err(|_| HandleError::Closed)
     }
-}
-
-/// What a client may not send, for the sake of those who receive, a thread may not either.
-pub(super) fn checked(data: &str) -> Result<(), HandleError> {
-    check::value(data.as_bytes(), DATA_DEPTH).map(drop).map_err(|_| HandleError::Data)
 }

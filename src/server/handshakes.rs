@@ -11,11 +11,12 @@ use std::rc::Rc;
 use crate::clock::Now;
 use crate::conn::ConnKey;
 
+use super::Server;
 use super::builder::invalid;
 use super::listen::Listener;
+use super::slots::{Slot, Unread};
 use super::stream::Stream;
 use super::tls::{Identity, Shaken, Terms, TlsStream};
-use super::{Server, Slot};
 
 /// The handshakes of a server.
 pub(super) struct Handshakes {
@@ -90,18 +91,17 @@ impl Server {
     /// Has a connection go on with its handshake when it is its turn; whether there is one to go on with.
     pub(super) fn await_handshake(&mut self, key: ConnKey, now: Now) -> bool {
         let wanted = self.engine.wants_handshake(key);
-        let Some(Slot { stream: Stream::Tls(stream), listed, .. }) = self.slot(key) else { return false };
+        let Some(Slot { stream: Stream::Tls(stream), unread, .. }) = self.slots.get_mut(key) else { return false };
         if !wanted {
             stream.give_up();
         }
         if !stream.is_shaking_hands() {
             return false;
         }
-        if !core::mem::replace(listed, true) {
-            let answered = stream.is_answered();
-            self.handshakes.queue.push(key, answered, now.mono_ms);
-            self.engine.handshake_waits(key, now);
-        }
+        *unread = Unread::Listed;
+        let answered = stream.is_answered();
+        self.handshakes.queue.push(key, answered, now.mono_ms);
+        self.engine.handshake_waits(key, now);
         true
     }
 
@@ -117,12 +117,9 @@ impl Server {
 
     /// Goes on with one; whether that was work.
     fn shake_hands_on(&mut self, key: ConnKey, now: Now) -> bool {
-        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return false };
+        let Some(slot) = self.slots.get_mut(key) else { return false };
         let Stream::Tls(stream) = &mut slot.stream else { return false };
-        if slot.key != key {
-            return false;
-        }
-        slot.listed = false;
+        slot.unread = Unread::Waiting;
         if !self.engine.wants_handshake(key) {
             // It has been given up meanwhile, and what has come is only to be discarded.
             self.read_again(key);
@@ -130,8 +127,8 @@ impl Server {
         }
         match stream.shake_hands(&mut self.scratch) {
             Ok(Shaken::Waits { worked, more }) => {
-                slot.readable = more || slot.ended;
-                let again = slot.readable;
+                let again = more || slot.ended;
+                slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
                 self.weigh(key, now);
                 if again {
                     self.read_again(key);
@@ -184,13 +181,13 @@ mod tests {
 
         /// How many handshakes are done.
         fn secure(&self) -> usize {
-            let slots = self.server.streams.iter().flatten();
+            let slots = self.server.slots.iter();
             slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.is_secure())).count()
         }
 
         /// How many handshakes have begun.
         fn begun(&self) -> usize {
-            let slots = self.server.streams.iter().flatten();
+            let slots = self.server.slots.iter();
             slots.filter(|slot| matches!(&slot.stream, Stream::Tls(stream) if stream.has_begun())).count()
         }
     }
@@ -206,7 +203,7 @@ mod tests {
                 (client, stream)
             })
             .collect();
-        while bench.server.open < 5 {
+        while bench.server.slots.open() < 5 {
             bench.turn();
         }
         let mut begun = vec![bench.begun()];
@@ -286,7 +283,7 @@ mod tests {
             first.process_new_packets().unwrap();
         }
         let mut others: Vec<_> = (0..20).map(|_| (client(), TcpStream::connect(address).unwrap())).collect();
-        while bench.server.open < 21 {
+        while bench.server.slots.open() < 21 {
             bench.turn();
         }
         for (client, stream) in &mut others {
@@ -308,7 +305,7 @@ mod tests {
         client.write_tls(&mut stream).unwrap();
         let key = loop {
             bench.turn();
-            if let Some(slot) = bench.server.streams.iter().flatten().next() {
+            if let Some(slot) = bench.server.slots.iter().next() {
                 break slot.key;
             }
         };
@@ -324,7 +321,7 @@ mod tests {
         }
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         // It is read to its end, and nothing becomes of it.
-        while bench.server.open > 0 {
+        while bench.server.slots.open() > 0 {
             assert_eq!(bench.secure(), 0);
             bench.turn();
         }

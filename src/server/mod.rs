@@ -12,6 +12,7 @@ mod handshakes;
 pub mod listen;
 #[cfg(feature = "daemon")]
 mod signals;
+mod slots;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -25,10 +26,7 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Census, Change, Engine, Wake};
-use crate::http::forwarded::TrustedProxies;
-use crate::http::host::HostRule;
-use crate::http::origin::OriginRule;
+use crate::engine::{Census, Engine, Wake};
 
 pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
@@ -37,11 +35,12 @@ pub use listen::Listen;
 pub use tls::Identity;
 
 use accepting::{Accepting, Door};
-use builder::{invalid, publishing};
+use builder::invalid;
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
-use stream::{Kept, Stream, Taken};
+use slots::{Slots, Unread};
+use stream::{Kept, Taken};
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -86,26 +85,12 @@ pub enum Asked {
     Reload,
 }
 
-/// A socket with what the loop must remember of it.
-struct Slot {
-    key: ConnKey,
-    stream: Stream,
-    /// The kernel has announced bytes, or an end, that have not been read.
-    readable: bool,
-    /// The peer's end has been announced: read on until it is reached, for it will not be announced again.
-    ended: bool,
-    /// It stands in the list of connections to read again, and has been read in this turn.
-    listed: bool,
-}
-
 /// A server with its loop.
 pub struct Server {
     engine: Engine,
     poll: Poll,
     listeners: Vec<Listener>,
-    /// By the slot of the connection's key.
-    streams: Vec<Option<Slot>>,
-    open: usize,
+    slots: Slots,
     /// Connections to read once more without waiting for the kernel.
     again: Vec<ConnKey>,
     /// Turns for which timers wait still for what the kernel holds.
@@ -174,25 +159,8 @@ impl Server {
     /// # Errors
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
-        let Settings {
-            allowed_hosts,
-            allowed_origins,
-            trusted_proxies,
-            http_api,
-            http_token,
-            demo,
-            shutdown_ms,
-            broker,
-            limits,
-        } = settings;
-        let hosts = HostRule::new(&allowed_hosts).map_err(invalid)?;
-        let origins = OriginRule::new(&allowed_origins).map_err(invalid)?;
-        let proxies = TrustedProxies::parse(&trusted_proxies).map_err(invalid)?;
-        let publishing = publishing(http_api, http_token);
-        let broker = builder::with_demo(broker, demo);
-        self.engine
-            .reconfigure(Change { hosts, origins, proxies, publishing, demo, broker, limits })
-            .map_err(invalid)?;
+        let shutdown_ms = settings.shutdown_ms;
+        self.engine.reconfigure(settings.into_change()?).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         self.door.make_room();
         Ok(())
@@ -243,8 +211,8 @@ impl Server {
         let mut asked = None;
         self.engine.resume(now);
         for key in core::mem::take(&mut self.again) {
-            if let Some(slot) = self.slot(key) {
-                slot.listed = false;
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.unread = Unread::Waiting;
             }
             self.read(key, now);
         }
@@ -253,22 +221,14 @@ impl Server {
         }
         #[cfg(feature = "tls")]
         self.shake_hands(now);
-        let open = self.open;
+        let open = self.slots.open();
         self.accept(now);
         let late = self.due_ms.is_some_and(|due_ms| now.mono_ms >= due_ms + LATE_MS);
         let full = events.iter().count() >= events.capacity();
-        if !self.hears_more(late, full || self.open > open) {
+        if !self.hears_more(late, full || self.slots.open() > open) {
             self.engine.handle_timeout(now);
         }
-        loop {
-            let more = self.engine.flush(now);
-            while let Some(key) = self.engine.next_dirty() {
-                self.drive(key, now);
-            }
-            if !more {
-                break;
-            }
-        }
+        self.answer(now);
         self.due_ms = self.wake_at().map(|at| at.max(now.mono_ms));
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && !self.has_to_read();
@@ -280,13 +240,31 @@ impl Server {
         if self.life != Life::Over {
             return asked;
         }
+        self.say_farewell();
+        Some(Asked::End)
+    }
+
+    /// Writes what has come of it all, the answers of a few before those of the next.
+    fn answer(&mut self, now: Now) {
+        loop {
+            let more = self.engine.flush(now);
+            while let Some(key) = self.engine.next_dirty() {
+                self.drive(key, now);
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// Logs how it has ended.
+    fn say_farewell(&mut self) {
         self.engine.last_words();
         match self.engine.unfinished() {
             0 => log::info!("stopped, no connection was cut off"),
             1 => log::info!("stopped, 1 connection was cut off"),
             cut => log::info!("stopped, {cut} connections were cut off"),
         }
-        Some(Asked::End)
     }
 
     /// Whether timers wait for what may have come already. After a while in which the process was stopped, or busy, all that
@@ -294,7 +272,7 @@ impl Server {
     /// Not for longer than it takes to hear everyone once: there may always be more.
     fn hears_more(&mut self, late: bool, more: bool) -> bool {
         if late && self.hearing == 0 {
-            self.hearing = HEARING_TURNS + self.open / EVENTS;
+            self.hearing = HEARING_TURNS + self.slots.open() / EVENTS;
         }
         self.hearing = if more { self.hearing.saturating_sub(1) } else { 0 };
         self.hearing > 0
@@ -314,7 +292,7 @@ impl Server {
         let most = Duration::from_millis(within_ms);
         let held = if held > 0 { format!("{held} held connects are answered over {time:?}, ") } else { String::new() };
         log::info!("ending: {held}clients may take {most:?}; another signal ends at once");
-        self.life = Life::Draining { until_ms: now.mono_ms + u64::from(self.shutdown_ms) };
+        self.life = Life::Draining { until_ms: now.mono_ms + within_ms };
     }
 
     fn sleep_for(&self) -> Option<Duration> {
@@ -372,10 +350,10 @@ impl Server {
         let mut asked = None;
         let requests: Vec<Request> = self.signals.iter_mut().flat_map(signals::Signals::pending).collect();
         for request in requests {
-            match (request, self.life) {
-                (Request::End, _) => self.shutdown(now),
-                (Request::Reload, _) => asked = Some(Asked::Reload),
-                (Request::Report, _) => self.engine.report(),
+            match request {
+                Request::End => self.shutdown(now),
+                Request::Reload => asked = Some(Asked::Reload),
+                Request::Report => self.engine.report(),
             }
         }
         asked
@@ -402,17 +380,12 @@ impl Server {
         self.handle.wake();
     }
 
-    fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
-        let slot = self.streams.get_mut(key.slot() as usize)?.as_mut()?;
-        (slot.key == key).then_some(slot)
-    }
-
     fn ready(&mut self, key: ConnKey, event: &Event, now: Now) {
-        let Some(slot) = self.slot(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            slot.readable = true;
             slot.ended |= event.is_read_closed();
-            if !slot.listed {
+            if slot.unread != Unread::Listed {
+                slot.unread = Unread::Waiting;
                 self.read(key, now);
             }
         }
@@ -421,7 +394,7 @@ impl Server {
                 return self.drive(key, now);
             }
             // An error means that the peer is gone, which reading will show.
-            if let Some(slot) = self.slot(key) {
+            if let Some(slot) = self.slots.get_mut(key) {
                 let _ = slot.stream.flush();
             }
             self.weigh(key, now);
@@ -433,17 +406,17 @@ impl Server {
         if !self.engine.wants_input(key) {
             return;
         }
-        if !self.slot(key).is_some_and(|slot| slot.readable) {
+        if !self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) {
             return;
         }
         #[cfg(feature = "tls")]
         if self.await_handshake(key, now) {
             return;
         }
-        let Some(slot) = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         match slot.stream.read(&mut self.scratch) {
             Ok(taken) => self.take(key, taken, now),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.readable = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.unread = Unread::Nothing,
             Err(error) if error.kind() == ErrorKind::Interrupted => self.read_again(key),
             Err(_) => self.close(key, now),
         }
@@ -452,12 +425,12 @@ impl Server {
     /// Takes what has been read.
     fn take(&mut self, key: ConnKey, taken: Taken, now: Now) {
         let Taken { bytes, more, end } = taken;
-        let Some(slot) = self.slot(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
         // The socket is empty, unless an end is behind the bytes.
         slot.ended |= end;
         // An end behind bytes is told when they have been looked at, by the next read.
-        slot.readable = bytes > 0 && (more || slot.ended);
-        let again = slot.readable;
+        let again = bytes > 0 && (more || slot.ended);
+        slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
         if bytes > 0 {
             self.engine.receive(key, &self.scratch[..bytes], now);
         } else if end {
@@ -471,7 +444,7 @@ impl Server {
 
     /// Tells the engine what is kept of a connection beside what it has itself.
     fn weigh(&mut self, key: ConnKey, now: Now) {
-        if let Some(Kept { incoming, outgoing }) = self.slot(key).and_then(|slot| slot.stream.kept()) {
+        if let Some(Kept { incoming, outgoing }) = self.slots.get_mut(key).and_then(|slot| slot.stream.kept()) {
             self.engine.records_kept(key, incoming, outgoing, now);
         }
     }
@@ -483,7 +456,7 @@ impl Server {
                 Step::Wait => break,
                 Step::Close => return self.close(key, now),
                 Step::ShutdownWrite => {
-                    let shut = self.slot(key).map(|slot| slot.stream.shutdown_write());
+                    let shut = self.slots.get_mut(key).map(|slot| slot.stream.shutdown_write());
                     if matches!(shut, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
                         return self.weigh(key, now);
                     }
@@ -499,17 +472,17 @@ impl Server {
             }
         }
         // What was not wanted while answers were in the way may be wanted now.
-        if self.slot(key).is_some_and(|slot| slot.readable) && self.engine.wants_input(key) {
+        if self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) && self.engine.wants_input(key) {
             self.read_again(key);
         }
     }
 
     /// Has a connection read in the next turn, once.
     fn read_again(&mut self, key: ConnKey) {
-        if let Some(slot) = self.slot(key)
-            && !slot.listed
+        if let Some(slot) = self.slots.get_mut(key)
+            && slot.unread != Unread::Listed
         {
-            slot.listed = true;
+            slot.unread = Unread::Listed;
             self.again.push(key);
         }
     }
@@ -518,7 +491,7 @@ impl Server {
         let gone = || io::Error::from(ErrorKind::NotConnected);
         let mut slices = [IoSlice::new(&[]); SLICES];
         let used = self.engine.slices(key, &mut slices);
-        let slot = self.streams.get_mut(key.slot() as usize).and_then(Option::as_mut).ok_or_else(gone)?;
+        let slot = self.slots.get_mut(key).ok_or_else(gone)?;
         match slices.get(..used) {
             Some([]) | None => Err(gone()),
             Some(some) => {
@@ -532,14 +505,10 @@ impl Server {
     /// Closes a socket and tells the engine; there is room for another one then.
     fn close(&mut self, key: ConnKey, now: Now) {
         self.engine.closed(key, now);
-        let Some(slot) = self.streams.get_mut(key.slot() as usize) else { return };
-        match slot {
-            Some(slot) if slot.key == key => slot.stream.close(),
-            _ => return,
-        }
+        let Some(mut slot) = self.slots.remove(key) else { return };
+        slot.stream.close();
         // Dropping the socket takes it out of the poll as well.
-        *slot = None;
-        self.open -= 1;
+        drop(slot);
         self.door.make_room();
     }
 }

@@ -93,7 +93,7 @@ fn a_file_that_is_no_good_is_named_with_what_is_wrong_with_it() {
         of_key(&sealed),
         told("tls-key", &sealed, "it is encrypted; `openssl pkey -in KEY -out FILE` decrypts it")
     );
-    assert_eq!(of_key(&huge), told("tls-key", &huge, "it has more than 1048576 bytes"));
+    assert_eq!(of_key(&huge), told("tls-key", &huge, "cannot read it: it has more than 1048576 bytes"));
     assert_eq!(
         of_key(&folder.path("")),
         told("tls-key", &folder.path(""), "cannot read it: Is a directory (os error 21)")
