@@ -136,7 +136,7 @@ fn plain_http_is_told_where_it_is() {
 }
 
 #[test]
-fn nonsense_is_answered_with_an_alert_and_logged_once() {
+fn nonsense_is_answered_with_an_alert_and_not_logged_each_time() {
     let folder = Folder::new();
     let (process, addr) = folder.serve(&[]);
     let before = connections(&process);
@@ -160,7 +160,8 @@ fn nonsense_is_answered_with_an_alert_and_logged_once() {
     eventually("all are gone", || (connections(&process) == before).then_some(()));
     process.wait_for_log(" tls=40 ");
     let log = process.log.text();
-    assert_eq!(log.matches("a TLS handshake failed").count(), 1, "{log}");
+    // Once a minute, however long all of it takes.
+    assert!(log.matches("a TLS handshake failed").count() < 10, "{log}");
 }
 
 #[test]
