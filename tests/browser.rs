@@ -76,7 +76,7 @@ fn a_page_says_that_the_server_is_gone_and_goes_on_when_it_is_back() {
 fn a_page_shows_what_was_said_before_and_while_it_slept() {
     let kept = r#"{ pattern = "/chat/**", history = true }"#;
     for transports in ["long-polling", "websocket,streaming,eventsource,long-polling"] {
-        let options = ["--timeout", "1s", "--max-interval", "500ms", "--channel", kept, "--transports", transports];
+        let options = ["--timeout", "1s", "--max-interval", "2s", "--channel", kept, "--transports", transports];
         run("lid", &options);
     }
 }

@@ -1,4 +1,5 @@
-//! A page of another site, in a headless Chromium, that knows the client id of a session of the same browser.
+//! A page of another site, in a headless Chromium, that knows the client id of a session of the same browser; and one that
+//! has its own name lead to the daemon.
 //!
 //! Each test runs one scenario of `tests/browser/` under Node. `ENCKE_SKIP_BROWSER=1` leaves all of this out.
 
@@ -26,6 +27,18 @@ fn nor_where_all_transports_and_plain_http_are_on() {
 #[test]
 fn nor_can_a_page_of_another_port_of_the_same_host() {
     nothing_gets_through("127.0.0.1", &["--transports", ALL, "--http-api", "true"]);
+}
+
+#[test]
+fn a_page_whose_own_name_leads_here_is_answered_under_an_allowed_host_only() {
+    if left_out(OPT_OUT, "rebound") {
+        return;
+    }
+    find_chromium();
+    let mut daemon = Daemon::start(&["--transports", ALL, "--http-api", "true", "--allowed-hosts", "comet.example"]);
+    let url = daemon.url().to_owned();
+    SCENARIOS.run_against(&mut daemon, "rebound", &url, &["evil.example", "comet.example"]);
+    daemon.wait_for_stderr(": 421 Host evil.example:");
 }
 
 fn nothing_gets_through(host: &str, options: &[&str]) {

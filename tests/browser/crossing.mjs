@@ -148,10 +148,11 @@ await browsing(async ({ newContext, endpoint }, host) => {
 
   const text = JSON.stringify([{ channel: "/stolen", clientId: id, data: 1 }]);
   const words = { endpoint: `${open}/cometd`, origin: open, id, text };
-  words.scripted = words.endpoint + query(text, "jsonp");
-  words.framed = words.endpoint + query(text, "iframe");
   for (const [name, attempt] of Object.entries(ATTEMPTS)) {
     const before = answers.length;
+    // Each has a URL of its own: a script that is still on its way is not asked for again by another element.
+    words.scripted = `${words.endpoint}${query(text, "jsonp")}&at=${before}`;
+    words.framed = `${words.endpoint}${query(text, "iframe")}&at=${before}`;
     await page.evaluate(`(${attempt})(${JSON.stringify(words)})`);
     await until(`an answer to ${name}`, () => answers.length > before);
     const told = answers.slice(before);

@@ -23,14 +23,15 @@ const HUNG_AFTER_MS = 60_000;
 
 /**
  * Runs a scenario with a browser and the words after the URL. It gets `open`, which opens the demo page in a tab, and for
- * other pages `newContext`, the `endpoint`, and `complaints`, which has a page watched for errors.
+ * other pages `newContext`, the `endpoint`, and `complaints`, which has a page watched for errors. The browser has these
+ * flags beside its own.
  */
-export async function browsing(body) {
+export async function browsing(body, flags = []) {
   await scenario(async (endpoint, ...words) => {
     const executablePath = process.env.ENCKE_CHROMIUM || "/usr/bin/chromium";
     // The certificate of the tests is not among those that the machine trusts; pages over plain HTTP need nothing of that.
     const trust = endpoint.startsWith("https:") ? ["--ignore-certificate-errors"] : [];
-    const browser = await chromium.launch({ executablePath, args: [...FLAGS, ...trust] });
+    const browser = await chromium.launch({ executablePath, args: [...FLAGS, ...trust, ...flags] });
     const newContext = async (options) => {
       const context = await browser.newContext(options);
       context.setDefaultTimeout(HUNG_AFTER_MS);

@@ -15,6 +15,9 @@ use super::common::process::Process;
 use super::common::without_settings;
 use super::{Folder, HEALTH, Peer, address, hello, socket};
 
+/// Asks for a file that takes several records.
+const SCRIPT: &str = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 /// The first bytes of a client.
 fn first_flight(folder: &Folder) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -29,6 +32,7 @@ fn ends_after(stream: &mut impl Read, most: usize) -> bool {
         match stream.read(&mut [0; 4_096]) {
             Ok(0) => return came <= most,
             Ok(n) => came += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
     }
@@ -96,7 +100,14 @@ fn a_handshake_and_a_request_may_come_byte_by_byte() {
             for byte in bytes {
                 stream.write_all(&[byte]).unwrap();
             }
-            assert!(client.read_tls(&mut stream).unwrap() > 0, "it goes on");
+            let came = loop {
+                match client.read_tls(&mut stream) {
+                    // A child of the tests that ends may interrupt any wait.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    came => break came.unwrap(),
+                }
+            };
+            assert!(came > 0, "it goes on");
             client.process_new_packets().unwrap();
             let mut part = [0; 4_096];
             while let Ok(n @ 1..) = client.reader().read(&mut part) {
@@ -125,7 +136,7 @@ fn plain_http_is_told_where_it_is() {
 }
 
 #[test]
-fn nonsense_is_answered_with_an_alert_and_logged_once() {
+fn nonsense_is_answered_with_an_alert_and_not_logged_each_time() {
     let folder = Folder::new();
     let (process, addr) = folder.serve(&[]);
     let before = connections(&process);
@@ -149,7 +160,8 @@ fn nonsense_is_answered_with_an_alert_and_logged_once() {
     eventually("all are gone", || (connections(&process) == before).then_some(()));
     process.wait_for_log(" tls=40 ");
     let log = process.log.text();
-    assert_eq!(log.matches("a TLS handshake failed").count(), 1, "{log}");
+    // Once a minute, however long all of it takes.
+    assert!(log.matches("a TLS handshake failed").count() < 10, "{log}");
 }
 
 #[test]
@@ -170,54 +182,78 @@ fn a_peer_that_takes_nothing_is_shed() {
     for version in [&TLS12, &TLS13] {
         let mut peer = Peer::new(&folder.client(version), addr);
         // Far more than the buffers of both sides take.
-        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+        let ask = SCRIPT.repeat(100);
         // It may be shed before it has asked for all.
         let _ = (0..10).try_for_each(|_| peer.0.write_all(ask.as_bytes()));
         eventually("it is gone", || (connections(&process) == 0).then_some(()));
     }
 }
 
-#[test]
-fn a_peer_that_reads_slowly_gets_all_of_it() {
-    let folder = Folder::new();
-    let (_process, addr) = folder.serve(&[]);
-    for version in [&TLS12, &TLS13] {
-        let mut peer = Peer::new(&folder.client(version), addr);
-        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let (_, script) = peer.exchange(ask);
-        // More than fits into the buffers of the socket, asked for before any of it is read.
-        let count = 150;
-        let mut writer = peer.0.sock.try_clone().unwrap();
-        let mut bytes = Vec::new();
-        peer.0.conn.writer().write_all(ask.repeat(count).as_bytes()).unwrap();
-        while peer.0.conn.wants_write() {
-            peer.0.conn.write_tls(&mut bytes).unwrap();
-        }
-        let sending = thread::spawn(move || writer.write_all(&bytes).unwrap());
-        for _ in 0..count {
-            assert!(peer.response().1 == script);
-        }
-        sending.join().unwrap();
+/// Asks for the module until the server has more of it than the socket takes, and reads all of it only then.
+fn takes_what_waits(process: &Process, peer: &mut Peer, script: &str) {
+    let mut asked = 0;
+    // The first of two looks may have been in the middle of writing.
+    while asked == 0 || (0..2).any(|_| reported(process, "unsent-bytes") == 0) {
+        peer.send(&SCRIPT.repeat(16));
+        asked += 16;
+    }
+    for _ in 0..asked {
+        assert!(peer.response().1 == script);
     }
 }
 
 #[test]
-fn part_of_a_record_is_counted_and_has_the_time_of_a_head() {
+fn a_peer_that_reads_late_gets_all_of_it() {
     let folder = Folder::new();
-    let (process, addr) = folder.serve(&["--head-timeout", "3s", "--idle-timeout", "1h"]);
+    let (process, addr) = folder.serve(&["--write-timeout", "1h"]);
+    for version in [&TLS12, &TLS13] {
+        let mut peer = Peer::new(&folder.client(version), addr);
+        let (_, script) = peer.exchange(SCRIPT);
+        takes_what_waits(&process, &mut peer, &script);
+    }
+}
+
+/// Sends a record but for its last byte.
+fn send_in_part(peer: &mut Peer) {
+    let mut bytes = Vec::new();
+    peer.0.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
+    peer.0.conn.write_tls(&mut bytes).unwrap();
+    peer.0.sock.write_all(&bytes[..bytes.len() - 1]).unwrap();
+}
+
+#[test]
+fn part_of_a_record_is_counted_until_its_peer_has_gone() {
+    let folder = Folder::new();
+    let (process, addr) = folder.serve(&["--head-timeout", "1h", "--idle-timeout", "1h"]);
     for version in [&TLS12, &TLS13] {
         let mut peer = Peer::new(&folder.client(version), addr);
         assert_eq!(peer.exchange(HEALTH).1, "ok\n");
-        let mut bytes = Vec::new();
-        peer.0.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
-        peer.0.conn.write_tls(&mut bytes).unwrap();
-        peer.0.sock.write_all(&bytes[..bytes.len() - 1]).unwrap();
+        send_in_part(&mut peer);
         eventually("it is counted", || (reported(&process, "received-bytes") >= 16_000).then_some(()));
-        assert!(peer.response().0.starts_with("HTTP/1.1 408 "));
-        assert!(peer.ends_well());
         drop(peer);
         eventually("nothing is left of it", || (reported(&process, "received-bytes") == 0).then_some(()));
     }
+}
+
+#[test]
+fn part_of_a_record_has_the_time_of_a_head() {
+    let folder = Folder::new();
+    let file = folder.write("encke.toml", "head-timeout = \"1h\"\n");
+    let (process, addr) = folder.serve(&["--config", &file, "--idle-timeout", "1h"]);
+    let mut peers = [&TLS12, &TLS13].map(|version| Peer::new(&folder.client(version), addr));
+    for peer in &mut peers {
+        assert_eq!(peer.exchange(HEALTH).1, "ok\n");
+    }
+    // Only now, for handshakes have the time of a head as well.
+    folder.write("encke.toml", "head-timeout = \"200ms\"\n");
+    process.signal("HUP");
+    process.wait_for_log("head-timeout is now 200ms");
+    for mut peer in peers {
+        send_in_part(&mut peer);
+        assert!(peer.response().0.starts_with("HTTP/1.1 408 "));
+        assert!(peer.ends_well());
+    }
+    eventually("nothing is left of it", || (reported(&process, "received-bytes") == 0).then_some(()));
 }
 
 #[test]
@@ -242,21 +278,25 @@ fn a_request_and_goodbye_at_once_are_answered_with_both() {
 #[test]
 fn a_peer_with_little_room_gets_all_of_it_as_it_takes_it() {
     let folder = Folder::new();
-    let (_process, addr) = folder.serve(&[]);
+    let (process, addr) = folder.serve(&["--write-timeout", "1h"]);
     for version in [&TLS12, &TLS13] {
-        let ask = "GET /encke.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let (_, script) = Peer::new(&folder.client(version), addr).exchange(ask);
+        let (_, script) = Peer::new(&folder.client(version), addr).exchange(SCRIPT);
         let narrow = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         narrow.set_recv_buffer_size(4 * 1024).unwrap();
         narrow.set_read_timeout(Some(LIMIT)).unwrap();
         narrow.connect(&addr.into()).unwrap();
         let mut peer = Peer(StreamOwned::new(hello(&folder.client(version)), narrow.into()));
         // What waits here is in the hands of the socket's readiness: nothing more is asked for.
-        let count = 16;
-        peer.send(&ask.repeat(count));
-        for _ in 0..count {
-            assert!(peer.response().1 == script);
-        }
+        takes_what_waits(&process, &mut peer, &script);
+    }
+}
+
+/// A process that would outlive the strace that started it. It ends, by its own pid, when this is dropped.
+struct Traced<'a>(&'a str);
+
+impl Drop for Traced<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-s", "KILL", self.0]).status();
     }
 }
 
@@ -274,12 +314,12 @@ fn a_read_that_is_interrupted_is_done_again() {
     command.args(["--listen", "tls:127.0.0.1:0"]).args(folder.options());
     let (mut strace, lines) = Process::launch(command, 2);
     assert_eq!(lines.len(), 2, "strace is needed (Debian: apt-get install strace): {}", strace.log.text());
-    let said: Vec<String> = [&TLS12, &TLS13]
-        .map(|version| Peer::new(&folder.client(version), address(&lines[1])).exchange(HEALTH).1)
-        .into();
-    Command::new("kill").args(["-s", "KILL", &lines[0]]).status().unwrap();
+    let traced = Traced(&lines[0]);
+    for version in [&TLS12, &TLS13] {
+        assert_eq!(Peer::new(&folder.client(version), address(&lines[1])).exchange(HEALTH).1, "ok\n");
+    }
+    drop(traced);
     strace.wait();
-    assert_eq!(said, ["ok\n", "ok\n"]);
 }
 
 #[test]
