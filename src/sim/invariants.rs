@@ -81,6 +81,8 @@ pub(crate) enum Kind {
     Shed,
     /// A world was played without its hostile people, and everyone else got the same at the same times.
     Compared,
+    /// Of these worlds, those in which that was so only with all answers of a turn made before the first was written.
+    Regrouped,
     /// The server died, and another one took its place.
     Died,
     /// Somebody well-behaved shook hands too fast, and was told when to come again.
@@ -571,9 +573,10 @@ impl Watch {
     }
 
     /// What waits to be written on one connection is no more than the mark at which it is read no further, and what one
-    /// batch can bring beyond that.
+    /// batch can bring beyond that: as many bytes of events, or one event, and replies that repeat what was asked.
     pub(crate) fn check_waiting(&self, waiting: usize) {
-        let most = self.limits.output_bytes + self.limits.body_bytes + 64 * 1024;
+        let Limits { output_bytes, body_bytes, .. } = self.limits;
+        let most = output_bytes + output_bytes.max(body_bytes) + body_bytes + 64 * 1024;
         assert!(waiting <= most, "{waiting} bytes wait on one connection, {most} may");
     }
 

@@ -150,7 +150,7 @@ impl Listener {
         while let Some(part) = self.responses.next() {
             self.take(wire, part, scene);
         }
-        let patience = 3 * scene.scenario.faults.patience_ms();
+        let patience = 3 * scene.patience();
         if let (Some(session), Some(since)) = (self.session, self.since)
             && scene.ground.now >= since + patience
         {
@@ -163,7 +163,7 @@ impl Listener {
     fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
         if response.status == 429 {
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
-            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.longest_way()));
+            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.patience()));
         } else {
             assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
             scene.ledger.count(Kind::SentOff);
