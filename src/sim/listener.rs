@@ -164,6 +164,9 @@ impl Listener {
         if response.status == 429 {
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
             scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.patience()));
+        } else if response.body.starts_with(b"More came than may wait") {
+            assert!(scene.ground.counters.overflows > 0, "{response:?}");
+            scene.ledger.count(Kind::Refused);
         } else {
             assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
             scene.ledger.count(Kind::SentOff);
@@ -185,12 +188,6 @@ impl Listener {
                 if matches!(response.status, 429 | 503) {
                     return self.sent_off(wire, &response, scene);
                 }
-                if response.status == 500 && scene.ground.counters.overflows > 0 {
-                    // More waited for it than may.
-                    scene.ledger.count(Kind::Refused);
-                    self.session = None;
-                    return;
-                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -199,12 +196,6 @@ impl Listener {
             }
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
-                if response.status == 500 && scene.ground.counters.overflows > 0 {
-                    // More waited for it than may.
-                    scene.ledger.count(Kind::Refused);
-                    self.session = None;
-                    return;
-                }
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);
