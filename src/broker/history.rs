@@ -310,10 +310,10 @@ impl History {
         if after < self.start || after > self.newest || after < self.gone.newest {
             return true;
         }
-        self.names(core::iter::once(pattern)).iter().any(|name| {
-            self.expire(name, now_ms);
-            self.rings.get(name).is_some_and(|ring| after < ring.gone.newest)
-        })
+        let names = self.names(core::iter::once(pattern));
+        // All of them, whichever is looked at first: in what order they stand is chance.
+        names.iter().for_each(|name| self.expire(name, now_ms));
+        names.iter().any(|name| self.rings.get(name).is_some_and(|ring| after < ring.gone.newest))
     }
 
     /// What a reader is to ask for, who has been told of what is missing by now. A number that is not of this life means
@@ -446,6 +446,17 @@ mod tests {
         assert_eq!((bench.history.epoch(), bench.history.newest()), (1_795_000_000, START));
         assert_eq!([bench.put("/a"), bench.put("/b"), bench.put("/a")], [1, 2, 3]);
         assert_eq!(bench.history.newest(), START + 3);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_from_all_channels_that_are_asked_for() {
+        let mut bench = Bench::new(10);
+        for channel in ["/a", "/b", "/c", "/d", "/e/f"] {
+            bench.put(channel);
+        }
+        bench.now_ms = 100;
+        assert!(bench.has_lost("/*", 0));
+        assert_eq!(bench.history.events(), 1, "of /e/f nobody has asked");
     }
 
     #[test]

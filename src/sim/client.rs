@@ -53,17 +53,12 @@ impl Scene<'_, '_> {
         self.ground.now
     }
 
-    fn patience(&self) -> u64 {
-        self.scenario.faults.patience_ms()
+    /// How long a request and its answer may be under way.
+    pub(crate) fn patience(&self) -> u64 {
+        self.scenario.patience_ms()
     }
 
-    /// How long what is sent may be under way, until a connection that had to wait is taken.
-    pub(crate) fn longest_way(&self) -> u64 {
-        let waits = if self.scenario.starves { self.scenario.limits.full_ms + 100 } else { 0 };
-        self.patience() + waits
-    }
-
-    /// The patience that is enough now.
+    /// The same for connections that have been taken: less is enough when the network is calm.
     fn patience_now(&self) -> u64 {
         if self.calm { self.scenario.faults.calm_patience_ms() } else { self.patience() }
     }

@@ -27,7 +27,7 @@ fn numbers_of_hostiles(scenario: &Scenario) -> core::ops::Range<usize> {
 }
 
 fn is_calm(quiet: Option<u64>, now: u64, scenario: &Scenario) -> bool {
-    quiet.is_some_and(|since| now > since + 2 * scenario.faults.patience_ms())
+    quiet.is_some_and(|since| now > since + 2 * scenario.patience_ms())
 }
 
 /// See the [module](self).

@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     Shed,
     /// A world was played without its hostile people, and everyone else got the same at the same times.
     Compared,
+    /// Of these worlds, those in which that was so only with all answers of a turn made before the first was written.
+    Regrouped,
     /// The server died, and another one took its place.
     Died,
     /// Somebody well-behaved shook hands too fast, and was told when to come again.
@@ -539,6 +541,9 @@ pub(crate) fn marks(bytes: &[u8]) -> impl Iterator<Item = Mark> {
     })
 }
 
+/// Bytes in which a connection is told that it ends, although it has not taken what it was told before.
+const LAST_WORDS: usize = 512;
+
 /// Looks at the engine's numbers after every turn.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -573,10 +578,15 @@ impl Watch {
     }
 
     /// What waits to be written on one connection is no more than the mark at which it is read no further, and what one
-    /// batch can bring beyond that.
-    pub(crate) fn check_waiting(&self, waiting: usize) {
-        let most = self.limits.output_bytes + self.limits.body_bytes + 64 * 1024;
+    /// batch can bring beyond that: as many bytes of events, or one event, and replies that repeat what was asked.
+    ///
+    /// `before` waited when it took nothing the last time. If that was beyond the mark already, only a poll can be answered
+    /// that was held by then. Whether more than the news of its end has been added since.
+    pub(crate) fn check_waiting(&self, waiting: usize, before: usize) -> bool {
+        let Limits { output_bytes, body_bytes, .. } = self.limits;
+        let most = output_bytes + output_bytes.max(body_bytes) + body_bytes + 64 * 1024;
         assert!(waiting <= most, "{waiting} bytes wait on one connection, {most} may");
+        before >= output_bytes && waiting > before + LAST_WORDS
     }
 
     /// When everyone has left.

@@ -150,7 +150,7 @@ impl Listener {
         while let Some(part) = self.responses.next() {
             self.take(wire, part, scene);
         }
-        let patience = 3 * scene.scenario.faults.patience_ms();
+        let patience = 3 * scene.patience();
         if let (Some(session), Some(since)) = (self.session, self.since)
             && scene.ground.now >= since + patience
         {
@@ -163,7 +163,10 @@ impl Listener {
     fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
         if response.status == 429 {
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
-            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.longest_way()));
+            scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.patience()));
+        } else if response.body.starts_with(b"More came than may wait") {
+            assert!(scene.ground.counters.overflows > 0, "{response:?}");
+            scene.ledger.count(Kind::Refused);
         } else {
             assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
             scene.ledger.count(Kind::SentOff);
@@ -185,12 +188,6 @@ impl Listener {
                 if matches!(response.status, 429 | 503) {
                     return self.sent_off(wire, &response, scene);
                 }
-                if response.status == 500 && scene.ground.counters.overflows > 0 {
-                    // More waited for it than may.
-                    scene.ledger.count(Kind::Refused);
-                    self.session = None;
-                    return;
-                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -199,12 +196,6 @@ impl Listener {
             }
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
-                if response.status == 500 && scene.ground.counters.overflows > 0 {
-                    // More waited for it than may.
-                    scene.ledger.count(Kind::Refused);
-                    self.session = None;
-                    return;
-                }
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);

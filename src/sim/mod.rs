@@ -115,7 +115,7 @@
 //! | what follows an error is read as a request | an ending server has nothing under way in time |
 //! | a client id is known by its place alone | a connect is not superseded without a reason |
 //! | one connection or session too many | connections and sessions are at most those allowed |
-//! | a connection is read on although much waits to be written | what waits on one connection has a bound |
+//! | a connection is read on although much waits to be written | beyond the mark no second answer is added |
 //! | sessions live by the calendar; whom to look at is forgotten with a refusal | the loop does not spin; nothing is left |
 //! | the rate of handshakes is counted by connection | no address makes more sessions than it may |
 //! | all addresses share one rate of handshakes | who is told to be hasty has been |

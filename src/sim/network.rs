@@ -183,6 +183,8 @@ struct Wire {
     room: usize,
     full: bool,
     stall_until: u64,
+    /// It has stalled, and has not been written to since.
+    stalled: bool,
     /// Sent by the server, not yet made into whole answers by the client.
     unread: Vec<u8>,
     /// The server has ended its sending.
@@ -402,6 +404,7 @@ impl Network {
             room: SEND_BUFFER,
             full: false,
             stall_until: 0,
+            stalled: false,
             unread: Vec::new(),
             shut: false,
             ignored: false,
@@ -516,10 +519,12 @@ impl Network {
             wire.full = wire.room == 0;
             return Write::Full;
         }
-        // Not one stall after the other: the patience of clients counts on that.
-        if stalls && now >= wire.stall_until + 4 * self.faults.stall_ms {
+        // Not one stall after the other: a socket that is said to take bytes does, however long the server has slept since,
+        // and the patience of clients counts on more than that.
+        let again = core::mem::take(&mut wire.stalled);
+        if stalls && !again && now >= wire.stall_until + 4 * self.faults.stall_ms {
             let until = now + 1 + wire.rng.below(self.faults.stall_ms);
-            wire.stall_until = until;
+            (wire.stall_until, wire.stalled) = (until, true);
             self.push(until, id, Due::Writable);
             return Write::Full;
         }
@@ -629,6 +634,22 @@ mod tests {
         }
         assert!(taken <= SEND_BUFFER && taken == network.unread(wire).len(), "{taken}");
         assert!(network.next().is_none(), "nothing comes of it");
+    }
+
+    #[test]
+    fn a_socket_that_has_stalled_takes_something_however_late_the_server_comes_back() {
+        let faults = Faults { stall: 1_000, stall_ms: 10, ..Faults::NONE };
+        let mut network = Network::new(faults, Chance::seeded(3));
+        let wire = network.open(0, 0);
+        while network.pop(20).is_some() {}
+        let mut stalled = 0;
+        for now in (1_000..50_000).step_by(1_000) {
+            let full = matches!(network.write(wire, &[IoSlice::new(b"a")], now), Write::Full);
+            let taken = matches!(network.write(wire, &[IoSlice::new(b"a")], now + 500), Write::Took(_));
+            stalled += u64::from(full);
+            assert!(taken || !full, "full twice, and writable in between");
+        }
+        assert!(stalled > 0);
     }
 
     #[test]

@@ -516,6 +516,18 @@ pub(crate) const ALL: &[fn() -> Scenario] = &[
 ];
 
 impl Scenario {
+    /// What may pass at most between a request and its answer if the server takes no time, ms. Where not everybody gets in,
+    /// what is sent on a new connection waits with it until that is taken: meanwhile what was sent later, on another one,
+    /// comes first.
+    pub(crate) fn patience_ms(&self) -> u64 {
+        self.faults.patience_ms() + self.wait_ms()
+    }
+
+    /// How long a connection may wait to be taken or turned away.
+    pub(crate) fn wait_ms(&self) -> u64 {
+        if self.starves { self.limits.full_ms + 100 } else { 0 }
+    }
+
     fn world(&self, run: &Run) -> World<Crowd> {
         let setup = Setup {
             run: run.clone(),
@@ -537,7 +549,7 @@ impl Scenario {
         world.be_quiet();
         world.people.be_drained();
         world.drain(WITHIN_MS);
-        let soon = self.faults.patience_ms() + self.limits.linger_ms;
+        let soon = self.patience_ms() + self.limits.linger_ms;
         // What hostile people have begun is waited for.
         let begun = if self.hostiles > 0 { 2 * self.limits.body_ms.max(self.limits.write_ms) } else { 0 };
         let end = world.now() + WITHIN_MS + soon + begun;
@@ -558,7 +570,7 @@ impl Scenario {
         let timeout = u64::from(self.broker.timeout_ms);
         let expiry = timeout + u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
         let last = self.limits.idle_ms.max(timeout + self.limits.write_ms + self.limits.stream_ms.min(60_000) + expiry);
-        world.run_for(last + self.faults.patience_ms() + self.limits.idle_ms);
+        world.run_for(last + self.patience_ms() + self.limits.idle_ms);
         // Who has waited for room gets in when the others have gone, one lot after the other.
         let lots = if self.starves { 30 } else { 0 };
         for _ in 0..lots {
@@ -607,7 +619,7 @@ impl Scenario {
         let expiry = u64::from(self.broker.interval_ms) + u64::from(self.broker.max_interval_ms);
         // Who has just vanished comes back first; who waits for a place among the sessions gets one when another expires.
         let room = if self.starves { 20 * self.limits.idle_ms } else { 0 };
-        world.run_for(3 * timeout + 3 * expiry + 10 * self.faults.patience_ms() + room);
+        world.run_for(3 * timeout + 3 * expiry + 10 * self.patience_ms() + room);
         // Streams are short here: whoever is not sure yet may have to wait for another one.
         for _ in 0..20 {
             if !world.people.is_served(quiet_since) {

@@ -215,6 +215,38 @@ fn whoever_is_known_to_be_gone_is_given_nothing() {
     assert_eq!(data(&bench.ask(again, &format!("[{}]", connect(&id)))), ["7"]);
 }
 
+/// What somebody gets, answer by answer, of two publishes that come at once, while so many others wait beside it.
+fn answers_beside(others: usize, deliveries_at_once: usize) -> Vec<Vec<String>> {
+    let limits = Limits { pipelined_requests: 1, deliveries_at_once, ..Limits::default() };
+    let mut bench = Bench::new(CONFIG(), limits);
+    let send = bench.open();
+    let other = bench.session(send, "/x");
+    let wires: Vec<_> = (0..=others).map(|_| bench.open()).collect();
+    let holds: Vec<_> = wires.into_iter().map(|wire| (wire, bench.session(wire, "/a/*"))).collect();
+    holds.iter().for_each(|(wire, id)| bench.hold(*wire, id));
+    let (poll, id) = holds[others / 2].clone();
+    let mut both = Vec::new();
+    (1..=2).for_each(|n| speech::post(&mut both, None, &publish(&other, n), false));
+    let now = bench.0.now();
+    bench.0.network.send(send, &both, now);
+    bench.0.run_for(3 * WAY_MS);
+    let first = bench.answer(poll).map(|(_, batch)| batch);
+    bench.send(poll, &format!("[{}]", connect(&id)));
+    bench.0.run_for(3 * WAY_MS);
+    let second = bench.answer(poll).map(|(_, batch)| batch);
+    let answers = first.iter().chain(&second);
+    answers.map(|batch| data(batch).into_iter().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn others_change_with_which_answer_an_event_comes_and_nothing_else() {
+    let at_once = Limits::default().deliveries_at_once;
+    assert_eq!(answers_beside(0, at_once), [["1"], ["2"]]);
+    // The second publish is read when the first one's reply is written, and that is before the last of the first answers.
+    assert_eq!(answers_beside(4 * at_once, at_once), [["1", "2"]]);
+    assert_eq!(answers_beside(4 * at_once, usize::MAX), [["1"], ["2"]]);
+}
+
 #[test]
 fn who_never_connects_is_gone_after_max_interval() {
     let mut bench = Bench::new(CONFIG(), Limits::default());

@@ -91,6 +91,8 @@ struct Socket {
     at_end: Option<usize>,
     /// What was waiting when the socket took no more: an engine that gives up on the peer forgets it.
     stuck: Vec<u8>,
+    /// An answer has been added to more than may wait.
+    added: bool,
 }
 
 /// See the [module](self).
@@ -351,7 +353,7 @@ impl<P: People> World<P> {
             Ok(key) => {
                 self.waiting.remove(&wire);
                 self.wires.insert(key.to_bits(), wire);
-                self.sockets.insert(wire, Socket { key, again: false, at_end: None, stuck: Vec::new() });
+                self.sockets.insert(wire, Socket { key, again: false, at_end: None, stuck: Vec::new(), added: false });
                 self.read_again(wire, key);
             }
             // Accepting pauses: connections wait until there is room.
@@ -450,6 +452,7 @@ impl<P: People> World<P> {
                             self.guards.note_answer(&bytes);
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 socket.stuck.clear();
+                                socket.added = false;
                             }
                             let all = bytes.len() == offered && (used < SLICES || offered == self.waiting(key).len());
                             self.engine.sent(key, bytes.len(), self.clock());
@@ -460,8 +463,10 @@ impl<P: People> World<P> {
                         }
                         Write::Full => {
                             let stuck = self.waiting(key);
-                            self.watch.check_waiting(stuck.len());
                             if let Some(socket) = self.sockets.get_mut(&wire) {
+                                let added = self.watch.check_waiting(stuck.len(), socket.stuck.len());
+                                assert!(!(added && socket.added), "answers are added on connection {}", wire.0);
+                                socket.added |= added;
                                 socket.stuck = stuck;
                             }
                             self.guards.took(wire, 0, false, self.now);

@@ -299,7 +299,7 @@ impl Client {
             let advice = message.advice().expect("who comes too fast is told when to come again");
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
             // All of them that were sent away before come first.
-            let before = scene.ledger.was_hasty(self.number, rate, (call.at, scene.longest_way()));
+            let before = scene.ledger.was_hasty(self.number, rate, (call.at, scene.patience()));
             let most = (1_000 / u64::from(rate.per_second) + 1) * before;
             assert!(advice.reconnect == "handshake" && (1..=most).contains(&advice.interval), "{advice:?}");
             self.not_before = scene.now() + advice.interval;

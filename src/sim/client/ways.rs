@@ -86,7 +86,7 @@ impl Client {
         // The connect that is under way there may arrive after the next one.
         if let Some(session) = &mut self.session {
             session.twice = true;
-            session.unsure_until = scene.ground.now + 2 * scene.scenario.faults.patience_ms();
+            session.unsure_until = scene.ground.now + 2 * scene.patience();
         }
         self.forget_lane(wire, scene);
     }
@@ -159,7 +159,7 @@ impl Client {
     /// The rank of the way that a connect opens: higher than that of any older one, unless an older one may arrive later.
     pub(super) fn next_rank(&mut self, wire: WireId, call: &Call, scene: &Scene<'_, '_>) -> u64 {
         let Some(session) = &mut self.session else { return 0 };
-        let sure = scene.ground.now.saturating_sub(2 * scene.patience_now());
+        let sure = scene.ground.now.saturating_sub(2 * scene.patience_now() + scene.scenario.wait_ms());
         // A connect beside an event source that is open already changes nothing.
         let aside = call.way == Way::EventSource && call.sole_connect().is_some();
         let others = self.lanes.iter().filter(|(other, lane)| **other != wire && !(aside && lane.open.is_some()));
@@ -186,7 +186,7 @@ impl Client {
         for (wire, lane) in &self.lanes {
             let older = |call: &&Call| call.session == Some(no) && call.diverts() && call.rank < rank;
             for call in lane.calls.iter().filter(older) {
-                let at = scene.ground.now + scene.scenario.faults.patience_ms();
+                let at = scene.ground.now + scene.patience();
                 scene.alarms.push(at, self.number, Alarm::Overdue(*wire, call.serial));
             }
         }
