@@ -151,10 +151,7 @@ pub struct Census {
 /// The server without I/O. See the [module](self) for the order of calls.
 pub struct Engine {
     terms: Terms,
-    /// As they were set, but for `output_bytes`: of that, what is left to each connection now.
     limits: Limits,
-    /// As it was set.
-    output_bytes: usize,
     broker: Broker,
     conns: Arena<Conn>,
     wheel: Wheel<ConnKey>,
@@ -190,9 +187,8 @@ impl Engine {
     pub fn new(parts: Parts, now: Now) -> Self {
         let Parts { site, broker, limits, entropy, policy } = parts;
         Self {
-            terms: Terms::new(site, now),
+            terms: Terms::new(site, limits.output_bytes, now),
             broker: Broker::new(broker, limits.clone(), now, entropy, policy),
-            output_bytes: limits.output_bytes,
             limits,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
@@ -348,7 +344,6 @@ impl Engine {
         self.terms.site.publishing = publishing;
         self.terms.site.pages.show(demo);
         self.broker.reconfigure(broker, limits.clone());
-        self.output_bytes = limits.output_bytes;
         self.limits = limits;
         self.pace();
         // A deadline may have become earlier than the timer that stands for it.
@@ -501,8 +496,8 @@ impl Engine {
     /// count here: answers that are the smaller the more there is to say would never catch up.
     fn pace(&mut self) {
         let room = self.limits.half_of_queued().saturating_sub(self.unsent.bytes());
-        self.limits.output_bytes = (room / SHARES).clamp(1, self.output_bytes.max(1));
-        self.broker.pace(self.limits.output_bytes);
+        self.terms.share_bytes = (room / SHARES).clamp(1, self.limits.output_bytes.max(1));
+        self.broker.pace(self.terms.share_bytes);
     }
 
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
@@ -566,7 +561,7 @@ impl Engine {
 
     /// Whether a connection's socket is to be read now.
     pub fn wants_input(&self, key: ConnKey) -> bool {
-        self.conns.get(key).is_some_and(|conn| conn.wants_input(&self.limits))
+        self.conns.get(key).is_some_and(|conn| conn.wants_input(&self.limits, self.terms.env(&self.limits)))
     }
 
     /// Whether an incomplete request has come on a connection; for tests of the loop.
@@ -647,7 +642,7 @@ impl Engine {
     /// deadline is looked at again. So traffic does not touch the wheel.
     fn schedule(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let Some(deadline) = conn.deadline(&self.limits) else { return };
+        let Some(deadline) = conn.deadline(&self.limits, self.terms.env(&self.limits)) else { return };
         if let Some(timer) = conn.timer {
             if self.wheel.deadline(timer).is_some_and(|armed| armed <= deadline) {
                 return;
@@ -660,13 +655,14 @@ impl Engine {
     fn conn_due(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
-        let due = conn.deadline(&self.limits).is_some_and(|deadline| deadline <= self.terms.now.mono_ms);
+        let env = self.terms.env(&self.limits);
+        let due = conn.deadline(&self.limits, env).is_some_and(|deadline| deadline <= self.terms.now.mono_ms);
         if !self.unsent.is_empty() {
             // What others share with it may be its own by now.
             self.unsent.set(key, conn.pending_weight());
         }
         if due {
-            match conn.timed_out(&self.limits, self.terms.env(&self.limits)) {
+            match conn.timed_out(&self.limits, env) {
                 Overdue::Nothing => {}
                 Overdue::Slow => self.too_slow(key),
                 Overdue::Aged => self.too_old(key),

@@ -300,11 +300,11 @@ impl Broker {
         let open = session.stream.is_none_or(|stream| stream.link == link && stream.flow == Flow::Open);
         let acks = session.extras.as_mut().and_then(|extras| extras.acks.as_mut());
         if let Some(acks) = acks {
-            session.outbox.copy(self.limits.output_bytes, &mut answer.events);
+            session.outbox.copy(self.share_bytes, &mut answer.events);
             let again = acks.send(answer.events.len().saturating_sub(before));
             sums::add(&mut self.counters.resent, again);
         } else if open {
-            session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+            session.outbox.drain(self.share_bytes, &mut self.held, &mut answer.events);
         }
         let events = answer.events.len().saturating_sub(before) as u64;
         if events > 0 {

@@ -48,7 +48,9 @@ impl Engine {
                 return self.read_frames(key, &frames);
             }
             pause = self.pause(key, rest);
-            if pause != Pause::No || !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
+            if pause != Pause::No
+                || !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits, self.terms.env(&self.limits)))
+            {
                 break false;
             }
             match self.read_one(key, &mut reader, &mut rest) {
@@ -75,7 +77,7 @@ impl Engine {
     /// is looked at then.
     pub(super) fn pause(&mut self, key: ConnKey, rest: &[u8]) -> Pause {
         let Some(conn) = self.conns.get(key).filter(|_| !rest.is_empty()) else { return Pause::No };
-        if !conn.may_parse(&self.limits) {
+        if !conn.may_parse(&self.limits, self.terms.env(&self.limits)) {
             // What has come is kept until the answers before it are written: few bytes may ask for many.
             return Pause::Output;
         }

@@ -24,12 +24,14 @@ pub(super) struct Terms {
     pub(super) now: Now,
     /// The same for people.
     pub(super) date: HttpDate,
+    /// What each connection may have made ready, bytes: of [`Limits::output_bytes`], what the room for all leaves.
+    pub(super) share_bytes: usize,
 }
 
 impl Terms {
     /// Those of an engine that begins to serve.
-    pub(super) fn new(site: Site, now: Now) -> Self {
-        Self { site, life: Life::Serving, now, date: HttpDate::from_unix_ms(now.unix_ms) }
+    pub(super) fn new(site: Site, share_bytes: usize, now: Now) -> Self {
+        Self { site, life: Life::Serving, now, date: HttpDate::from_unix_ms(now.unix_ms), share_bytes }
     }
 
     /// Another call has begun.
@@ -42,8 +44,14 @@ impl Terms {
 
     /// As far as they concern a connection.
     pub(super) fn env(&self, limits: &Limits) -> Env<'_> {
-        let Self { site, life, now, date } = self;
-        let ending = *life != Life::Serving;
-        Env { date, origins: &site.origins, now_ms: now.mono_ms, stream_ms: limits.stream_ms, ending }
+        let Self { site, life, now, date, share_bytes } = self;
+        Env {
+            date,
+            origins: &site.origins,
+            now_ms: now.mono_ms,
+            stream_ms: limits.stream_ms,
+            share_bytes: *share_bytes,
+            ending: *life != Life::Serving,
+        }
     }
 }
