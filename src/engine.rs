@@ -456,12 +456,7 @@ impl Engine {
             self.weigh_input(key);
             self.touch(key);
             // There may be nothing to write, but its socket is to be read again.
-            if let Some(conn) = self.conns.get_mut(key)
-                && !conn.listed
-            {
-                conn.listed = true;
-                self.dirty.push(key);
-            }
+            self.list(key);
         }
         // Who has had no turn comes before those who have used up theirs.
         let had = core::mem::replace(&mut self.unread, waiting.collect());
@@ -621,20 +616,27 @@ impl Engine {
                 self.broker.detached(*ticket, link(key), self.terms.now);
             }
         }
-        if let Some(conn) = self.conns.get_mut(key)
-            && !conn.listed
-            && (conn.step() != Step::Wait)
-        {
-            conn.listed = true;
-            self.dirty.push(key);
+        let step = self.step(key);
+        if step != Step::Wait {
+            self.list(key);
         }
         if !self.received.is_empty() {
             // What is refused keeps nothing.
             self.received.set(key, self.conns.get(key).map_or(0, Conn::input_weight));
         }
         // What waits to be written is tried first: mostly the socket takes all of it, and no timer was needed.
-        if self.step(key) != Step::Write {
+        if step != Step::Write {
             self.schedule(key);
+        }
+    }
+
+    /// Has a connection looked at in this turn, once.
+    fn list(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.listed
+        {
+            conn.listed = true;
+            self.dirty.push(key);
         }
     }
 
