@@ -28,6 +28,7 @@ mod handshakes;
 mod requests;
 mod sockets;
 mod tally;
+mod terms;
 
 use core::net::IpAddr;
 use std::io::IoSlice;
@@ -39,8 +40,7 @@ use crate::broker::{self, Broker, End, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Env, Overdue, Parting, Step};
-use crate::http::date::HttpDate;
+use crate::conn::{Conn, ConnKey, Overdue, Parting, Step};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
 use crate::http::host::HostRule;
@@ -52,6 +52,7 @@ use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
 
 use tally::Tally;
+use terms::{Life, Terms};
 
 /// What one connection may have made ready: this part of the room that is left for all.
 const SHARES: usize = 64;
@@ -106,23 +107,6 @@ pub struct Change {
     pub limits: Limits,
 }
 
-/// Whether the engine keeps connections and holds connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Serving,
-    /// Since then, ms.
-    Ending {
-        since_ms: u64,
-    },
-}
-
-/// What decides how long connections stay.
-#[derive(Clone, Copy, Debug)]
-struct Course {
-    life: Life,
-    stream_ms: u64,
-}
-
 /// Why the engine wants to be called at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -166,12 +150,8 @@ pub struct Census {
 
 /// The server without I/O. See the [module](self) for the order of calls.
 pub struct Engine {
-    site: Site,
-    /// As they were set, but for `output_bytes`: of that, what is left to each connection now.
+    terms: Terms,
     limits: Limits,
-    /// As it was set.
-    output_bytes: usize,
-    course: Course,
     broker: Broker,
     conns: Arena<Conn>,
     wheel: Wheel<ConnKey>,
@@ -183,8 +163,6 @@ pub struct Engine {
     /// What has come and is not complete.
     received: Tally,
     refusals: Refusals,
-    now: Now,
-    date: HttpDate,
     /// Answers made in this turn so far.
     flushed: usize,
     /// Events put into queues before this turn.
@@ -209,10 +187,8 @@ impl Engine {
     pub fn new(parts: Parts, now: Now) -> Self {
         let Parts { site, broker, limits, entropy, policy } = parts;
         Self {
-            site,
+            terms: Terms::new(site, limits.output_bytes, now),
             broker: Broker::new(broker, limits.clone(), now, entropy, policy),
-            course: Course { life: Life::Serving, stream_ms: limits.stream_ms },
-            output_bytes: limits.output_bytes,
             limits,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
@@ -221,8 +197,6 @@ impl Engine {
             unsent: Tally::default(),
             received: Tally::default(),
             refusals: Refusals::default(),
-            now,
-            date: HttpDate::from_unix_ms(now.unix_ms),
             flushed: 0,
             queued_before: 0,
             answer: Answer::default(),
@@ -265,7 +239,7 @@ impl Engine {
     /// # Errors
     /// [`AtCapacity`]: close it.
     pub fn accept(&mut self, peer: Option<IpAddr>, now: Now) -> Result<ConnKey, AtCapacity> {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         if self.conns.len() >= self.limits.connections {
             return Err(AtCapacity);
         }
@@ -276,7 +250,7 @@ impl Engine {
 
     /// Bytes have come on a connection.
     pub fn receive(&mut self, key: ConnKey, bytes: &[u8], now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.discard(bytes.len());
         }
@@ -287,8 +261,8 @@ impl Engine {
 
     /// The socket took `n` bytes of what is pending: 0 if it takes none for now, which starts the time that it has for some.
     pub fn sent(&mut self, key: ConnKey, n: usize, now: Now) {
-        self.tell_time(now);
-        let (Some(conn), env) = (self.conns.get_mut(key), env(&self.date, &self.site, self.now, self.course)) else {
+        self.terms.tell_time(now);
+        let (Some(conn), env) = (self.conns.get_mut(key), self.terms.env(&self.limits)) else {
             return;
         };
         let all = conn.sent(n, &self.limits, env);
@@ -311,16 +285,16 @@ impl Engine {
 
     /// The sending side of a socket has been shut, as [`Step::ShutdownWrite`] asked.
     pub fn write_shut(&mut self, key: ConnKey, now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.write_shut(env(&self.date, &self.site, self.now, self.course));
+            conn.write_shut(self.terms.env(&self.limits));
         }
         self.touch(key);
     }
 
     /// The peer of a connection has ended its side.
     pub fn peer_closed(&mut self, key: ConnKey, now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.peer_closed();
         }
@@ -329,7 +303,7 @@ impl Engine {
 
     /// The socket of a connection is gone, at whoever's wish.
     pub fn closed(&mut self, key: ConnKey, now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         self.tell_listeners(key);
         let Some(conn) = self.conns.remove(key) else { return };
         self.received.clear(key);
@@ -346,7 +320,7 @@ impl Engine {
 
     /// Does what another thread asks for; whether it could be done.
     pub fn command(&mut self, command: &Command, now: Now) -> bool {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         let done = match command {
             Command::Publish { channel, data, lazy } => {
                 self.broker.publish_json(Publication { channel, data, lazy: *lazy }, now).is_ok()
@@ -364,14 +338,12 @@ impl Engine {
     /// More origins than can be told apart since the start; nothing has changed then.
     pub fn reconfigure(&mut self, change: Change) -> Result<(), String> {
         let Change { hosts, origins, proxies, publishing, demo, broker, limits } = change;
-        self.site.origins = self.site.origins.succeeded_by(&origins)?;
-        self.site.hosts = hosts;
-        self.site.proxies = proxies;
-        self.site.publishing = publishing;
-        self.site.pages.show(demo);
+        self.terms.site.origins = self.terms.site.origins.succeeded_by(&origins)?;
+        self.terms.site.hosts = hosts;
+        self.terms.site.proxies = proxies;
+        self.terms.site.publishing = publishing;
+        self.terms.site.pages.show(demo);
         self.broker.reconfigure(broker, limits.clone());
-        self.course.stream_ms = limits.stream_ms;
-        self.output_bytes = limits.output_bytes;
         self.limits = limits;
         self.pace();
         // A deadline may have become earlier than the timer that stands for it.
@@ -386,8 +358,8 @@ impl Engine {
     /// get their answers one after another, so that their clients do not all come back at the same instant.
     /// Returns how long that takes if they take their answers, ms.
     pub fn drain(&mut self, within_ms: u64, now: Now) -> u64 {
-        self.tell_time(now);
-        self.course.life = Life::Ending { since_ms: now.mono_ms };
+        self.terms.tell_time(now);
+        self.terms.life = Life::Ending { since_ms: now.mono_ms };
         let spread_ms = self.broker.drain(within_ms, now);
         spread_ms.max(self.end_streams(within_ms))
     }
@@ -400,7 +372,7 @@ impl Engine {
         for (key, at) in open.into_iter().zip(0u64..) {
             if let Some(conn) = self.conns.get_mut(key) {
                 let share_ms = spread_ms.saturating_mul(at).checked_div(count).unwrap_or_default();
-                conn.end_by(self.now.mono_ms.saturating_add(share_ms));
+                conn.end_by(self.terms.now.mono_ms.saturating_add(share_ms));
             }
             self.schedule(key);
         }
@@ -415,8 +387,8 @@ impl Engine {
     /// Whether it is ending and nothing is under way any more. A connection that has not had a request yet is waited for
     /// as long as the peer's end is after an answer.
     pub fn is_drained(&self) -> bool {
-        let Life::Ending { since_ms } = self.course.life else { return false };
-        let waits = self.now.mono_ms < since_ms.saturating_add(self.limits.linger_ms);
+        let Life::Ending { since_ms } = self.terms.life else { return false };
+        let waits = self.terms.now.mono_ms < since_ms.saturating_add(self.limits.linger_ms);
         self.broker.parked() == 0
             && self.dirty.is_empty()
             && self.unread.is_empty()
@@ -425,8 +397,8 @@ impl Engine {
 
     /// When new connections are no longer waited for, ms, if it is ending and that is still to come.
     fn end_of_patience(&self) -> Option<u64> {
-        let Life::Ending { since_ms } = self.course.life else { return None };
-        Some(since_ms.saturating_add(self.limits.linger_ms)).filter(|at| *at > self.now.mono_ms)
+        let Life::Ending { since_ms } = self.terms.life else { return None };
+        Some(since_ms.saturating_add(self.limits.linger_ms)).filter(|at| *at > self.terms.now.mono_ms)
     }
 
     /// How many connections have a request or an answer under way.
@@ -458,7 +430,7 @@ impl Engine {
 
     /// Fires what is due, as much of it as fits into a turn.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         self.pace();
         self.broker.fire(now, self.limits.timers_per_turn);
         for _ in 0..self.limits.timers_per_turn {
@@ -471,12 +443,12 @@ impl Engine {
 
     /// Looks at what connections had no turn left for, before anything else in the next one: who has waited comes first.
     pub fn resume(&mut self, now: Now) {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         let mut waiting = core::mem::take(&mut self.unread).into_iter();
         while !self.is_spent()
             && let Some(key) = waiting.next()
         {
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(env)) {
                 continue;
             }
@@ -484,12 +456,7 @@ impl Engine {
             self.weigh_input(key);
             self.touch(key);
             // There may be nothing to write, but its socket is to be read again.
-            if let Some(conn) = self.conns.get_mut(key)
-                && !conn.listed
-            {
-                conn.listed = true;
-                self.dirty.push(key);
-            }
+            self.list(key);
         }
         // Who has had no turn comes before those who have used up theirs.
         let had = core::mem::replace(&mut self.unread, waiting.collect());
@@ -524,8 +491,8 @@ impl Engine {
     /// count here: answers that are the smaller the more there is to say would never catch up.
     fn pace(&mut self) {
         let room = self.limits.half_of_queued().saturating_sub(self.unsent.bytes());
-        self.limits.output_bytes = (room / SHARES).clamp(1, self.output_bytes.max(1));
-        self.broker.pace(self.limits.output_bytes);
+        self.terms.share_bytes = (room / SHARES).clamp(1, self.limits.output_bytes.max(1));
+        self.broker.pace(self.terms.share_bytes);
     }
 
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
@@ -535,13 +502,13 @@ impl Engine {
 
     /// Has the log say what the broker had to refuse or to end since the last time.
     fn tell_troubles(&mut self) {
-        self.refusals.compare(&self.broker.counters(), self.now.mono_ms);
+        self.refusals.compare(&self.broker.counters(), self.terms.now.mono_ms);
     }
 
     /// Answers held connects that have something to say: a few, which are to be written before the next. Whether it is to
     /// be called again in this turn.
     pub fn flush(&mut self, now: Now) -> bool {
-        self.tell_time(now);
+        self.terms.tell_time(now);
         self.settle();
         for _ in 0..self.limits.deliveries_at_once {
             self.answer.clear();
@@ -555,7 +522,7 @@ impl Engine {
             self.flushed = self.flushed.saturating_add(1);
             let Some(key) = conn_key(link) else { continue };
             self.pack(key);
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             let filled = self.conns.get_mut(key).is_some_and(|conn| conn.fill(ticket, &self.answer, env));
             debug_assert!(filled, "a session is held by a connection that does not wait for it");
             if !filled {
@@ -589,7 +556,7 @@ impl Engine {
 
     /// Whether a connection's socket is to be read now.
     pub fn wants_input(&self, key: ConnKey) -> bool {
-        self.conns.get(key).is_some_and(|conn| conn.wants_input(&self.limits))
+        self.conns.get(key).is_some_and(|conn| conn.wants_input(&self.limits, self.terms.env(&self.limits)))
     }
 
     /// Whether an incomplete request has come on a connection; for tests of the loop.
@@ -601,7 +568,7 @@ impl Engine {
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.
     pub fn poll_timeout(&self) -> Option<(u64, Wake)> {
         if self.broker.has_ready() || !self.dirty.is_empty() || !self.unread.is_empty() {
-            return Some((self.now.mono_ms, Wake::Work));
+            return Some((self.terms.now.mono_ms, Wake::Work));
         }
         let own = [self.refusals.next_report(), self.end_of_patience()];
         let deadlines = [self.broker.next_deadline(), self.wheel.next_deadline()].into_iter().chain(own);
@@ -639,13 +606,6 @@ impl Engine {
         );
     }
 
-    fn tell_time(&mut self, now: Now) {
-        if now.unix_ms / 1_000 != self.now.unix_ms / 1_000 {
-            self.date = HttpDate::from_unix_ms(now.unix_ms);
-        }
-        self.now = now;
-    }
-
     /// Something about the connection has changed: it is looked at in this turn, and its timer is right.
     fn touch(&mut self, key: ConnKey) {
         // A connection that is to be closed takes no more events: its session keeps them for another one.
@@ -653,23 +613,30 @@ impl Engine {
             && conn.takes_no_more()
         {
             for ticket in conn.tickets() {
-                self.broker.detached(*ticket, link(key), self.now);
+                self.broker.detached(*ticket, link(key), self.terms.now);
             }
         }
-        if let Some(conn) = self.conns.get_mut(key)
-            && !conn.listed
-            && (conn.step() != Step::Wait)
-        {
-            conn.listed = true;
-            self.dirty.push(key);
+        let step = self.step(key);
+        if step != Step::Wait {
+            self.list(key);
         }
         if !self.received.is_empty() {
             // What is refused keeps nothing.
             self.received.set(key, self.conns.get(key).map_or(0, Conn::input_weight));
         }
         // What waits to be written is tried first: mostly the socket takes all of it, and no timer was needed.
-        if self.step(key) != Step::Write {
+        if step != Step::Write {
             self.schedule(key);
+        }
+    }
+
+    /// Has a connection looked at in this turn, once.
+    fn list(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.listed
+        {
+            conn.listed = true;
+            self.dirty.push(key);
         }
     }
 
@@ -677,7 +644,7 @@ impl Engine {
     /// deadline is looked at again. So traffic does not touch the wheel.
     fn schedule(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let Some(deadline) = conn.deadline(&self.limits) else { return };
+        let Some(deadline) = conn.deadline(&self.limits, self.terms.env(&self.limits)) else { return };
         if let Some(timer) = conn.timer {
             if self.wheel.deadline(timer).is_some_and(|armed| armed <= deadline) {
                 return;
@@ -690,13 +657,14 @@ impl Engine {
     fn conn_due(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
-        let due = conn.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now.mono_ms);
+        let env = self.terms.env(&self.limits);
+        let due = conn.deadline(&self.limits, env).is_some_and(|deadline| deadline <= self.terms.now.mono_ms);
         if !self.unsent.is_empty() {
             // What others share with it may be its own by now.
             self.unsent.set(key, conn.pending_weight());
         }
         if due {
-            match conn.timed_out(&self.limits, env(&self.date, &self.site, self.now, self.course)) {
+            match conn.timed_out(&self.limits, env) {
                 Overdue::Nothing => {}
                 Overdue::Slow => self.too_slow(key),
                 Overdue::Aged => self.too_old(key),
@@ -706,7 +674,7 @@ impl Engine {
                         RefusalKind::Reader,
                         "nothing was taken for write-timeout",
                         who,
-                        self.now.mono_ms,
+                        self.terms.now.mono_ms,
                     );
                 }
             }
@@ -741,7 +709,7 @@ impl Engine {
         while let Some(ending) = self.broker.take_endings() {
             let Some(key) = conn_key(ending.link) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             self.answer.clear();
             let parting = match ending.end {
                 End::Superseded => Parting::Superseded,
@@ -761,14 +729,9 @@ impl Engine {
     /// Tells the sessions that are answered on this connection that no more of it will be written.
     fn tell_listeners(&mut self, key: ConnKey) {
         while let Some(ticket) = self.conns.get_mut(key).and_then(Conn::take_listener) {
-            self.broker.answered(ticket, link(key), self.now);
+            self.broker.answered(ticket, link(key), self.terms.now);
         }
     }
-}
-
-fn env<'a>(date: &'a HttpDate, site: &'a Site, now: Now, course: Course) -> Env<'a> {
-    let Course { life, stream_ms } = course;
-    Env { date, origins: &site.origins, now_ms: now.mono_ms, stream_ms, ending: life != Life::Serving }
 }
 
 /// Whose request it is, by what is known of the client behind a proxy.

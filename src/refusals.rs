@@ -229,8 +229,9 @@ impl Refusals {
         self.kinds.get(kind as usize).map_or("", |kind| &kind.last)
     }
 
-    /// How many requests of a kind have been refused.
-    pub fn total(&self, kind: RefusalKind) -> u64 {
+    /// How many requests of a kind have been refused; for tests.
+    #[cfg(test)]
+    pub(crate) fn total(&self, kind: RefusalKind) -> u64 {
         self.kinds.get(kind as usize).map_or(0, |kind| kind.total)
     }
 }

@@ -91,7 +91,8 @@ pub(crate) fn wires(criterion: &mut Criterion) {
 pub(crate) fn responses(criterion: &mut Criterion) {
     let (limits, date) = (Limits::default(), HttpDate::from_unix_ms(1_700_000_000_000));
     let origins = OriginRule::new(&[]).unwrap();
-    let env = Env { date: &date, origins: &origins, now_ms: 1, stream_ms: limits.stream_ms, ending: false };
+    let Limits { stream_ms, output_bytes: share_bytes, .. } = limits;
+    let env = Env { date: &date, origins: &origins, now_ms: 1, stream_ms, share_bytes, ending: false };
     let to = |wire| ReplyTo { wire, grant: Grant::SameOrigin, secure: false, chunks: true };
     for events in [1, 20] {
         let mut group = criterion.benchmark_group(format!("respond {events}"));

@@ -54,11 +54,6 @@ impl<'a> Channel<'a> {
         self.0.match_indices('/').map(move |(at, _)| self.0.get(..at).unwrap_or(""))
     }
 
-    /// The segments in order, without their slashes; at least one.
-    pub fn segments(self) -> impl Iterator<Item = &'a str> {
-        self.0.split('/').skip(1)
-    }
-
     /// Whether the first segment is `meta` (Bayeux 1.0, "Meta Channels"). The bare `/meta` counts: it must never be
     /// broadcast.
     #[must_use]
@@ -380,11 +375,9 @@ mod tests {
         assert_eq!(channel.to_string(), "/a/b/c");
         assert_eq!(channel.parent(), "/a/b");
         assert_eq!(channel.ancestors().collect::<Vec<_>>(), ["", "/a", "/a/b"]);
-        assert_eq!(channel.segments().collect::<Vec<_>>(), ["a", "b", "c"]);
         let short = Channel::parse("/a").unwrap();
         assert_eq!(short.parent(), "");
         assert_eq!(short.ancestors().collect::<Vec<_>>(), [""]);
-        assert_eq!(short.segments().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

@@ -378,18 +378,16 @@ impl Broker {
     /// The policy's word on somebody who is not a client of the protocol, and whose pattern may be `fresh`: nobody's yet.
     fn may_listen(&mut self, request: &Request<'_>, pattern: &str, fresh: bool) -> Result<(), StreamError> {
         let message = |meta: Meta| Message { channel: Some(meta.as_str().into()), ..Message::default() };
-        let (shake, subscribe) = (message(Meta::Handshake), message(Meta::Subscribe));
-        let mut verdicts = vec![self.policy.can_handshake(request.origin, &shake)];
+        let granted = |verdict| match verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny { reason, .. } => Err(StreamError::Denied(reason)),
+        };
+        granted(self.policy.can_handshake(request.origin, &message(Meta::Handshake)))?;
+        let subscribe = message(Meta::Subscribe);
         if fresh {
-            verdicts.push(self.policy.can_create(request.origin, &subscribe, pattern));
+            granted(self.policy.can_create(request.origin, &subscribe, pattern))?;
         }
-        verdicts.push(self.policy.can_subscribe(request.origin, &subscribe, pattern));
-        for verdict in verdicts {
-            if let Verdict::Deny { reason, .. } = verdict {
-                return Err(StreamError::Denied(reason));
-            }
-        }
-        Ok(())
+        granted(self.policy.can_subscribe(request.origin, &subscribe, pattern))
     }
 
     /// The link of a stream, or of a held connect, takes no more: it is gone, or about to be.

@@ -37,6 +37,24 @@ pub enum PublishError {
     TooLarge,
 }
 
+/// Why an event was not taken, whoever has published it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoRoom {
+    /// See [`PublishError::Full`].
+    Full,
+    /// See [`PublishError::TooLarge`].
+    TooLarge,
+}
+
+impl From<NoRoom> for PublishError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Full => Self::Full,
+            NoRoom::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
 /// An event that is published from within the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication<'a> {
@@ -82,12 +100,10 @@ impl Broker {
         if !channel.is_service() {
             match self.publish(channel, false, |out, marks| encode::event(out, channel, message, marks)) {
                 Ok(_) => {}
-                Err(PublishError::TooLarge) => {
+                Err(NoRoom::TooLarge) => {
                     return self.fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
                 }
-                Err(PublishError::Denied(_) | PublishError::Channel | PublishError::Full) => {
-                    return self.fail(message, Error::QueueLimit, answer);
-                }
+                Err(NoRoom::Full) => return self.fail(message, Error::QueueLimit, answer),
             }
         }
         self.succeed(message, answer);
@@ -128,7 +144,7 @@ impl Broker {
         if channel.is_meta() || channel.is_service() {
             return Err(PublishError::Channel);
         }
-        self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))
+        Ok(self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))?)
     }
 
     fn publish(
@@ -136,10 +152,10 @@ impl Broker {
         channel: Channel<'_>,
         lazy: bool,
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
-    ) -> Result<Option<u64>, PublishError> {
+    ) -> Result<Option<u64>, NoRoom> {
         if self.held.bytes().saturating_add(self.drafted_bytes) >= self.limits.half_of_queued() {
             sums::one(&mut self.counters.publishes_refused);
-            return Err(PublishError::Full);
+            return Err(NoRoom::Full);
         }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
         self.topics.gather(channel, &mut self.audience);
@@ -158,7 +174,7 @@ impl Broker {
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
             sums::one(&mut self.counters.publishes_refused);
-            return Err(PublishError::TooLarge);
+            return Err(NoRoom::TooLarge);
         }
         sums::one(&mut self.counters.published);
         sums::one(&mut self.counters.encoded);
@@ -300,11 +316,11 @@ impl Broker {
         let open = session.stream.is_none_or(|stream| stream.link == link && stream.flow == Flow::Open);
         let acks = session.extras.as_mut().and_then(|extras| extras.acks.as_mut());
         if let Some(acks) = acks {
-            session.outbox.copy(self.limits.output_bytes, &mut answer.events);
+            session.outbox.copy(self.share_bytes, &mut answer.events);
             let again = acks.send(answer.events.len().saturating_sub(before));
             sums::add(&mut self.counters.resent, again);
         } else if open {
-            session.outbox.drain(self.limits.output_bytes, &mut self.held, &mut answer.events);
+            session.outbox.drain(self.share_bytes, &mut self.held, &mut answer.events);
         }
         let events = answer.events.len().saturating_sub(before) as u64;
         if events > 0 {

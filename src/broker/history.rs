@@ -15,6 +15,7 @@ use crate::bayeux::{Channel, Pattern};
 use crate::event::Event;
 use crate::limits::Limits;
 
+use super::pattern::{Depth, OwnedPattern};
 use super::rules::Keep;
 use super::sums;
 
@@ -98,7 +99,7 @@ struct Ring {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// A channel or a pattern.
-    pub pattern: Box<str>,
+    pub pattern: OwnedPattern,
     /// The number of the newest event that the reader has; 0: whatever there is.
     pub after: u64,
     /// The newest number when it began: later events reach the reader by reading alone, whichever of its patterns they match.
@@ -115,7 +116,7 @@ impl Wanted {
 
     /// Whether events of the channel are among it.
     pub fn covers(&self, channel: Channel<'_>) -> bool {
-        Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(channel))
+        self.pattern.covers(channel)
     }
 }
 
@@ -136,7 +137,7 @@ pub struct Read {
     /// Events in the order of their numbers, each once.
     pub events: Vec<Rc<Event>>,
     /// The patterns of which something has gone before it could be read.
-    pub lost: Vec<Box<str>>,
+    pub lost: Vec<String>,
 }
 
 /// All that is kept. See the [module](self).
@@ -278,21 +279,21 @@ impl History {
 
     /// The channels with a history that any of the patterns matches, each once. As many look-ups as there are names, and one
     /// walk over all channels if there are wildcards.
-    fn names<'p>(&self, patterns: impl Iterator<Item = Pattern<'p>>) -> Vec<Rc<str>> {
+    fn names<'p>(&self, patterns: impl Iterator<Item = &'p OwnedPattern>) -> Vec<Rc<str>> {
         let mut wildcards = Vec::new();
         let mut names: Vec<Rc<str>> = Vec::new();
         for pattern in patterns {
-            match pattern {
-                Pattern::Exact(channel) if !names.iter().any(|name| **name == *channel.as_str()) => {
-                    names.extend(self.rings.get_key_value(channel.as_str()).map(|(name, _)| Rc::clone(name)));
+            match (pattern.depth(), pattern.stem()) {
+                (Depth::Exact, channel) if !names.iter().any(|name| **name == *channel) => {
+                    names.extend(self.rings.get_key_value(channel).map(|(name, _)| Rc::clone(name)));
                 }
-                Pattern::Exact(_) => {}
-                _ => wildcards.push(pattern),
+                (Depth::Exact, _) => {}
+                (Depth::Children | Depth::Descendants, _) => wildcards.push(pattern),
             }
         }
         if !wildcards.is_empty() {
             let any = |name: &str| {
-                Channel::parse(name).is_ok_and(|channel| wildcards.iter().any(|pattern| pattern.matches(channel)))
+                Channel::parse(name).is_ok_and(|channel| wildcards.iter().any(|pattern| pattern.covers(channel)))
             };
             names.retain(|name| !any(name));
             names.extend(self.rings.keys().filter(|name| any(name)).cloned());
@@ -310,7 +311,7 @@ impl History {
         if after < self.start || after > self.newest || after < self.gone.newest {
             return true;
         }
-        let names = self.names(core::iter::once(pattern));
+        let names = self.names(core::iter::once(&pattern.into()));
         // All of them, whichever is looked at first: in what order they stand is chance.
         names.iter().for_each(|name| self.expire(name, now_ms));
         names.iter().any(|name| self.rings.get(name).is_some_and(|ring| after < ring.gone.newest))
@@ -318,8 +319,8 @@ impl History {
 
     /// What a reader is to ask for, who has been told of what is missing by now. A number that is not of this life means
     /// everything.
-    pub fn wanted(&mut self, pattern: &str, after: u64, now_ms: u64) -> Wanted {
-        for name in self.names(Pattern::parse(pattern).ok().into_iter()) {
+    pub fn wanted(&mut self, pattern: Pattern<'_>, after: u64, now_ms: u64) -> Wanted {
+        for name in self.names(core::iter::once(&pattern.into())) {
             self.expire(&name, now_ms);
         }
         let after = if (self.start..=self.newest).contains(&after) { after } else { 0 };
@@ -329,16 +330,14 @@ impl History {
     /// Reads the next events, in the order of their numbers, each once however many of the patterns want it. Moves `wanted`
     /// on, and empties it at the end.
     pub fn read(&mut self, wanted: &mut Vec<Wanted>, room: Room, now_ms: u64) -> Read {
-        let asked = wanted.iter().filter_map(|one| Some((Pattern::parse(&one.pattern).ok()?, one.after)));
-        let asked: Vec<(Pattern<'_>, u64)> = asked.collect();
-        let names = self.names(asked.iter().map(|(pattern, _)| *pattern));
+        let names = self.names(wanted.iter().map(|one| &one.pattern));
         names.iter().for_each(|name| self.expire(name, now_ms));
         let lost = self.lost(wanted, &names);
         let mut found: Vec<&Kept> = Vec::new();
         for name in &names {
             let (Ok(channel), Some(ring)) = (Channel::parse(name), self.rings.get(name)) else { continue };
-            let asked = asked.iter().filter(|(pattern, _)| pattern.matches(channel));
-            let after = asked.map(|(_, after)| *after).min().unwrap_or_default();
+            let asked = wanted.iter().filter(|one| one.covers(channel));
+            let after = asked.map(|one| one.after).min().unwrap_or_default();
             let from = ring.kept.partition_point(|kept| kept.id <= after);
             // One more than there is room for shows that there is more.
             found.extend(ring.kept.range(from..).take(room.count.saturating_add(1)));
@@ -363,7 +362,7 @@ impl History {
     }
 
     /// The patterns of which something has gone since their reader was last told.
-    fn lost(&self, wanted: &[Wanted], names: &[Rc<str>]) -> Vec<Box<str>> {
+    fn lost(&self, wanted: &[Wanted], names: &[Rc<str>]) -> Vec<String> {
         let missed = |one: &Wanted, gone: Gone| one.after < gone.newest && one.told < gone.at;
         let is_lost = |one: &&Wanted| {
             missed(one, self.gone)
@@ -372,7 +371,7 @@ impl History {
                         && Channel::parse(name).is_ok_and(|channel| one.covers(channel))
                 })
         };
-        wanted.iter().filter(is_lost).map(|one| one.pattern.clone()).collect()
+        wanted.iter().filter(is_lost).map(|one| one.pattern.to_string()).collect()
     }
 }
 
@@ -420,7 +419,7 @@ mod tests {
         fn read(&mut self, wanted: &[(&str, u64)], count: usize) -> (Vec<u64>, Vec<String>) {
             let mut wanted: Vec<Wanted> = wanted
                 .iter()
-                .map(|(pattern, after)| self.history.wanted(pattern, START + after, self.now_ms))
+                .map(|(name, after)| self.history.wanted(pattern(name), START + after, self.now_ms))
                 .collect();
             self.go_on(&mut wanted, count)
         }
@@ -428,12 +427,16 @@ mod tests {
         fn go_on(&mut self, wanted: &mut Vec<Wanted>, count: usize) -> (Vec<u64>, Vec<String>) {
             let read = self.history.read(wanted, Room { count, bytes: 1_000, one_at_least: true }, self.now_ms);
             let ids = read.events.iter().map(|event| event.id().unwrap() - START).collect();
-            (ids, read.lost.iter().map(|name| name.to_string()).collect())
+            (ids, read.lost)
         }
 
-        fn has_lost(&mut self, pattern: &str, after: u64) -> bool {
-            self.history.has_lost(Pattern::parse(pattern).unwrap(), START + after, self.now_ms)
+        fn has_lost(&mut self, name: &str, after: u64) -> bool {
+            self.history.has_lost(pattern(name), START + after, self.now_ms)
         }
+    }
+
+    fn pattern(name: &str) -> Pattern<'_> {
+        Pattern::parse(name).unwrap()
     }
 
     fn lossless(ids: &[u64]) -> (Vec<u64>, Vec<String>) {
@@ -480,7 +483,8 @@ mod tests {
             for channel in ["/a", "/b/c", "/a", "/b/d", "/b/c", "/a"] {
                 bench.put(channel);
             }
-            let mut wanted = vec![bench.history.wanted("/a", 0, 0), bench.history.wanted("/b/*", START + 2, 0)];
+            let mut wanted =
+                vec![bench.history.wanted(pattern("/a"), 0, 0), bench.history.wanted(pattern("/b/*"), START + 2, 0)];
             let mut all = Vec::new();
             let mut rounds = 0;
             while !wanted.is_empty() {
@@ -499,7 +503,7 @@ mod tests {
         let mut bench = Bench::new(10);
         bench.put_bytes("/a", 600);
         bench.put_bytes("/a", 400);
-        let mut wanted = vec![bench.history.wanted("/a", 0, 0)];
+        let mut wanted = vec![bench.history.wanted(pattern("/a"), 0, 0)];
         let ids = |read: Read| read.events.iter().map(|event| event.id().unwrap() - START).collect::<Vec<_>>();
         assert_eq!(ids(bench.history.read(&mut wanted, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [1]);
         assert_eq!(ids(bench.history.read(&mut wanted, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [2]);
@@ -527,10 +531,9 @@ mod tests {
     fn a_number_of_another_life_is_known_to_be_one() {
         let mut bench = Bench::new(3);
         bench.put("/a");
-        let pattern = Pattern::parse("/a").unwrap();
         for after in [0, 1, START - 1, START + 2, u64::MAX] {
-            assert!(bench.history.has_lost(pattern, after, 0), "{after}");
-            assert_eq!(bench.history.wanted("/a", after, 0).after, 0, "everything, then");
+            assert!(bench.history.has_lost(pattern("/a"), after, 0), "{after}");
+            assert_eq!(bench.history.wanted(pattern("/a"), after, 0).after, 0, "everything, then");
         }
         assert!(!bench.has_lost("/a", 0) && !bench.has_lost("/a", 1));
     }
@@ -539,7 +542,7 @@ mod tests {
     fn what_goes_between_two_pieces_is_told_once() {
         let mut bench = Bench::new(4);
         (0..4).for_each(|_| _ = bench.put("/a"));
-        let mut wanted = vec![bench.history.wanted("/a", START, 0)];
+        let mut wanted = vec![bench.history.wanted(pattern("/a"), START, 0)];
         assert_eq!(bench.go_on(&mut wanted, 1), lossless(&[1]));
         bench.put("/a");
         assert_eq!(bench.go_on(&mut wanted, 1), lossless(&[2]), "1 had been read before it went");

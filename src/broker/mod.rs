@@ -238,6 +238,8 @@ pub struct Broker {
     config: Config,
     rules: Rules,
     limits: Limits,
+    /// What one answer takes of what waits at most, bytes: of [`Limits::output_bytes`], what is left to each connection.
+    share_bytes: usize,
     history: History,
     store: Box<dyn Store>,
     /// Events that wait for their number, oldest first.
@@ -297,6 +299,7 @@ impl Broker {
             config,
             rules,
             history: History::new(store.start(), &limits),
+            share_bytes: limits.output_bytes,
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
@@ -416,12 +419,13 @@ impl Broker {
         self.rules = Rules::new(config.channels.clone());
         self.history.bound(&limits);
         self.config = config;
+        self.share_bytes = limits.output_bytes;
         self.limits = limits;
     }
 
     /// From now on an answer takes so many bytes of what waits at most.
-    pub fn pace(&mut self, output_bytes: usize) {
-        self.limits.output_bytes = output_bytes;
+    pub fn pace(&mut self, share_bytes: usize) {
+        self.share_bytes = share_bytes;
     }
 
     /// Holds no connect from now on, and has those that are held, and polls of guests, end one after another: each at least

@@ -3,6 +3,8 @@
 //! Owns what is left of a pattern when it has been checked, so that none is ever checked twice. What it matches is decided
 //! where patterns are: in `bayeux`.
 
+use core::fmt;
+
 use crate::bayeux::{Channel, Pattern};
 
 /// How far below its stem a pattern reaches.
@@ -50,6 +52,11 @@ impl OwnedPattern {
         &self.stem
     }
 
+    /// Whether it was made of this pattern.
+    pub fn is(&self, pattern: Pattern<'_>) -> bool {
+        (self.depth, self.stem()) == split(pattern)
+    }
+
     /// Whether it matches the channel.
     pub fn covers(&self, channel: Channel<'_>) -> bool {
         match self.depth {
@@ -57,6 +64,18 @@ impl OwnedPattern {
             Depth::Children => Pattern::Children { parent: &self.stem }.matches(channel),
             Depth::Descendants => Pattern::Descendants { parent: &self.stem }.matches(channel),
         }
+    }
+}
+
+/// As it was written.
+impl fmt::Display for OwnedPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.stem)?;
+        f.write_str(match self.depth {
+            Depth::Exact => "",
+            Depth::Children => "/*",
+            Depth::Descendants => "/**",
+        })
     }
 }
 
@@ -72,6 +91,10 @@ mod tests {
         for text in names.into_iter().chain(patterns) {
             let pattern = Pattern::parse(text).unwrap();
             let own = OwnedPattern::from(pattern);
+            assert_eq!(own.to_string(), text);
+            for other in names.into_iter().chain(patterns) {
+                assert_eq!(own.is(Pattern::parse(other).unwrap()), other == text, "{text} and {other}");
+            }
             for name in names {
                 let channel = Channel::parse(name).unwrap();
                 assert_eq!(own.covers(channel), pattern.matches(channel), "{text} and {name}");

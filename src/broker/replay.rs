@@ -135,7 +135,7 @@ impl Broker {
         if self.start_reading(key, pattern, since)
             && let Some(session) = self.sessions.get_mut(key)
         {
-            session.extras.get_or_insert_default().gaps.add(&text(pattern), None);
+            session.extras.get_or_insert_default().gaps.add(&pattern.to_string(), None);
         }
     }
 
@@ -149,11 +149,10 @@ impl Broker {
             Since::Oldest => (0, false),
             Since::After(after) => (after, self.misses(pattern, after)),
         };
-        let name = text(pattern);
-        let wanted = self.history.wanted(&name, after, self.now_ms);
+        let wanted = self.history.wanted(pattern, after, self.now_ms);
         if let Some(session) = self.sessions.get_mut(key) {
             let all = &mut session.extras.get_or_insert_default().wanted;
-            all.retain(|one| *one.pattern != *name);
+            all.retain(|one| !one.pattern.is(pattern));
             all.push(wanted);
             if self.readers.last() != Some(&key) {
                 self.readers.push(key);
@@ -175,11 +174,10 @@ impl Broker {
     pub(super) fn read_no_more(&mut self, key: SessionKey, pattern: Pattern<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wanted.is_empty()) else { return };
-        let name = text(pattern);
         if session.subscriptions.as_slice().is_empty() {
             extras.wanted.clear();
         }
-        for one in extras.wanted.iter_mut().filter(|one| *one.pattern == *name) {
+        for one in extras.wanted.iter_mut().filter(|one| one.pattern.is(pattern)) {
             one.skip_old();
         }
     }
@@ -220,9 +218,4 @@ impl Broker {
 pub(super) fn will_read(session: &Session, channel: Channel<'_>, event: &Event) -> bool {
     let Some(extras) = &session.extras else { return false };
     event.id().is_some() && extras.wanted.iter().any(|one| one.covers(channel))
-}
-
-fn text(pattern: Pattern<'_>) -> String {
-    let (stem, rest) = pattern.as_text();
-    format!("{stem}{rest}")
 }

@@ -1,6 +1,8 @@
 //! The broker alone: limits at their edges, stale names, and what a policy can say.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
@@ -545,6 +547,44 @@ fn must_5_creation_is_asked_for_only_while_nobody_is_subscribed() {
         bench.tell(&json!({"channel": "/meta/unsubscribe", "clientId": id, "subscription": "/a"}));
     }
     assert_eq!(bench.tell(&subscribe(&one, "/a"))["error"], "403:again:create_denied");
+}
+
+#[test]
+fn who_listens_without_bayeux_is_asked_about_until_the_first_no() {
+    /// Says no to one question, and counts them.
+    struct Picky {
+        no: usize,
+        asked: Rc<Cell<usize>>,
+    }
+    impl Picky {
+        fn say(&self) -> Verdict {
+            self.asked.set(self.asked.get() + 1);
+            if self.asked.get() == self.no { Verdict::deny(self.no.to_string()) } else { Verdict::Allow }
+        }
+    }
+    impl Policy for Picky {
+        fn can_handshake(&mut self, _origin: Origin<'_>, _message: &Message<'_>) -> Verdict {
+            self.say()
+        }
+
+        fn can_create(&mut self, _origin: Origin<'_>, _message: &Message<'_>, _name: &str) -> Verdict {
+            self.say()
+        }
+
+        fn can_subscribe(&mut self, _origin: Origin<'_>, _message: &Message<'_>, _name: &str) -> Verdict {
+            self.say()
+        }
+    }
+    for no in 1..=4 {
+        let asked = Rc::new(Cell::new(0));
+        let mut bench = Bench::with(Limits::default(), Box::new(Picky { no, asked: Rc::clone(&asked) }));
+        let (browser, origin) = (Presented::Nothing, Origin { head: None });
+        let request = Request { link: Link(1), way: Way::Push, client: None, browser, origin };
+        let opened = bench.broker.open(&request, Wish { pattern: "/a", once: false, since: None }, bench.now);
+        let refused = (no <= 3).then(|| StreamError::Denied(no.to_string()));
+        assert_eq!((opened.err(), asked.get()), (refused, no.min(3)));
+        assert_eq!(bench.broker.sessions(), usize::from(no > 3));
+    }
 }
 
 #[test]

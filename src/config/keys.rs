@@ -20,6 +20,8 @@ pub struct Key {
     pub help: &'static str,
     /// Whether a change takes effect while the server runs.
     pub live: bool,
+    /// Whether it is about the sockets to listen on, which systemd may have opened.
+    pub(super) of_sockets: bool,
     /// The default in words, where it is not one value.
     words: Option<&'static str>,
     pub(super) field: &'static dyn Field,
@@ -33,11 +35,15 @@ impl fmt::Debug for Key {
 
 impl Key {
     const fn new(name: &'static str, help: &'static str, field: &'static dyn Field) -> Self {
-        Self { name, help, live: true, words: None, field }
+        Self { name, help, live: true, of_sockets: false, words: None, field }
     }
 
     const fn at_start_only(self) -> Self {
         Self { live: false, ..self }
+    }
+
+    const fn of_sockets(self) -> Self {
+        Self { live: false, of_sockets: true, ..self }
     }
 
     const fn by_default(self, words: &'static str) -> Self {
@@ -75,9 +81,9 @@ macro_rules! at {
 /// All keys, in the order of the help. Not a constant: the table and all its code would be in each crate that names it.
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
-    Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).at_start_only(),
-    Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).at_start_only(),
-    Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).at_start_only(),
+    Key::new("listen", "where to listen; port 0 takes any free port", at!(List<Place>, listen)).of_sockets(),
+    Key::new("backlog", "connections waiting to be accepted", at!(Count, backlog)).of_sockets(),
+    Key::new("socket-mode", "permissions of Unix sockets", at!(Mode, socket_mode)).of_sockets(),
     Key::new("tls-certificate", "PEM file of the certificate and its chain", at!(File, tls_certificate)),
     Key::new("tls-key", "PEM file of its key", at!(File, tls_key)),
     Key::new("mount", "path of the Bayeux endpoint; all below it is the endpoint too", at!(Mount, mount))
@@ -170,6 +176,38 @@ pub(super) fn find(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
+/// The place of a key that the code knows by its name: of one that is not in the table, it does not compile.
+macro_rules! key {
+    ($name:literal) => {{
+        const PLACE: usize = $crate::config::keys::place($name);
+        PLACE
+    }};
+}
+pub(super) use key;
+
+/// See [`key!`].
+pub(super) const fn place(name: &str) -> usize {
+    let mut at = 0;
+    while at < KEYS.len() {
+        if is_same(KEYS[at].name.as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("there is no such key")
+}
+
+/// Whether two texts are the same; `==` is not for constants.
+const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
+    while let ([first, rest @ ..], [other, others @ ..]) = (a, b) {
+        if *first != *other {
+            return false;
+        }
+        (a, b) = (rest, others);
+    }
+    a.is_empty() && b.is_empty()
+}
+
 /// The table for `--help`.
 pub fn help() -> String {
     let mut text = String::new();
@@ -227,7 +265,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_headings_stand_above_one() {
         for (at, key) in KEYS.iter().enumerate() {
-            assert_eq!(find(key.name), Some(at));
+            assert_eq!((find(key.name), place(key.name)), (Some(at), at));
         }
         assert!(HEADINGS.iter().all(|(above, _)| find(above).is_some()));
         for heading in HEADINGS {

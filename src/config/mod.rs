@@ -23,6 +23,7 @@ pub use keys::{KEYS, Key, help, meant};
 pub use reload::Changes;
 pub use value::Shown;
 
+use keys::key;
 use value::{Fault, Said, echo};
 
 /// The variable that names the file.
@@ -222,8 +223,7 @@ impl Config {
 
     /// What depends on more than one key.
     fn complete(&mut self) -> Result<(), String> {
-        let nobody = |name| self.origin(name).source == Source::Default;
-        if nobody("demo") {
+        if self.origins[key!("demo")].source == Source::Default {
             let room = cfg!(feature = "demo") && self.options.mount != "/";
             self.options.settings.demo = room && self.file.is_none();
         }
@@ -234,29 +234,23 @@ impl Config {
     fn agree(&self) -> Result<(), String> {
         let Options { mount, settings, .. } = &self.options;
         if settings.demo && !cfg!(feature = "demo") {
-            return Err(format!("{}: this encke was built without it", self.says("demo")));
+            return Err(format!("{}: this encke was built without it", self.says(key!("demo"))));
         }
         if settings.demo && mount == "/" {
-            let (demo, mount) = (self.says("demo"), self.says("mount"));
+            let (demo, mount) = (self.says(key!("demo")), self.says(key!("mount")));
             return Err(format!("{demo}: must be false, for the endpoint takes every path ({mount})"));
         }
         if settings.limits.outbox_bytes > settings.limits.queued_bytes {
-            let (one, all) = (self.says("max-queue-size"), self.says("max-queued-bytes"));
+            let (one, all) = (self.says(key!("max-queue-size")), self.says(key!("max-queued-bytes")));
             return Err(format!("{one}: must not be larger than max-queued-bytes, which is for all sessions ({all})"));
         }
         self.agree_on_tls()
     }
 
-    fn origin(&self, name: &str) -> &Origin {
-        let at = keys::find(name).unwrap_or_default();
-        &self.origins[at]
-    }
-
     /// What the operator said of a key, or what holds because nobody did.
-    fn says(&self, name: &str) -> String {
-        let at = keys::find(name).unwrap_or_default();
-        match &self.origins[at] {
-            Origin { source: Source::Default, .. } => format!("{name} {} by default", self.plain(at)),
+    fn says(&self, key: usize) -> String {
+        match &self.origins[key] {
+            Origin { source: Source::Default, .. } => format!("{} {} by default", KEYS[key].name, self.plain(key)),
             Origin { statement, .. } => statement.clone(),
         }
     }
@@ -264,7 +258,7 @@ impl Config {
     /// The value of a key, as it stands on the command line.
     fn plain(&self, key: usize) -> String {
         match KEYS[key].shown(&self.options) {
-            Shown::Unset if KEYS[key].name == "max-connections" => self.connections().to_string(),
+            Shown::Unset if key == key!("max-connections") => self.connections().to_string(),
             shown => shown.plain(),
         }
     }
@@ -289,7 +283,7 @@ impl Config {
                 return Err(format!(
                     "{}: the limit of open files is {files}, which leaves room for {most}: raise the hard limit \
                     (`ulimit -Hn` shows it, LimitNOFILE= of a systemd unit sets it), or lower max-connections",
-                    self.says("max-connections")
+                    self.says(key!("max-connections"))
                 ));
             }
         }
@@ -313,7 +307,7 @@ impl Config {
 
     /// How the operator said where to listen, if anyone did.
     pub fn said_listen(&self) -> Option<&str> {
-        let Origin { source, statement } = self.origin("listen");
+        let Origin { source, statement } = &self.origins[key!("listen")];
         (*source != Source::Default).then_some(statement.as_str())
     }
 

@@ -2,9 +2,6 @@
 
 use super::{Config, KEYS};
 
-/// The keys whose sockets systemd may have opened.
-const OF_SOCKETS: &[&str] = &["listen", "backlog", "socket-mode"];
-
 /// What has changed, as lines for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -35,7 +32,7 @@ impl Config {
             // So that the next time it is told again.
             key.field.copy(&self.options, &mut now.options);
             now.origins[at].clone_from(&self.origins[at]);
-            if !inherited || !OF_SOCKETS.contains(&name) {
+            if !(inherited && key.of_sockets) {
                 let text = format!("{name} cannot change at run time: restart encke for {is} (still {was})");
                 changes.at_restart.push(text);
             }

@@ -96,7 +96,10 @@ fn what_changed_is_told_and_what_needs_a_restart_stays() {
         ]
     );
     assert_eq!(now.options.mount, "/a");
-    let again = load(&[], &[("listen", "127.0.0.1:2"), ("timeout", "45s"), ("max-connections", "7")]).unwrap();
+    let of_sockets = [("listen", "127.0.0.1:2"), ("backlog", "2"), ("socket-mode", "0600")];
+    let again = load(&[], &[&of_sockets[..], &[("timeout", "45s"), ("max-connections", "7")]].concat()).unwrap();
+    let (_, changes) = now.succeeded_by(again.clone(), false).unwrap();
+    assert_eq!((changes.live.len(), changes.at_restart.len()), (0, 4));
     let (_, changes) = now.succeeded_by(again, true).unwrap();
     assert_eq!((changes.live.len(), changes.at_restart.len()), (0, 1), "it is not about sockets of systemd's");
     let running = load(&[], &[("mount", "/")]).unwrap();

@@ -4,6 +4,8 @@
 //! their names stay.
 
 use super::Config;
+#[cfg(not(feature = "tls"))]
+use super::keys::key;
 
 #[cfg(not(feature = "tls"))]
 impl Config {
@@ -11,8 +13,8 @@ impl Config {
     pub(super) fn agree_on_tls(&self) -> Result<(), String> {
         let key = match (&self.options.tls_certificate, &self.options.tls_key) {
             (None, None) => return Ok(()),
-            (Some(_), _) => "tls-certificate",
-            (None, Some(_)) => "tls-key",
+            (Some(_), _) => key!("tls-certificate"),
+            (None, Some(_)) => key!("tls-key"),
         };
         Err(format!("{}: {}", self.says(key), crate::server::listen::WITHOUT_TLS))
     }
@@ -27,6 +29,7 @@ mod files {
     use crate::server::tls::{Flaw, Identity};
 
     use super::super::file;
+    use super::super::keys::key;
     use super::Config;
 
     /// How long before it expires a certificate is worth a warning, in seconds.
@@ -37,10 +40,10 @@ mod files {
         pub(in super::super) fn agree_on_tls(&self) -> Result<(), String> {
             let options = &self.options;
             match (&options.tls_certificate, &options.tls_key, self.tls_place()) {
-                (Some(_), None, _) => Err(format!("{}: needs tls-key as well", self.says("tls-certificate"))),
-                (None, Some(_), _) => Err(format!("{}: needs tls-certificate as well", self.says("tls-key"))),
+                (Some(_), None, _) => Err(format!("{}: needs tls-key as well", self.says(key!("tls-certificate")))),
+                (None, Some(_), _) => Err(format!("{}: needs tls-certificate as well", self.says(key!("tls-key")))),
                 (None, None, Some(at)) => {
-                    let listen = self.says("listen");
+                    let listen = self.says(key!("listen"));
                     Err(format!("{listen}: {at} needs tls-certificate and tls-key, which are PEM files"))
                 }
                 _ => Ok(()),
@@ -64,12 +67,12 @@ mod files {
             let (Some(certificate), Some(key)) = (&self.options.tls_certificate, &self.options.tls_key) else {
                 return Ok(None);
             };
-            let told = |name: &str, text: String| format!("{}: {text}", self.says(name));
-            let chain = contents(certificate).map_err(|text| told("tls-certificate", text))?;
-            let secret = contents(key).map_err(|text| told("tls-key", text))?;
+            let told = |key: usize, text: String| format!("{}: {text}", self.says(key));
+            let chain = contents(certificate).map_err(|text| told(key!("tls-certificate"), text))?;
+            let secret = contents(key).map_err(|text| told(key!("tls-key"), text))?;
             let identity = Identity::from_pem(&chain, &secret).map_err(|flaw| match flaw {
-                Flaw::Certificate(text) => told("tls-certificate", text),
-                Flaw::Key(text) => told("tls-key", text),
+                Flaw::Certificate(text) => told(key!("tls-certificate"), text),
+                Flaw::Key(text) => told(key!("tls-key"), text),
             })?;
             Ok(Some(identity))
         }
@@ -83,7 +86,7 @@ mod files {
             let how =
                 if expires <= unix_seconds { "the certificate has expired" } else { "the certificate expires soon" };
             let when = iso8601(expires.saturating_mul(1_000));
-            Some(format!("{}: {how}: {when}", self.says("tls-certificate")))
+            Some(format!("{}: {how}: {when}", self.says(key!("tls-certificate"))))
         }
     }
 

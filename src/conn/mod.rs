@@ -275,6 +275,8 @@ pub struct Env<'a> {
     pub now_ms: u64,
     /// How long a stream may stay open, ms.
     pub stream_ms: u64,
+    /// Unwritten bytes with which it is read no further: its share of the room for all that waits.
+    pub share_bytes: usize,
     /// Whether the server is ending, so that no connection is to be used again.
     pub ending: bool,
 }
@@ -350,22 +352,22 @@ impl Conn {
     }
 
     /// Whether requests may be taken from what has been received.
-    pub fn may_parse(&self, limits: &Limits) -> bool {
+    pub fn may_parse(&self, limits: &Limits, env: Env<'_>) -> bool {
         self.phase == Phase::Open
             && self.unwritten < limits.pipelined_requests
-            && self.output.len() < limits.output_bytes
+            && self.output.len() < env.share_bytes
             && !matches!(self.exchange, Exchange::Several(_))
     }
 
     /// Whether more may come: it would not only be added to what waits already.
-    fn may_receive(&self, limits: &Limits) -> bool {
-        self.may_parse(limits) && self.pause == Pause::No
+    fn may_receive(&self, limits: &Limits, env: Env<'_>) -> bool {
+        self.may_parse(limits, env) && self.pause == Pause::No
     }
 
     /// Whether the socket is to be read.
-    pub fn wants_input(&self, limits: &Limits) -> bool {
+    pub fn wants_input(&self, limits: &Limits, env: Env<'_>) -> bool {
         match self.phase {
-            Phase::Open => self.may_receive(limits),
+            Phase::Open => self.may_receive(limits, env),
             Phase::Last | Phase::Parting | Phase::Lingering => true,
             Phase::Finishing | Phase::Dead => false,
         }
@@ -538,7 +540,7 @@ impl Conn {
 
     /// The socket took so many bytes; whether all are written now.
     pub fn sent(&mut self, n: usize, limits: &Limits, env: Env<'_>) -> bool {
-        let received = self.may_receive(limits);
+        let received = self.may_receive(limits, env);
         self.output.advance(n);
         let all = self.output.is_empty();
         self.moved = self.moved.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
@@ -554,7 +556,7 @@ impl Conn {
             }
         }
         // The time in which the socket was not read is not the peer's.
-        if (all && self.is_between()) || (!received && self.may_receive(limits)) {
+        if (all && self.is_between()) || (!received && self.may_receive(limits, env)) {
             self.since_ms = env.now_ms;
         }
         if all {
@@ -607,7 +609,7 @@ impl Conn {
     }
 
     /// When [`Conn::timed_out`] is due, ms. Nothing is due while a poll is parked.
-    pub fn deadline(&self, limits: &Limits) -> Option<u64> {
+    pub fn deadline(&self, limits: &Limits, env: Env<'_>) -> Option<u64> {
         let writing = self.is_writing().then(|| self.progress_ms.saturating_add(limits.write_ms));
         let since = |ms: u64| Some(self.since_ms.saturating_add(ms));
         let reading = match (self.phase, self.stage) {
@@ -616,8 +618,8 @@ impl Conn {
             // While it waits for its turn, the peer is not waited for.
             (Phase::Open, Stage::Handshake) if self.pause == Pause::Turn => None,
             (Phase::Open, Stage::Handshake) => since(limits.head_ms),
-            (Phase::Open, Stage::Head) if self.may_receive(limits) => since(limits.head_ms),
-            (Phase::Open, Stage::Body) if self.may_receive(limits) => since(limits.body_ms),
+            (Phase::Open, Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
+            (Phase::Open, Stage::Body) if self.may_receive(limits, env) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,
             (Phase::Open | Phase::Last, _) => match &self.exchange {
                 Exchange::None if self.phase == Phase::Open => since(limits.idle_ms),

@@ -14,7 +14,8 @@ impl Bench {
         Self { origins: OriginRule::default(), date: HttpDate::from_unix_ms(0) }
     }
     fn at(&self, now_ms: u64) -> Env<'_> {
-        Env { date: &self.date, origins: &self.origins, now_ms, stream_ms: 300_000, ending: false }
+        let Self { origins, date } = self;
+        Env { date, origins, now_ms, stream_ms: 300_000, share_bytes: 1_000_000, ending: false }
     }
 }
 
@@ -50,7 +51,7 @@ fn a_request_with_some_replies_missing_waits_for_all_and_keeps_their_order() {
     answer.replies.push_waiting(Ticket(8));
     conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
     assert!(conn.open_replies().is_some());
-    assert!(!conn.may_parse(&Limits::default()), "the next request waits");
+    assert!(!conn.may_parse(&Limits::default(), bench.at(NOW)), "the next request waits");
     assert!(!conn.fill(Ticket(9), &reply("x"), bench.at(NOW)), "a stale ticket fills nothing");
     assert!(conn.fill(Ticket(8), &reply("4"), bench.at(NOW)));
     assert_eq!(conn.pending(), 0);
@@ -63,15 +64,15 @@ fn a_request_with_some_replies_missing_waits_for_all_and_keeps_their_order() {
 fn a_parked_poll_has_no_deadline_and_an_idle_connection_has() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
-    assert_eq!(conn.deadline(&limits), Some(NOW + limits.idle_ms));
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + limits.idle_ms));
     let mut answer = Answer::default();
     answer.replies.push_waiting(Ticket(7));
     conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
-    assert_eq!((conn.parked(), conn.deadline(&limits)), (Some(Ticket(7)), None));
+    assert_eq!((conn.parked(), conn.deadline(&limits, bench.at(NOW))), (Some(Ticket(7)), None));
     assert!(conn.fill(Ticket(7), &reply("1"), bench.at(NOW + 5)));
-    assert_eq!(conn.deadline(&limits), Some(NOW + 5 + limits.write_ms));
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 5 + limits.write_ms));
     assert!(conn.sent(conn.pending(), &limits, bench.at(NOW + 6)));
-    assert_eq!(conn.deadline(&limits), Some(NOW + 6 + limits.idle_ms));
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 6 + limits.idle_ms));
 }
 
 #[test]
@@ -80,10 +81,10 @@ fn deadlines_of_head_and_body_are_absolute() {
     let mut conn = Conn::new(None, NOW);
     conn.progressed(Progress::InHead, bench.at(NOW + 10));
     conn.progressed(Progress::InHead, bench.at(NOW + 4_000));
-    assert_eq!(conn.deadline(&limits), Some(NOW + 10 + limits.head_ms), "more bytes buy no time");
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 10 + limits.head_ms), "more bytes buy no time");
     conn.progressed(Progress::HeadDone { expects_continue: false }, bench.at(NOW + 4_500));
     conn.progressed(Progress::InBody, bench.at(NOW + 9_000));
-    assert_eq!(conn.deadline(&limits), Some(NOW + 4_500 + limits.body_ms));
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 4_500 + limits.body_ms));
     assert_eq!(conn.timed_out(&limits, bench.at(NOW + 4_500 + limits.body_ms)), Overdue::Slow);
 }
 
@@ -92,25 +93,26 @@ fn limit_pipelined_requests() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
     for answered in 0..limits.pipelined_requests {
-        assert!(conn.may_parse(&limits), "{answered} answers are unwritten");
+        assert!(conn.may_parse(&limits, bench.at(NOW)), "{answered} answers are unwritten");
         conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     }
-    assert!(!conn.may_parse(&limits));
+    assert!(!conn.may_parse(&limits, bench.at(NOW)));
     assert!(!conn.sent(1, &limits, bench.at(NOW)), "one byte is not all");
-    assert!(!conn.may_parse(&limits));
+    assert!(!conn.may_parse(&limits, bench.at(NOW)));
     assert!(conn.sent(conn.pending(), &limits, bench.at(NOW)));
-    assert!(conn.may_parse(&limits));
+    assert!(conn.may_parse(&limits, bench.at(NOW)));
 }
 
 #[test]
 fn limit_output_bytes() {
-    let (bench, limits) = (Bench::new(), Limits { output_bytes: 1_000, ..Limits::default() });
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let env = Env { share_bytes: 1_000, ..bench.at(NOW) };
     for (fill, parses) in [(999, true), (1_000, false), (1_001, false)] {
         let mut conn = Conn::new(None, NOW);
         conn.output.buffer().extend(vec![0; fill]);
-        assert_eq!(conn.may_parse(&limits), parses, "{fill}");
-        conn.sent(fill, &limits, bench.at(NOW));
-        assert!(conn.may_parse(&limits));
+        assert_eq!(conn.may_parse(&limits, env), parses, "{fill}");
+        conn.sent(fill, &limits, env);
+        assert!(conn.may_parse(&limits, env));
     }
 }
 
@@ -149,13 +151,17 @@ fn limit_write_bytes() {
         conn.output.buffer().extend(vec![0; 3 * limits.write_bytes]);
         // Byte by byte or at once: what counts is how much since the last progress.
         conn.sent(taken - 10, &limits, bench.at(NOW + 1));
-        assert_eq!(conn.deadline(&limits), Some(NOW + limits.write_ms), "{taken}");
+        assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + limits.write_ms), "{taken}");
         conn.sent(10, &limits, bench.at(NOW + 3));
         let since = if progress { NOW + 3 } else { NOW };
-        assert_eq!(conn.deadline(&limits), Some(since + limits.write_ms), "{taken}");
+        assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(since + limits.write_ms), "{taken}");
         conn.sent(1, &limits, bench.at(NOW + 4));
         let since = if progress { NOW + 3 } else { NOW + 4 };
-        assert_eq!(conn.deadline(&limits), Some(since + limits.write_ms), "counted from the last progress on: {taken}");
+        assert_eq!(
+            conn.deadline(&limits, bench.at(NOW)),
+            Some(since + limits.write_ms),
+            "counted from the last progress on: {taken}"
+        );
     }
 }
 
@@ -165,7 +171,7 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     let mut conn = Conn::new(None, NOW);
     conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     conn.sent(1, &limits, bench.at(NOW + 3));
-    let due = conn.deadline(&limits).unwrap();
+    let due = conn.deadline(&limits, bench.at(NOW)).unwrap();
     assert_eq!(due, NOW + limits.write_ms, "a byte is no progress");
     assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Stuck);
     assert_eq!(conn.step(), Step::Close);

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::refusals::Who;
 use crate::reply::Way;
 
-use super::{Engine, env, link, who};
+use super::{Engine, link, who};
 
 impl Engine {
     /// Takes the requests out of what has come, one by one, as many as may be answered now.
@@ -48,7 +48,9 @@ impl Engine {
                 return self.read_frames(key, &frames);
             }
             pause = self.pause(key, rest);
-            if pause != Pause::No || !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits)) {
+            if pause != Pause::No
+                || !self.conns.get(key).is_some_and(|conn| conn.may_parse(&self.limits, self.terms.env(&self.limits)))
+            {
                 break false;
             }
             match self.read_one(key, &mut reader, &mut rest) {
@@ -75,7 +77,7 @@ impl Engine {
     /// is looked at then.
     pub(super) fn pause(&mut self, key: ConnKey, rest: &[u8]) -> Pause {
         let Some(conn) = self.conns.get(key).filter(|_| !rest.is_empty()) else { return Pause::No };
-        if !conn.may_parse(&self.limits) {
+        if !conn.may_parse(&self.limits, self.terms.env(&self.limits)) {
             // What has come is kept until the answers before it are written: few bytes may ask for many.
             return Pause::Output;
         }
@@ -112,7 +114,7 @@ impl Engine {
                     return Progress::Nothing;
                 }
                 if let Some(conn) = self.conns.get_mut(key) {
-                    conn.progressed(progress, env(&self.date, &self.site, self.now, self.course));
+                    conn.progressed(progress, self.terms.env(&self.limits));
                 }
                 progress
             }
@@ -137,9 +139,9 @@ impl Engine {
 
     pub(super) fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
         let client = self.conns.get(key).and_then(|conn| conn.peer().address);
-        self.refusals.note(refusal, Who { client, path: None }, self.now.mono_ms);
+        self.refusals.note(refusal, Who { client, path: None }, self.terms.now.mono_ms);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.fail(refusal, env(&self.date, &self.site, self.now, self.course));
+            conn.fail(refusal, self.terms.env(&self.limits));
         }
     }
 
@@ -156,10 +158,10 @@ impl Engine {
         self.answer.clear();
         let held = self.broker.answer_hold(ticket, link(key), &mut self.answer);
         if !held {
-            self.broker.detached(ticket, link(key), self.now);
+            self.broker.detached(ticket, link(key), self.terms.now);
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now, self.course);
+        let env = self.terms.env(&self.limits);
         if held {
             conn.fill(ticket, &self.answer, env);
         } else {
@@ -173,9 +175,9 @@ impl Engine {
             return;
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now, self.course);
+        let env = self.terms.env(&self.limits);
         conn.request_taken(env);
-        let route = self.site.route(head, conn.peer(), self.broker.transports());
+        let route = self.terms.site.route(head, conn.peer(), self.broker.transports());
         let refused = match route {
             Route::Bayeux(to, form) => {
                 let grant = to.grant;
@@ -205,7 +207,7 @@ impl Engine {
                 Ok(())
             }
             Route::Page(form) => {
-                if let Some(page) = self.site.pages.find(head.path) {
+                if let Some(page) = self.terms.site.pages.find(head.path) {
                     conn.answer_page(page, form, head.persistence, env);
                 }
                 Ok(())
@@ -219,8 +221,8 @@ impl Engine {
 
     fn refuse(&mut self, key: ConnKey, head: &Head<'_>, refusal: &Refusal) {
         if let Some(conn) = self.conns.get_mut(key) {
-            self.refusals.note(refusal, who(&self.site, head, conn), self.now.mono_ms);
-            let env = env(&self.date, &self.site, self.now, self.course);
+            self.refusals.note(refusal, who(&self.terms.site, head, conn), self.terms.now.mono_ms);
+            let env = self.terms.env(&self.limits);
             conn.refuse(refusal, head.method != Method::Head, head.persistence, env);
         }
     }
@@ -246,7 +248,7 @@ impl Engine {
     /// The address that a handshake is counted for: what a trusted proxy says it is, or the connection's own, unless it is
     /// this machine's.
     pub(super) fn counted(&self, key: ConnKey, head: &Head<'_>) -> Option<IpAddr> {
-        let client = who(&self.site, head, self.conns.get(key)?).client;
+        let client = who(&self.terms.site, head, self.conns.get(key)?).client;
         // A client can have a proxy pass on that it is this machine.
         let direct = head.header("x-forwarded-for").is_none();
         client.filter(|address| !(direct && address.to_canonical().is_loopback()))
@@ -259,7 +261,7 @@ impl Engine {
         let peer = self.conns.get(key).map(Conn::peer).unwrap_or_default();
         let offered = |name: &str| {
             let to_all = self.broker.transports();
-            to_all.contains(&name) || self.site.offered(head, peer, to_all).contains(&name)
+            to_all.contains(&name) || self.terms.site.offered(head, peer, to_all).contains(&name)
         };
         let hold_ms = u32::try_from(self.limits.stream_ms).unwrap_or(u32::MAX);
         let stream = Way::Stream { hold_ms, confirm_ms: self.limits.confirm_ms };
@@ -281,9 +283,9 @@ impl Engine {
         let client = if messages.iter().any(shakes) { self.counted(key, head) } else { None };
         let request = Request { client, ..self.request_from(key, head, way) };
         self.answer.clear();
-        self.broker.receive(&request, messages, self.now, &mut self.answer);
+        self.broker.receive(&request, messages, self.terms.now, &mut self.answer);
         if let Some(conn) = self.conns.get_mut(key) {
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             conn.answer(&mut self.answer, to, head.persistence, env);
         }
         self.settle();
@@ -292,9 +294,9 @@ impl Engine {
     /// Opens a stream for the events of a session.
     fn attach(&mut self, key: ConnKey, head: &Head<'_>, to: ReplyTo, client_id: &str) -> Result<(), Refusal> {
         let request = self.request_from(key, head, Way::Push);
-        let ticket = self.broker.attach(&request, client_id, self.now).map_err(|error| refusal_of(error, &to))?;
+        let ticket = self.broker.attach(&request, client_id, self.terms.now).map_err(|error| refusal_of(error, &to))?;
         if let Some(conn) = self.conns.get_mut(key) {
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             conn.open_stream(ticket, Opening::default(), (to, head.persistence), env);
         }
         self.settle();
@@ -314,10 +316,10 @@ impl Engine {
         let request = Request { client: self.counted(key, head), ..self.request_from(key, head, Way::Push) };
         let ticket = self
             .broker
-            .open(&request, Wish { pattern, once, since }, self.now)
+            .open(&request, Wish { pattern, once, since }, self.terms.now)
             .map_err(|error| refusal_of(error, &to))?;
         if let Some(conn) = self.conns.get_mut(key) {
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             if once {
                 conn.park(ticket, to, head.persistence);
             } else {
@@ -346,7 +348,7 @@ impl Engine {
         let checked = checked.map_err(|error| bad(error.status, error.reason))?;
         let data = checked.map_err(|reason: String| bad(Status::BadRequest, &reason))?;
         let request = self.request_from(key, head, Way::Answer);
-        let id = self.broker.publish_plain(&request, channel, data, self.now).map_err(|error| match error {
+        let id = self.broker.publish_plain(&request, channel, data, self.terms.now).map_err(|error| match error {
             PublishError::Channel => bad(Status::BadRequest, "that is no channel that can be published to"),
             PublishError::Denied(reason) => bad(Status::Forbidden, &format!("publishing is denied: {reason}")),
             PublishError::Full => {
@@ -356,7 +358,7 @@ impl Engine {
         })?;
         if let Some(conn) = self.conns.get_mut(key) {
             self.answer.clear();
-            let env = env(&self.date, &self.site, self.now, self.course);
+            let env = self.terms.env(&self.limits);
             conn.answer_published((channel, id), to.grant, head.persistence, env);
         }
         self.settle();

@@ -15,7 +15,7 @@ use crate::ws::frame::{Decoder, Incoming, Role, Rules};
 use crate::ws::handshake::{self, Accepted};
 
 use super::requests::guarded;
-use super::{Engine, env, link, who};
+use super::{Engine, link, who};
 
 impl Engine {
     pub(super) fn is_socket(&self, key: ConnKey) -> bool {
@@ -25,13 +25,13 @@ impl Engine {
     /// Makes the connection a WebSocket.
     pub(super) fn upgrade(&mut self, key: ConnKey, head: &Head<'_>, accepted: &Accepted<'_>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let client = who(&self.site, head, conn).client;
+        let client = who(&self.terms.site, head, conn).client;
         let mut response = Vec::new();
-        handshake::write_response(&mut response, accepted, &self.date);
+        handshake::write_response(&mut response, accepted, &self.terms.date);
         let counted = self.counted(key, head).is_some();
         let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some(), counted);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.upgrade(client, &response, socket, env(&self.date, &self.site, self.now, self.course));
+        conn.upgrade(client, &response, socket, self.terms.env(&self.limits));
     }
 
     /// Takes the messages out of what has come, one by one, as many as may be answered now.
@@ -73,7 +73,7 @@ impl Engine {
             }
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            let (idle, env) = (decoder.is_idle(), env(&self.date, &self.site, self.now, self.course));
+            let (idle, env) = (decoder.is_idle(), self.terms.env(&self.limits));
             if ended {
                 // What is under way now is another message than before, with a time of its own.
                 conn.heard(false, env);
@@ -124,7 +124,7 @@ impl Engine {
 
     fn act_on(&mut self, key: ConnKey, incoming: Incoming) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let env = env(&self.date, &self.site, self.now, self.course);
+        let env = self.terms.env(&self.limits);
         match incoming {
             Incoming::Text(text) => self.frame(key, &text),
             Incoming::Ping(payload) => conn.pong(&payload, env),
@@ -161,10 +161,10 @@ impl Engine {
             origin: Origin { head: None },
         };
         self.answer.clear();
-        self.broker.receive(&request, &messages, self.now, &mut self.answer);
+        self.broker.receive(&request, &messages, self.terms.now, &mut self.answer);
         self.pack(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if !conn.answer_frame(&self.answer, &self.limits, env(&self.date, &self.site, self.now, self.course)) {
+        if !conn.answer_frame(&self.answer, &self.limits, self.terms.env(&self.limits)) {
             self.close_socket(key, CloseCode::POLICY, "too many sessions on one WebSocket");
         }
         self.settle();
@@ -199,7 +199,7 @@ impl Engine {
     /// Closes a WebSocket for what its peer has sent.
     pub(super) fn refuse_frame(&mut self, key: ConnKey, kind: RefusalKind, code: CloseCode, reason: &str) {
         let who = Who { client: self.conns.get(key).and_then(|conn| conn.peer().address), path: None };
-        self.refusals.note_close(kind, (code, reason), who, self.now.mono_ms);
+        self.refusals.note_close(kind, (code, reason), who, self.terms.now.mono_ms);
         self.close_socket(key, code, reason);
     }
 
@@ -207,9 +207,9 @@ impl Engine {
     pub(super) fn close_socket(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
         log::debug!("closing a WebSocket: {} {reason}", code.get());
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.close(code, reason, env(&self.date, &self.site, self.now, self.course));
+        conn.close(code, reason, self.terms.env(&self.limits));
         for ticket in conn.drop_tickets() {
-            self.broker.detached(ticket, link(key), self.now);
+            self.broker.detached(ticket, link(key), self.terms.now);
         }
     }
 }

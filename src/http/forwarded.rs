@@ -117,11 +117,6 @@ impl TrustedProxies {
         let peer = peer.to_canonical();
         self.blocks.iter().any(|block| block.contains(peer))
     }
-
-    /// Whether peers on Unix sockets are trusted.
-    pub fn trusts_unix(&self) -> bool {
-        self.unix
-    }
 }
 
 /// The client as far as it is known, through proxies that are trusted.
@@ -287,7 +282,7 @@ mod tests {
         ] {
             assert!(!trusted.trusts(ip(peer)), "{peer}");
         }
-        assert!(!trusted.trusts_unix());
+        assert!(!trusted.unix);
     }
 
     #[test]
@@ -299,7 +294,7 @@ mod tests {
         for peer in ["126.255.255.255", "128.0.0.0", "::2", "::", "::7f00:1"] {
             assert!(!loopback.trusts(ip(peer)), "{peer}");
         }
-        assert!(!loopback.trusts_unix() && trusted(&["unix"]).trusts_unix());
+        assert!(!loopback.unix && trusted(&["unix"]).unix);
         assert!(!trusted(&["unix"]).trusts(ip("127.0.0.1")) && !trusted(&[]).trusts(ip("127.0.0.1")));
         let (v4, v6, mapped) = (trusted(&["0.0.0.0/0"]), trusted(&["::/0"]), trusted(&["::ffff:0:0/96"]));
         assert!(v4.trusts(ip("1.2.3.4")) && v4.trusts(ip("::ffff:1.2.3.4")) && !v4.trusts(ip("2001:db8::1")));

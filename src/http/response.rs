@@ -201,8 +201,6 @@ pub enum Caching {
     NoStore,
     /// To ask each time whether it has changed; and that it depends on the codings that the request names.
     Revalidate(ETag),
-    /// Nothing.
-    Unsaid,
 }
 
 impl Caching {
@@ -214,7 +212,6 @@ impl Caching {
                 out.extend_from_slice(&tag.0);
                 out.extend_from_slice(b"\r\n");
             }
-            Self::Unsaid => {}
         }
     }
 }
@@ -420,7 +417,7 @@ mod tests {
             cors: Cors::None,
             set_cookie: None,
             allow: None,
-            caching: Caching::Unsaid,
+            caching: Caching::NoStore,
         }
     }
 
@@ -433,8 +430,7 @@ mod tests {
     #[test]
     fn a_delivery() {
         let date = date();
-        let head =
-            ResponseHead { content: Some(Content::sized(JSON, 1234)), caching: Caching::NoStore, ..plain(&date) };
+        let head = ResponseHead { content: Some(Content::sized(JSON, 1234)), ..plain(&date) };
         let expected = "HTTP/1.1 200 OK\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\nCache-Control: no-store\r\n\
             Content-Type: application/json;charset=UTF-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 1234\r\n\r\n";
         assert_eq!(text(&head), expected);
@@ -476,10 +472,12 @@ mod tests {
     #[test]
     fn lengths() {
         let date = date();
-        assert!(text(&plain(&date)).ends_with("GMT\r\nContent-Length: 0\r\n\r\n"));
+        assert!(text(&plain(&date)).ends_with("GMT\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"));
         for content in [None, Some(Content::sized(JSON, 5))] {
             let head = ResponseHead { status: Status::NoContent, content, ..plain(&date) };
-            assert_eq!(text(&head), "HTTP/1.1 204 No Content\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\n\r\n");
+            let expected = "HTTP/1.1 204 No Content\r\nDate: Fri, 20 Nov 2026 21:28:42 GMT\r\n\
+                Cache-Control: no-store\r\n\r\n";
+            assert_eq!(text(&head), expected);
         }
         let stream = |length| Content::new("text/event-stream", length);
         let chunked = text(&ResponseHead { content: Some(stream(Length::Chunked)), ..plain(&date) });
@@ -503,7 +501,10 @@ mod tests {
             (Persistence::Close, "Connection: close\r\n"),
         ] {
             let head = text(&ResponseHead { persistence, ..plain(&date) });
-            assert!(head.ends_with(&format!("GMT\r\n{field}Content-Length: 0\r\n\r\n")), "{head}");
+            assert!(
+                head.ends_with(&format!("GMT\r\n{field}Cache-Control: no-store\r\nContent-Length: 0\r\n\r\n")),
+                "{head}"
+            );
         }
     }
 
@@ -522,7 +523,8 @@ mod tests {
             ),
         ] {
             let head = text(&ResponseHead { cors, ..plain(&date) });
-            assert!(head.ends_with(&format!("GMT\r\n{fields}Content-Length: 0\r\n\r\n")), "{head}");
+            let end = format!("GMT\r\nCache-Control: no-store\r\n{fields}Content-Length: 0\r\n\r\n");
+            assert!(head.ends_with(&end), "{head}");
             let mut out = Vec::new();
             preflight(&mut out, Persistence::KeepAlive, &date, cors);
             let expected = format!(
@@ -567,7 +569,7 @@ mod tests {
         let date = date();
         let head = text(&ResponseHead { status: Status::UpgradeRequired, ..plain(&date) });
         let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
-        assert!(head.ends_with(&format!("GMT\r\n{fields}Content-Length: 0\r\n\r\n")), "{head}");
+        assert!(head.ends_with(&format!("no-store\r\n{fields}Content-Length: 0\r\n\r\n")), "{head}");
         assert!(!text(&plain(&date)).contains("Upgrade"));
     }
 
@@ -585,13 +587,7 @@ mod tests {
         let date = date();
         let status = Status::HeadersTooLarge;
         let content = Some(Content::sized(JSON, usize::MAX));
-        let head = ResponseHead {
-            status,
-            content,
-            persistence: Persistence::KeepAlive10,
-            caching: Caching::NoStore,
-            ..plain(&date)
-        };
+        let head = ResponseHead { status, content, persistence: Persistence::KeepAlive10, ..plain(&date) };
         assert!(text(&head).len() <= USUAL_HEAD_BYTES);
     }
 

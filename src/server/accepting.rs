@@ -17,7 +17,7 @@ use super::stream::Stream;
 /// for a file that becomes free elsewhere.
 const RETRY_MS: u64 = 50;
 /// Why accepting pauses when there is no room.
-const NO_ROOM: &str = "as many as --max-connections or the limit of open files allows";
+const NO_ROOM: &str = "as many as max-connections or the limit of open files allows";
 /// Between two warnings that accepting pauses, ms.
 const QUIET_MS: u64 = 10_000;
 /// Turns of accepting what the kernel has taken on, before listening ends, count.

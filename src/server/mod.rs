@@ -192,15 +192,16 @@ impl Server {
     /// Those of the operating system that leave nothing to go on with.
     pub fn run_until_asked(&mut self) -> io::Result<Asked> {
         let mut events = Events::with_capacity(EVENTS);
+        let mut wake = self.wake_at(self.is_drained());
         loop {
-            let timeout = self.sleep_for();
-            match self.poll.poll(&mut events, timeout) {
+            match self.poll.poll(&mut events, wake.map(|at| self.clock.until(at))) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
             if let Some(asked) = self.turn(&events) {
                 return Ok(asked);
             }
+            wake = self.due_ms;
         }
     }
 
@@ -229,11 +230,12 @@ impl Server {
             self.engine.handle_timeout(now);
         }
         self.answer(now);
-        self.due_ms = self.wake_at().map(|at| at.max(now.mono_ms));
+        let drained = self.is_drained();
+        self.due_ms = self.wake_at(drained).map(|at| at.max(now.mono_ms));
         // What came in this turn may be followed by more.
         let calm = events.is_empty() && !self.has_to_read();
         if let Life::Draining { until_ms } = self.life
-            && (until_ms <= now.mono_ms || (calm && self.engine.is_drained()))
+            && (until_ms <= now.mono_ms || (calm && drained))
         {
             self.life = Life::Over;
         }
@@ -295,14 +297,20 @@ impl Server {
         self.life = Life::Draining { until_ms: now.mono_ms + within_ms };
     }
 
+    /// How long to sleep; for tests of the loop.
+    #[cfg(test)]
     fn sleep_for(&self) -> Option<Duration> {
-        self.wake_at().map(|at| self.clock.until(at))
+        self.wake_at(self.is_drained()).map(|at| self.clock.until(at))
+    }
+
+    /// Whether it ends and everyone has been answered; each connection is looked at for that.
+    fn is_drained(&self) -> bool {
+        matches!(self.life, Life::Draining { .. }) && self.engine.is_drained()
     }
 
     /// When the next turn is to begin, ms, if nothing happens before; 0 for at once.
-    fn wake_at(&self) -> Option<u64> {
-        let ended = matches!(self.life, Life::Draining { .. }) && self.engine.is_drained();
-        if ended || self.has_to_read() || self.door.accepting == Accepting::More {
+    fn wake_at(&self, drained: bool) -> Option<u64> {
+        if drained || self.has_to_read() || self.door.accepting == Accepting::More {
             return Some(0);
         }
         let over = match self.life {

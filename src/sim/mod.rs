@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `rng` | chance, from a seed |
 //! | `network` | byte pipes between two ends, and all faults |
-//! | `world` | the clock, the turn of the server's loop, whoever lives at the other end ([`world::People`]) |
+//! | `world` | the clock, the turn of the server's loop, whoever lives at the other end (`world::People`) |
 //! | `trace` | the hash over all output, the last lines of the story |
 //! | `speech`, `frames`, `lane` | HTTP, WebSocket frames and Bayeux as clients speak them; one connection |
 //! | `client` | a model client; its `answers`, its `streams`, its `memory`, and the `ways` between which it switches |
@@ -25,7 +25,7 @@
 //! `cargo run --release --example simulate -- --seeds 100000` plays the worlds of `worlds`, and with `--seed 7 --trace`
 //! tells one. They are small, so that there can be many; a script of bytes can decide them instead of a seed.
 //!
-//! What to widen: another transport is a [`lane::Way`] and a way to read what comes; another way to do harm is a function
+//! What to widen: another transport is a `lane::Way` and a way to read what comes; another way to do harm is a function
 //! and a line in `hostile::assaults`.
 //!
 //! What a client may miss: without acknowledgement, what was lost with a connection; with it, nothing. Beyond that only what

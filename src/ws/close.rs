@@ -26,8 +26,6 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: our own fault.
     pub const INTERNAL: Self = Self(1011);
-    /// 1012: the server restarts.
-    pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: overloaded; later it may be better.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 

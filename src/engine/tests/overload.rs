@@ -6,6 +6,7 @@ use super::bench::{Bench, HANDSHAKE, PROXY, Post, Response, STRANGER};
 use crate::broker::rate::Rate;
 use crate::broker::rules::{Keep, Rule};
 use crate::conn::ConnKey;
+use crate::limits::Limits;
 
 const OTHER: &str = "198.51.100.99";
 
@@ -144,7 +145,8 @@ fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
         assert!(queued < BOUND / 2 + EVENT + 300, "{queued} bytes in round {round}");
     }
     assert!(refused > 0, "24 MB do not fit into half a MiB, and that is told");
-    assert!(b.engine.limits().output_bytes < BOUND / 64 / 4, "less is left for each");
+    assert!(b.engine.terms.share_bytes < BOUND / 64 / 4, "less is left for each");
+    assert_eq!(b.engine.limits().output_bytes, Limits::default().output_bytes, "of what was set");
     for (conn, accepted) in slow.into_iter().zip(accepted) {
         b.unstall(conn);
         b.turn();
@@ -153,7 +155,7 @@ fn what_slow_readers_do_not_take_is_within_the_bound_of_all_that_waits() {
     let census = b.engine.census();
     assert_eq!((census.unsent_bytes, census.queued_bytes), (0, 0));
     b.turn();
-    assert_eq!(b.engine.limits().output_bytes, BOUND / 2 / 64, "room again");
+    assert_eq!(b.engine.terms.share_bytes, BOUND / 2 / 64, "room again");
 }
 
 #[test]
