@@ -149,6 +149,8 @@ pub struct Census {
     pub kept: usize,
     /// Bytes of them.
     pub kept_bytes: usize,
+    /// Memory for subscriptions.
+    pub subscribed_bytes: usize,
 }
 
 /// The server without I/O. See the [module](self) for the order of calls.
@@ -234,6 +236,7 @@ impl Engine {
             received_bytes: self.received.bytes(),
             kept: self.broker.history().events(),
             kept_bytes: self.broker.history().bytes(),
+            subscribed_bytes: self.broker.subscribed_bytes(),
         }
     }
 
@@ -413,13 +416,13 @@ impl Engine {
     pub fn report(&self) {
         let census = self.census();
         let Census { connections, sessions, parked, topics, browsers, kept, kept_bytes, .. } = census;
-        let Census { queued_bytes, unsent_bytes, received_bytes, .. } = census;
+        let Census { queued_bytes, unsent_bytes, received_bytes, subscribed_bytes, .. } = census;
         let counters = self.counters();
         let broker::Counters { published, delivered, sessions_added, overflows, .. } = counters;
         log::info!(
             "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
             queued-bytes={queued_bytes} unsent-bytes={unsent_bytes} received-bytes={received_bytes} kept={kept} \
-            kept-bytes={kept_bytes}"
+            kept-bytes={kept_bytes} subscribed-bytes={subscribed_bytes}"
         );
         log::info!(
             "since the start: sessions={sessions_added} published={published} delivered={delivered} resent={} replayed={} \

@@ -368,7 +368,12 @@ impl Broker {
         self.wheel.len()
     }
 
-    /// Bytes of events waiting, each event counted once.
+    /// Memory for all subscriptions, bytes.
+    pub fn subscribed_bytes(&self) -> usize {
+        self.topics.bytes()
+    }
+
+    /// Memory for events that wait and their places in queues, bytes.
     pub fn queued_bytes(&self) -> usize {
         self.held.bytes()
     }
