@@ -15,7 +15,7 @@ use super::Server;
 use super::builder::invalid;
 use super::listen::Listener;
 use super::slots::{Slot, Unread};
-use super::stream::Stream;
+use super::stream::{Stream, guarded};
 use super::tls::{Identity, Shaken, Terms, TlsStream};
 
 /// The handshakes of a server.
@@ -125,7 +125,7 @@ impl Server {
             self.read_again(key);
             return false;
         }
-        match stream.shake_hands(&mut self.scratch) {
+        match guarded(|| stream.shake_hands(&mut self.scratch)) {
             Ok(Shaken::Waits { worked, more }) => {
                 let again = more || slot.ended;
                 slot.unread = if again { Unread::Waiting } else { Unread::Nothing };

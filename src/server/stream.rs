@@ -4,6 +4,8 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+#[cfg(feature = "tls")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -40,6 +42,18 @@ pub(super) struct Kept {
     pub(super) outgoing: usize,
 }
 
+/// Works on what a peer has sent as TLS: a bug there ends this connection and no other.
+///
+/// # Errors
+/// Those of the work; or it has panicked.
+#[cfg(feature = "tls")]
+pub(super) fn guarded<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        log::error!("a bug in encke: work on TLS records panicked; the connection is closed");
+        Err(io::Error::other("an error in the server"))
+    })
+}
+
 impl Taken {
     /// A read of so many bytes into a buffer with room for so many. A short one has emptied the socket.
     pub(super) fn of_read(bytes: usize, room: usize) -> Self {
@@ -63,7 +77,7 @@ impl Stream {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => return stream.read(buffer),
+            Self::Tls(stream) => return guarded(|| stream.read(buffer)),
         };
         bytes.map(|bytes| Taken::of_read(bytes, buffer.len()))
     }
@@ -76,7 +90,7 @@ impl Stream {
             (Self::Unix(stream), [one]) => stream.write(one),
             (Self::Unix(stream), several) => stream.write_vectored(several),
             #[cfg(feature = "tls")]
-            (Self::Tls(stream), slices) => stream.write(slices),
+            (Self::Tls(stream), slices) => guarded(|| stream.write(slices)),
         }
     }
 
@@ -85,7 +99,7 @@ impl Stream {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Ok(()),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.flush().map(drop),
+            Self::Tls(stream) => guarded(|| stream.flush().map(drop)),
         }
     }
 
@@ -102,7 +116,11 @@ impl Stream {
     pub(super) fn close(&mut self) {
         #[cfg(feature = "tls")]
         if let Self::Tls(stream) = self {
-            stream.close();
+            // There is nobody to tell.
+            let _ = guarded(|| {
+                stream.close();
+                Ok(())
+            });
         }
     }
 
@@ -115,7 +133,19 @@ impl Stream {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => stream.shutdown_write(),
+            Self::Tls(stream) => guarded(|| stream.shutdown_write()),
         }
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_work_on_records_is_an_error_of_that_connection() {
+        assert_eq!(guarded(|| Ok(1)).unwrap(), 1);
+        let error = guarded(|| -> io::Result<()> { panic!("a bug") }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
     }
 }
