@@ -252,6 +252,7 @@ impl Engine {
     pub fn receive(&mut self, key: ConnKey, bytes: &[u8], now: Now) {
         self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
+            conn.mind_time(&self.limits, self.terms.env(&self.limits));
             conn.discard(bytes.len());
         }
         self.read(key, bytes);
@@ -449,7 +450,7 @@ impl Engine {
             && let Some(key) = waiting.next()
         {
             let env = self.terms.env(&self.limits);
-            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(env)) {
+            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(&self.limits, env)) {
                 continue;
             }
             self.read(key, &[]);
@@ -658,6 +659,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
         let env = self.terms.env(&self.limits);
+        conn.mind_time(&self.limits, env);
         let due = conn.deadline(&self.limits, env).is_some_and(|deadline| deadline <= self.terms.now.mono_ms);
         if !self.unsent.is_empty() {
             // What others share with it may be its own by now.

@@ -2,22 +2,19 @@
 //!
 //! Owns the time that handshakes and records have, and nothing of TLS itself.
 
+use crate::limits::Limits;
+
 use super::{Conn, Env, Pause, Phase, Stage};
 
 impl Conn {
     /// Something has come of a TLS handshake, which waits for its turn.
-    pub fn await_handshake(&mut self, env: Env<'_>) {
+    pub fn await_handshake(&mut self, limits: &Limits, env: Env<'_>) {
         if self.stage == Stage::New {
             self.stage = Stage::Handshake;
             self.since_ms = env.now_ms;
         }
         self.pause = Pause::Turn;
-    }
-
-    /// It has its turn after so long, which was not the peer's time: a handshake has that of a request head in all.
-    pub fn resume_handshake(&mut self, waited_ms: u64) {
-        self.pause = Pause::No;
-        self.since_ms = self.since_ms.saturating_add(waited_ms);
+        self.mind_time(limits, env);
     }
 
     /// What comes from now on has come by TLS.

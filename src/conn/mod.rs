@@ -38,6 +38,7 @@ mod socket;
 mod stream;
 
 use core::net::IpAddr;
+use core::num::NonZeroU32;
 use std::io::IoSlice;
 
 use crate::arena::Key;
@@ -227,8 +228,10 @@ pub struct Conn {
     listeners: Tickets,
     /// The armed timer; it may be early, never late.
     pub timer: Option<TimerKey<ConnKey>>,
-    /// When the stage, or the lingering, began, ms.
+    /// When the stage, or the lingering, began, ms; later by what was waited for us since.
     since_ms: u64,
+    /// While it is not read: how much of the stage's time its peer had used up by then, ms, at least 1.
+    used_ms: Option<NonZeroU32>,
     /// When writing last made progress, or had nothing to do, ms.
     progress_ms: u64,
     /// Bytes since then: those that the socket has taken, too few to be progress; while it lingers, those discarded.
@@ -306,6 +309,7 @@ impl Conn {
             listeners: Tickets::None,
             timer: None,
             since_ms: now_ms,
+            used_ms: None,
             progress_ms: now_ms,
             moved: 0,
         }
@@ -379,15 +383,32 @@ impl Conn {
     }
 
     /// The next turn has come. Whether anything waits for it; the time in which it did is not the peer's.
-    pub fn resume(&mut self, env: Env<'_>) -> bool {
+    pub fn resume(&mut self, limits: &Limits, env: Env<'_>) -> bool {
         if self.pause != Pause::Turn {
             return false;
         }
         self.pause = Pause::No;
-        if !self.is_between() {
-            self.since_ms = env.now_ms;
-        }
+        self.mind_time(limits, env);
         true
+    }
+
+    /// Notes since when the socket is not read, or that it is again: the time between is not the peer's. All that it had
+    /// before is, so that no pause gives it any of that anew.
+    pub fn mind_time(&mut self, limits: &Limits, env: Env<'_>) {
+        let reads = self.may_receive(limits, env);
+        match self.used_ms {
+            None if !reads => {
+                let used_ms = u32::try_from(env.now_ms.saturating_sub(self.since_ms)).unwrap_or(u32::MAX);
+                self.used_ms = NonZeroU32::new(used_ms.max(1));
+            }
+            Some(used_ms) if reads => {
+                self.used_ms = None;
+                if self.stage != Stage::Idle {
+                    self.since_ms = env.now_ms.saturating_sub(u64::from(used_ms.get()));
+                }
+            }
+            None | Some(_) => {}
+        }
     }
 
     /// Takes what is kept of an incomplete request.
@@ -397,10 +418,11 @@ impl Conn {
     }
 
     /// Keeps what is not complete; or, paused, what was not looked at.
-    pub fn keep_input(&mut self, input: Box<Input>, pause: Pause) {
+    pub fn keep_input(&mut self, input: Box<Input>, pause: Pause, limits: &Limits, env: Env<'_>) {
         if self.phase == Phase::Open {
             self.input = Some(input);
             self.pause = pause;
+            self.mind_time(limits, env);
         }
     }
 
@@ -540,7 +562,7 @@ impl Conn {
 
     /// The socket took so many bytes; whether all are written now.
     pub fn sent(&mut self, n: usize, limits: &Limits, env: Env<'_>) -> bool {
-        let received = self.may_receive(limits, env);
+        self.mind_time(limits, env);
         self.output.advance(n);
         let all = self.output.is_empty();
         self.moved = self.moved.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
@@ -555,8 +577,8 @@ impl Conn {
                 self.pause = Pause::No;
             }
         }
-        // The time in which the socket was not read is not the peer's.
-        if (all && self.is_between()) || (!received && self.may_receive(limits, env)) {
+        self.mind_time(limits, env);
+        if all && self.is_between() {
             self.since_ms = env.now_ms;
         }
         if all {
@@ -616,7 +638,7 @@ impl Conn {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering, _) => since(limits.linger_ms),
             // While it waits for its turn, the peer is not waited for.
-            (Phase::Open, Stage::Handshake) if self.pause == Pause::Turn => None,
+            (Phase::Open, _) if self.pause == Pause::Turn => None,
             (Phase::Open, Stage::Handshake) => since(limits.head_ms),
             (Phase::Open, Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits, env) => since(limits.body_ms),

@@ -176,3 +176,23 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Stuck);
     assert_eq!(conn.step(), Step::Close);
 }
+
+#[test]
+fn an_output_that_is_in_the_way_buys_no_time() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let at = |now_ms| Env { share_bytes: 1_000, ..bench.at(now_ms) };
+    let mut conn = Conn::new(None, NOW);
+    conn.progressed(Progress::InBody, at(NOW));
+    let mut now_ms = NOW + 4_000;
+    for _ in 0..20 {
+        conn.begin_output(at(now_ms));
+        conn.output.buffer().extend(vec![0; 1_000]);
+        assert!(!conn.sent(0, &limits, at(now_ms)));
+        now_ms += 5_000;
+        assert_eq!(conn.deadline(&limits, at(now_ms)), Some(now_ms - 5_000 + limits.write_ms), "nothing is read");
+        assert!(conn.sent(1_000, &limits, at(now_ms)));
+        let due_ms = now_ms - 4_000 + limits.body_ms;
+        assert_eq!(conn.deadline(&limits, at(now_ms)), Some(due_ms), "the 4 s before count still");
+    }
+    assert_eq!(conn.timed_out(&limits, at(now_ms - 4_000 + limits.body_ms)), Overdue::Slow);
+}

@@ -17,15 +17,15 @@ impl Engine {
     pub fn handshake_waits(&mut self, key: ConnKey, now: Now) {
         self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.await_handshake(self.terms.env(&self.limits));
+            conn.await_handshake(&self.limits, self.terms.env(&self.limits));
         }
     }
 
-    /// That has its turn, after so long. All the time in which the peer is waited for may be that of a request head.
-    pub fn handshake_resumed(&mut self, key: ConnKey, waited_ms: u64, now: Now) {
+    /// That has its turn. All the time in which the peer is waited for may be that of a request head.
+    pub fn handshake_resumed(&mut self, key: ConnKey, now: Now) {
         self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.resume_handshake(waited_ms);
+            conn.resume(&self.limits, self.terms.env(&self.limits));
         }
         self.schedule(key);
     }

@@ -69,7 +69,8 @@ impl Engine {
             tail.drain(..used.min(tail.len()));
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.keep_input(Box::new(Input::Request { tail, reader }), pause);
+            let input = Box::new(Input::Request { tail, reader });
+            conn.keep_input(input, pause, &self.limits, self.terms.env(&self.limits));
         }
     }
 

@@ -163,3 +163,27 @@ fn the_bounds_of_a_turn_delay_and_lose_nothing() {
         assert_eq!(b.one(client.down).json()[0], json!({"channel": "/a", "data": 7}));
     }
 }
+
+#[test]
+fn a_byte_that_waits_for_its_turn_buys_no_time() {
+    let Limits { head_ms, body_ms, .. } = Limits::default();
+    let post = Post::new("[]").bytes();
+    for (part, allowed_ms) in [(PART_OF_A_HEAD, head_ms), (&post[..post.len() - 2], body_ms)] {
+        let mut b = Bench::with(|setup| {
+            setup.limits.fanout_per_turn = 1;
+            setup.broker.max_interval_ms = 3_600_000;
+        });
+        let _subscribers = [b.subscriber("/a"), b.subscriber("/a")];
+        let conn = b.open();
+        b.give(conn, part);
+        b.advance(allowed_ms - 1_000);
+        // The turn has done its share when the byte comes, and the next one comes late.
+        assert!(b.inject_without_a_turn("/a", "1"));
+        b.receive(conn, b" ");
+        b.advance(10_000);
+        b.advance(999);
+        assert_eq!(b.raw(conn), "", "what was waited for us is not the peer's");
+        b.advance(1);
+        assert!(b.raw(conn).starts_with("HTTP/1.1 408 "), "after {allowed_ms} ms of its own");
+    }
+}
