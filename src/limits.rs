@@ -61,11 +61,12 @@ pub struct Limits {
     pub pipelined_requests: u8,
     /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
     pub output_bytes: usize,
-    /// From the first byte of a request head to its end, ms. Default 5 s.
+    /// From the first byte of a request head to its end, ms; to the end of a connection's first head from when it was
+    /// accepted, or its TLS handshake was done, which has as much. Default 5 s.
     pub head_ms: u64,
     /// From the end of a request head to the end of its body, ms. Default 15 s.
     pub body_ms: u64,
-    /// A keep-alive connection without a request, ms. Default 75 s, above what proxies use themselves.
+    /// A keep-alive connection between two requests, ms. Default 75 s, above what proxies use themselves.
     pub idle_ms: u64,
     /// Without [`Limits::write_bytes`] of progress in writing what is pending, ms. Default 10 s.
     pub write_ms: u64,

@@ -11,7 +11,6 @@ impl Conn {
     pub fn await_handshake(&mut self, limits: &Limits, env: Env<'_>) {
         if self.stage == Stage::New {
             self.stage = Stage::Handshake;
-            self.since_ms = env.now_ms;
         }
         self.pause = Pause::Turn;
         self.mind_time(limits, env);
@@ -39,15 +38,14 @@ impl Conn {
     /// Whether part of a TLS record has come, and whether the socket has not taken all that are made. Part of a record is
     /// part of a request, or of a message, of which nothing can be read yet.
     pub fn keep_records(&mut self, incoming: bool, outgoing: bool, env: Env<'_>) {
-        let part = if self.socket().is_some() { Stage::Body } else { Stage::Head };
+        let part = if self.socket().is_some() { Stage::Body } else { self.in_head() };
         let next = match incoming {
             true if self.is_between() => part,
-            false if self.stage == part && self.input.is_none() => Stage::Idle,
+            false if self.stage == part && self.input.is_none() => self.between(),
             _ => self.stage,
         };
-        if self.stage != next && self.phase == Phase::Open {
-            self.stage = next;
-            self.since_ms = env.now_ms;
+        if self.phase == Phase::Open {
+            self.enter(next, env);
         }
         if outgoing && !self.is_writing() {
             self.progress_ms = env.now_ms;

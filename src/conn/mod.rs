@@ -91,10 +91,12 @@ enum Phase {
 /// Which deadline applies to what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before the first request.
+    /// Before anything of the first request, or of a TLS handshake, has come.
     New,
     /// In the middle of a TLS handshake.
     Handshake,
+    /// In the middle of the first head. It has its time from the beginning of the connection on.
+    FirstHead,
     /// Between requests.
     Idle,
     Head,
@@ -230,7 +232,7 @@ pub struct Conn {
     pub timer: Option<TimerKey<ConnKey>>,
     /// When the stage, or the lingering, began, ms; later by what was waited for us since.
     since_ms: u64,
-    /// While it is not read: how much of the stage's time its peer had used up by then, ms, at least 1.
+    /// While it is not read: how much of the stage's time its peer had used up by then, ms, and 1.
     used_ms: Option<NonZeroU32>,
     /// When writing last made progress, or had nothing to do, ms.
     progress_ms: u64,
@@ -399,12 +401,12 @@ impl Conn {
         match self.used_ms {
             None if !reads => {
                 let used_ms = u32::try_from(env.now_ms.saturating_sub(self.since_ms)).unwrap_or(u32::MAX);
-                self.used_ms = NonZeroU32::new(used_ms.max(1));
+                self.used_ms = NonZeroU32::new(used_ms.saturating_add(1));
             }
             Some(used_ms) if reads => {
                 self.used_ms = None;
                 if self.stage != Stage::Idle {
-                    self.since_ms = env.now_ms.saturating_sub(u64::from(used_ms.get()));
+                    self.since_ms = env.now_ms.saturating_sub(u64::from(used_ms.get()).saturating_sub(1));
                 }
             }
             None | Some(_) => {}
@@ -499,19 +501,40 @@ impl Conn {
     /// Notes how far the request under way has come.
     pub fn progressed(&mut self, progress: Progress, env: Env<'_>) {
         let stage = match progress {
-            Progress::Nothing | Progress::Blank if self.stage == Stage::New => Stage::New,
-            Progress::Nothing | Progress::Blank => Stage::Idle,
-            Progress::InHead => Stage::Head,
+            Progress::Nothing | Progress::Blank => self.between(),
+            Progress::InHead => self.in_head(),
             Progress::HeadDone { .. } | Progress::InBody => Stage::Body,
         };
-        if self.stage != stage {
-            self.stage = stage;
-            self.since_ms = env.now_ms;
-        }
+        self.enter(stage, env);
         if progress == (Progress::HeadDone { expects_continue: true }) {
             self.begin_output(env);
             self.output.buffer().extend_from_slice(response::CONTINUE);
         }
+    }
+
+    /// Begins a stage, and its time, unless that of the first head runs still.
+    fn enter(&mut self, stage: Stage, env: Env<'_>) {
+        if self.stage != stage {
+            self.stage = stage;
+            if !self.is_first() {
+                self.since_ms = env.now_ms;
+            }
+        }
+    }
+
+    /// Whether no request head has come whole yet.
+    fn is_first(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Handshake | Stage::FirstHead)
+    }
+
+    /// The stage in which no part of a request has come.
+    fn between(&self) -> Stage {
+        if self.is_first() { Stage::New } else { Stage::Idle }
+    }
+
+    /// The stage in which part of a head has come.
+    fn in_head(&self) -> Stage {
+        if self.is_first() { Stage::FirstHead } else { Stage::Head }
     }
 
     /// A whole request has been taken; the next one has not begun.
@@ -639,8 +662,8 @@ impl Conn {
             (Phase::Lingering, _) => since(limits.linger_ms),
             // While it waits for its turn, the peer is not waited for.
             (Phase::Open, _) if self.pause == Pause::Turn => None,
-            (Phase::Open, Stage::Handshake) => since(limits.head_ms),
-            (Phase::Open, Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
+            (Phase::Open, Stage::New | Stage::Handshake) => since(limits.head_ms),
+            (Phase::Open, Stage::FirstHead | Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits, env) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,
             (Phase::Open | Phase::Last, _) => match &self.exchange {

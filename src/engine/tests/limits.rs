@@ -44,6 +44,24 @@ fn limit_head_ms() {
 }
 
 #[test]
+fn limit_head_ms_without_a_byte() {
+    let head_ms = Limits::default().head_ms;
+    for (waited, closed) in [(head_ms - 1, false), (head_ms, true), (head_ms + 1, true)] {
+        let mut b = Bench::new();
+        let (silent, blank, slow) = (b.open(), b.open(), b.open());
+        b.give(blank, b"\r\n");
+        b.advance(head_ms - 1);
+        b.give(slow, PART_OF_A_HEAD);
+        b.advance(waited - (head_ms - 1));
+        for conn in [silent, blank] {
+            assert_eq!((b.is_closed(conn), b.raw(conn).as_str()), (closed, ""), "in silence, after {waited} ms");
+        }
+        assert_eq!(b.raw(slow).starts_with("HTTP/1.1 408 "), closed, "after {waited} ms since it was accepted");
+        assert_eq!(b.engine.refusals.total(RefusalKind::Timeout), u64::from(closed), "only who began is told of");
+    }
+}
+
+#[test]
 fn limit_body_ms() {
     let body_ms = Limits::default().body_ms;
     let post = Post::new("[]").bytes();
