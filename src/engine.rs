@@ -40,7 +40,7 @@ use crate::broker::{self, Broker, End, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Overdue, Parting, Step};
+use crate::conn::{Conn, ConnKey, Overdue, Parting, Pause, Step};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
 use crate::http::host::HostRule;
@@ -450,7 +450,7 @@ impl Engine {
             && let Some(key) = waiting.next()
         {
             let env = self.terms.env(&self.limits);
-            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(&self.limits, env)) {
+            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(Pause::Turn, &self.limits, env)) {
                 continue;
             }
             self.read(key, &[]);
@@ -563,7 +563,7 @@ impl Engine {
     /// Whether an incomplete request has come on a connection; for tests of the loop.
     #[cfg(test)]
     pub(crate) fn has_received(&self, key: ConnKey) -> bool {
-        self.conns.get(key).is_some_and(Conn::has_input)
+        self.conns.get(key).is_some_and(|conn| conn.input_weight() > 0)
     }
 
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.

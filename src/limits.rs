@@ -138,6 +138,9 @@ pub struct Limits {
     pub tls_handshakes_per_turn: usize,
     /// Bytes read from one connection in one turn of the loop. Default 64 KiB.
     pub read_bytes_per_turn: usize,
+    /// Bytes read from all connections in one turn of the loop, after which the others wait for the next turn: those first
+    /// that had no read yet. Default 1 MiB.
+    pub total_read_bytes_per_turn: usize,
     /// Commands from other threads waiting in the mailbox, count. Default 4,096.
     pub mailbox_commands: usize,
 }
@@ -198,6 +201,7 @@ impl Default for Limits {
             accepts_per_turn: 256,
             tls_handshakes_per_turn: 8,
             read_bytes_per_turn: 64 * 1024,
+            total_read_bytes_per_turn: 1024 * 1024,
             mailbox_commands: 4_096,
         }
     }

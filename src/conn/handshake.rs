@@ -4,7 +4,7 @@
 
 use crate::limits::Limits;
 
-use super::{Conn, Env, Pause, Phase, Stage};
+use super::{Conn, Env, Phase, Stage};
 
 impl Conn {
     /// Something has come of a TLS handshake, which waits for its turn.
@@ -12,8 +12,7 @@ impl Conn {
         if self.stage == Stage::New {
             self.stage = Stage::Handshake;
         }
-        self.pause = Pause::Turn;
-        self.mind_time(limits, env);
+        self.await_read(limits, env);
     }
 
     /// What comes from now on has come by TLS.

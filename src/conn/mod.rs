@@ -112,6 +112,8 @@ pub enum Pause {
     Output,
     /// The next turn: this one has done its share.
     Turn,
+    /// A turn to be read in, or to go on with a TLS handshake.
+    Read,
 }
 
 /// What a connection waits for before it can answer a request.
@@ -384,9 +386,17 @@ impl Conn {
         self.input.is_some() && self.pause == Pause::No
     }
 
-    /// The next turn has come. Whether anything waits for it; the time in which it did is not the peer's.
-    pub fn resume(&mut self, limits: &Limits, env: Env<'_>) -> bool {
-        if self.pause != Pause::Turn {
+    /// What has come waits to be read: its peer is not waited for.
+    pub fn await_read(&mut self, limits: &Limits, env: Env<'_>) {
+        if self.phase == Phase::Open && self.pause == Pause::No {
+            self.pause = Pause::Read;
+            self.mind_time(limits, env);
+        }
+    }
+
+    /// What some wait for has come. Whether this one does; the time in which it did is not the peer's.
+    pub fn resume(&mut self, from: Pause, limits: &Limits, env: Env<'_>) -> bool {
+        if self.pause != from {
             return false;
         }
         self.pause = Pause::No;
@@ -661,7 +671,7 @@ impl Conn {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering, _) => since(limits.linger_ms),
             // While it waits for its turn, the peer is not waited for.
-            (Phase::Open, _) if self.pause == Pause::Turn => None,
+            (Phase::Open, _) if matches!(self.pause, Pause::Turn | Pause::Read) => None,
             (Phase::Open, Stage::New | Stage::Handshake) => since(limits.head_ms),
             (Phase::Open, Stage::FirstHead | Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits, env) => since(limits.body_ms),

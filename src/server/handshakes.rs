@@ -109,7 +109,7 @@ impl Server {
         let mut left = self.engine.limits().tls_handshakes_per_turn;
         while left > 0 {
             let Some(key) = self.handshakes.queue.pop() else { return };
-            self.engine.handshake_resumed(key, now);
+            self.engine.read_resumed(key, now);
             left -= usize::from(self.shake_hands_on(key, now));
         }
     }
@@ -121,7 +121,7 @@ impl Server {
         slot.unread = Unread::Waiting;
         if !self.engine.wants_handshake(key) {
             // It has been given up meanwhile, and what has come is only to be discarded.
-            self.read_again(key);
+            self.read_again(key, now);
             return false;
         }
         match stream.shake_hands(&mut self.scratch) {
@@ -130,7 +130,7 @@ impl Server {
                 slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
                 self.weigh(key, now);
                 if again {
-                    self.read_again(key);
+                    self.read_again(key, now);
                 }
                 return worked;
             }

@@ -12,7 +12,7 @@ const HOUR: u64 = 3_600_000;
 fn shake(b: &mut Bench, conn: ConnKey, waited_ms: u64) {
     b.engine.handshake_waits(conn, b.now());
     b.advance(waited_ms);
-    b.engine.handshake_resumed(conn, b.now());
+    b.engine.read_resumed(conn, b.now());
     b.turn();
 }
 
@@ -51,7 +51,7 @@ fn a_first_message_that_waits_for_its_turn_is_under_way() {
     let conn = b.open();
     b.engine.handshake_waits(conn, b.now());
     assert_eq!(b.engine.unfinished(), 1);
-    b.engine.handshake_resumed(conn, b.now());
+    b.engine.read_resumed(conn, b.now());
     b.engine.handshake_done(conn, b.now());
     assert_eq!(b.engine.unfinished(), 0);
 }
