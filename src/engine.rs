@@ -739,7 +739,7 @@ impl Engine {
 /// Whose request it is, by what is known of the client behind a proxy.
 fn who<'a>(site: &Site, head: &Head<'a>, conn: &Conn) -> Who<'a> {
     let client = Forwarded::from_head(head, conn.peer(), &site.proxies).client;
-    Who { client, path: Some(head.path) }
+    Who { client, path: Some(site.told_path(head.path)) }
 }
 
 fn link(key: ConnKey) -> Link {

@@ -131,7 +131,7 @@ pub struct Limits {
     pub deliveries_at_once: usize,
     /// Timers fired in one turn of the loop, count; the others follow in the next turn. Default 1,024.
     pub timers_per_turn: usize,
-    /// Connections accepted in one turn of the loop, count. Default 256.
+    /// Connections accepted in one turn of the loop, count, on all listeners together. Default 256.
     pub accepts_per_turn: usize,
     /// TLS handshakes gone on with in one turn of the loop, count of those that cost more than to collect bytes; the others
     /// follow in the next turn. One takes a fraction of a millisecond, or several with a large RSA key. Default 8.

@@ -53,6 +53,32 @@ fn limit_accepts_per_turn() {
 }
 
 #[test]
+fn limit_accepts_per_turn_on_all_listeners() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let limits = Limits { accepts_per_turn: 2, ..Limits::default() };
+    let settings = Settings { limits, ..Settings::default() };
+    let server = Server::builder().listen([any, any]).settings(settings).build().unwrap();
+    let mut bench = Bench { server, events: Events::with_capacity(64) };
+    let (busy, calm) = (bench.server.addresses()[0], bench.server.addresses()[1]);
+    let connect = |address, count| (0..count).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let mut clients: Vec<_> = connect(busy, 30);
+    clients.extend::<Vec<_>>(connect(calm, 5));
+    let come = |bench: &Bench, to: SocketAddr| {
+        let at = |slot: &&Slot| matches!(&slot.stream, Stream::Tcp(stream) if stream.local_addr().unwrap() == to);
+        bench.server.slots.iter().filter(at).count()
+    };
+    while come(&bench, calm) < 5 {
+        let before = bench.server.slots.open();
+        bench.turn();
+        assert!(bench.server.slots.open() <= before + 2, "{before} and then {}", bench.server.slots.open());
+    }
+    assert!(come(&bench, busy) < 30, "the listeners have their turn one after the other");
+    while come(&bench, busy) < 30 {
+        bench.turn();
+    }
+}
+
+#[test]
 fn limit_connections_pauses_accepting_until_one_closes() {
     // Nobody is turned away while this test runs.
     let mut bench = Bench::new(Limits { connections: 2, full_ms: 3_600_000, ..Limits::default() });
