@@ -40,7 +40,7 @@ use crate::broker::{self, Broker, End, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Overdue, Parting, Step};
+use crate::conn::{Conn, ConnKey, Overdue, Parting, Pause, Step};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
 use crate::http::host::HostRule;
@@ -258,6 +258,7 @@ impl Engine {
     pub fn receive(&mut self, key: ConnKey, bytes: &[u8], now: Now) {
         self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
+            conn.mind_time(&self.limits, self.terms.env(&self.limits));
             conn.discard(bytes.len());
         }
         self.read(key, bytes);
@@ -455,7 +456,7 @@ impl Engine {
             && let Some(key) = waiting.next()
         {
             let env = self.terms.env(&self.limits);
-            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(env)) {
+            if !self.conns.get_mut(key).is_some_and(|conn| conn.resume(Pause::Turn, &self.limits, env)) {
                 continue;
             }
             self.read(key, &[]);
@@ -507,6 +508,11 @@ impl Engine {
     /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
     pub fn is_spent(&self) -> bool {
         self.broker.counters().queued.saturating_sub(self.queued_before) >= self.limits.fanout_per_turn
+    }
+
+    /// Whether requests that have come wait for the next turn.
+    pub fn is_behind(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// Has the log say what the broker had to refuse or to end since the last time.
@@ -571,7 +577,7 @@ impl Engine {
     /// Whether an incomplete request has come on a connection; for tests of the loop.
     #[cfg(test)]
     pub(crate) fn has_received(&self, key: ConnKey) -> bool {
-        self.conns.get(key).is_some_and(Conn::has_input)
+        self.conns.get(key).is_some_and(|conn| conn.input_weight() > 0)
     }
 
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.
@@ -667,6 +673,7 @@ impl Engine {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.timer = None;
         let env = self.terms.env(&self.limits);
+        conn.mind_time(&self.limits, env);
         let due = conn.deadline(&self.limits, env).is_some_and(|deadline| deadline <= self.terms.now.mono_ms);
         if !self.unsent.is_empty() {
             // What others share with it may be its own by now.
@@ -746,7 +753,7 @@ impl Engine {
 /// Whose request it is, by what is known of the client behind a proxy.
 fn who<'a>(site: &Site, head: &Head<'a>, conn: &Conn) -> Who<'a> {
     let client = Forwarded::from_head(head, conn.peer(), &site.proxies).client;
-    Who { client, path: Some(head.path) }
+    Who { client, path: Some(site.told_path(head.path)) }
 }
 
 fn link(key: ConnKey) -> Link {

@@ -61,11 +61,12 @@ pub struct Limits {
     pub pipelined_requests: u8,
     /// Unwritten response bytes on one connection before it is read no further and given no more events. Default 256 KiB.
     pub output_bytes: usize,
-    /// From the first byte of a request head to its end, ms. Default 5 s.
+    /// From the first byte of a request head to its end, ms; to the end of a connection's first head from when it was
+    /// accepted, or its TLS handshake was done, which has as much. Default 5 s.
     pub head_ms: u64,
     /// From the end of a request head to the end of its body, ms. Default 15 s.
     pub body_ms: u64,
-    /// A keep-alive connection without a request, ms. Default 75 s, above what proxies use themselves.
+    /// A keep-alive connection between two requests, ms. Default 75 s, above what proxies use themselves.
     pub idle_ms: u64,
     /// Without [`Limits::write_bytes`] of progress in writing what is pending, ms. Default 10 s.
     pub write_ms: u64,
@@ -132,13 +133,16 @@ pub struct Limits {
     pub deliveries_at_once: usize,
     /// Timers fired in one turn of the loop, count; the others follow in the next turn. Default 1,024.
     pub timers_per_turn: usize,
-    /// Connections accepted in one turn of the loop, count. Default 256.
+    /// Connections accepted in one turn of the loop, count, on all listeners together. Default 256.
     pub accepts_per_turn: usize,
     /// TLS handshakes gone on with in one turn of the loop, count of those that cost more than to collect bytes; the others
     /// follow in the next turn. One takes a fraction of a millisecond, or several with a large RSA key. Default 8.
     pub tls_handshakes_per_turn: usize,
     /// Bytes read from one connection in one turn of the loop. Default 64 KiB.
     pub read_bytes_per_turn: usize,
+    /// Bytes read from all connections in one turn of the loop, after which the others wait for the next turn: those first
+    /// that had no read yet. Default 1 MiB.
+    pub total_read_bytes_per_turn: usize,
     /// Commands from other threads waiting in the mailbox, count. Default 4,096.
     pub mailbox_commands: usize,
 }
@@ -200,6 +204,7 @@ impl Default for Limits {
             accepts_per_turn: 256,
             tls_handshakes_per_turn: 8,
             read_bytes_per_turn: 64 * 1024,
+            total_read_bytes_per_turn: 1024 * 1024,
             mailbox_commands: 4_096,
         }
     }

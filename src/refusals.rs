@@ -130,7 +130,26 @@ pub struct Who<'a> {
     /// The client's address, as far as it is known; `None` for a Unix socket of which nobody says more.
     pub client: Option<IpAddr>,
     /// The path, if the request had come so far.
-    pub path: Option<&'a str>,
+    pub path: Option<Path<'a>>,
+}
+
+/// A path, or the beginning of one whose rest may be the id of a session, which is a secret.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    /// All of it.
+    Whole(&'a str),
+    /// What stands before the rest.
+    Below(&'a str),
+}
+
+/// `/path`, `/cometd/…`
+impl core::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Whole(path) => f.write_str(&printable(path.as_bytes())),
+            Self::Below(mount) => write!(f, "{}/…", printable(mount.as_bytes())),
+        }
+    }
 }
 
 /// `203.0.113.9 for /path`
@@ -140,7 +159,7 @@ impl core::fmt::Display for Who<'_> {
             Some(address) => write!(f, "{address}")?,
             None => f.write_str("a Unix socket")?,
         }
-        self.path.map_or(Ok(()), |path| write!(f, " for {}", printable(path.as_bytes())))
+        self.path.map_or(Ok(()), |path| write!(f, " for {path}"))
     }
 }
 
@@ -245,7 +264,9 @@ mod tests {
 
     #[test]
     fn who_has_asked_is_one_line() {
-        let who = |client: &str, path| Who { client: client.parse().ok(), path }.to_string();
+        let who = |client: &str, path: Option<&str>| {
+            Who { client: client.parse().ok(), path: path.map(Path::Whole) }.to_string()
+        };
         assert_eq!(who("203.0.113.9", None), "203.0.113.9");
         assert_eq!(who("2001:db8::1", Some("/a")), "2001:db8::1 for /a");
         assert_eq!(who("", Some("/a\n")), "a Unix socket for /a\\x0a");

@@ -157,9 +157,9 @@ pub static KEYS: &[Key] = &[
     Key::new("max-connections", "connections; beyond them it is 503", at!(Fitted, max_connections))
         .by_default("what the limit of open files leaves"),
     Key::new("max-head-size", "the largest request head", at!(Size, settings.limits.head_bytes)),
-    Key::new("head-timeout", "for a request head to arrive", at!(Patience, settings.limits.head_ms)),
+    Key::new("head-timeout", "for a request head to arrive; for the first, from the start", at!(Patience, settings.limits.head_ms)),
     Key::new("body-timeout", "for a request body to arrive", at!(Patience, settings.limits.body_ms)),
-    Key::new("idle-timeout", "for a connection without a request", at!(Patience, settings.limits.idle_ms)),
+    Key::new("idle-timeout", "for a connection between two requests", at!(Patience, settings.limits.idle_ms)),
     Key::new("write-timeout", "for a client to take 4 KiB of its answer, or the rest", at!(Patience, settings.limits.write_ms)),
 ];
 

@@ -2,22 +2,17 @@
 //!
 //! Owns the time that handshakes and records have, and nothing of TLS itself.
 
-use super::{Conn, Env, Pause, Phase, Stage};
+use crate::limits::Limits;
+
+use super::{Conn, Env, Phase, Stage};
 
 impl Conn {
     /// Something has come of a TLS handshake, which waits for its turn.
-    pub fn await_handshake(&mut self, env: Env<'_>) {
+    pub fn await_handshake(&mut self, limits: &Limits, env: Env<'_>) {
         if self.stage == Stage::New {
             self.stage = Stage::Handshake;
-            self.since_ms = env.now_ms;
         }
-        self.pause = Pause::Turn;
-    }
-
-    /// It has its turn after so long, which was not the peer's time: a handshake has that of a request head in all.
-    pub fn resume_handshake(&mut self, waited_ms: u64) {
-        self.pause = Pause::No;
-        self.since_ms = self.since_ms.saturating_add(waited_ms);
+        self.await_read(limits, env);
     }
 
     /// What comes from now on has come by TLS.
@@ -42,15 +37,14 @@ impl Conn {
     /// Whether part of a TLS record has come, and whether the socket has not taken all that are made. Part of a record is
     /// part of a request, or of a message, of which nothing can be read yet.
     pub fn keep_records(&mut self, incoming: bool, outgoing: bool, env: Env<'_>) {
-        let part = if self.socket().is_some() { Stage::Body } else { Stage::Head };
+        let part = if self.socket().is_some() { Stage::Body } else { self.in_head() };
         let next = match incoming {
             true if self.is_between() => part,
-            false if self.stage == part && self.input.is_none() => Stage::Idle,
+            false if self.stage == part && self.input.is_none() => self.between(),
             _ => self.stage,
         };
-        if self.stage != next && self.phase == Phase::Open {
-            self.stage = next;
-            self.since_ms = env.now_ms;
+        if self.phase == Phase::Open {
+            self.enter(next, env);
         }
         if outgoing && !self.is_writing() {
             self.progress_ms = env.now_ms;

@@ -38,6 +38,7 @@ mod socket;
 mod stream;
 
 use core::net::IpAddr;
+use core::num::NonZeroU32;
 use std::io::IoSlice;
 
 use crate::arena::Key;
@@ -90,10 +91,12 @@ enum Phase {
 /// Which deadline applies to what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before the first request.
+    /// Before anything of the first request, or of a TLS handshake, has come.
     New,
     /// In the middle of a TLS handshake.
     Handshake,
+    /// In the middle of the first head. It has its time from the beginning of the connection on.
+    FirstHead,
     /// Between requests.
     Idle,
     Head,
@@ -109,6 +112,8 @@ pub enum Pause {
     Output,
     /// The next turn: this one has done its share.
     Turn,
+    /// A turn to be read in, or to go on with a TLS handshake.
+    Read,
 }
 
 /// What a connection waits for before it can answer a request.
@@ -227,8 +232,10 @@ pub struct Conn {
     listeners: Tickets,
     /// The armed timer; it may be early, never late.
     pub timer: Option<TimerKey<ConnKey>>,
-    /// When the stage, or the lingering, began, ms.
+    /// When the stage, or the lingering, began, ms; later by what was waited for us since.
     since_ms: u64,
+    /// While it is not read: how much of the stage's time its peer had used up by then, ms, and 1.
+    used_ms: Option<NonZeroU32>,
     /// When writing last made progress, or had nothing to do, ms.
     progress_ms: u64,
     /// Bytes since then: those that the socket has taken, too few to be progress; while it lingers, those discarded.
@@ -306,6 +313,7 @@ impl Conn {
             listeners: Tickets::None,
             timer: None,
             since_ms: now_ms,
+            used_ms: None,
             progress_ms: now_ms,
             moved: 0,
         }
@@ -378,16 +386,41 @@ impl Conn {
         self.input.is_some() && self.pause == Pause::No
     }
 
-    /// The next turn has come. Whether anything waits for it; the time in which it did is not the peer's.
-    pub fn resume(&mut self, env: Env<'_>) -> bool {
-        if self.pause != Pause::Turn {
+    /// What has come waits to be read: its peer is not waited for.
+    pub fn await_read(&mut self, limits: &Limits, env: Env<'_>) {
+        if self.phase == Phase::Open && self.pause == Pause::No {
+            self.pause = Pause::Read;
+            self.mind_time(limits, env);
+        }
+    }
+
+    /// What some wait for has come. Whether this one does; the time in which it did is not the peer's.
+    pub fn resume(&mut self, from: Pause, limits: &Limits, env: Env<'_>) -> bool {
+        if self.pause != from {
             return false;
         }
         self.pause = Pause::No;
-        if !self.is_between() {
-            self.since_ms = env.now_ms;
-        }
+        self.mind_time(limits, env);
         true
+    }
+
+    /// Notes since when the socket is not read, or that it is again: the time between is not the peer's. All that it had
+    /// before is, so that no pause gives it any of that anew.
+    pub fn mind_time(&mut self, limits: &Limits, env: Env<'_>) {
+        let reads = self.may_receive(limits, env);
+        match self.used_ms {
+            None if !reads => {
+                let used_ms = u32::try_from(env.now_ms.saturating_sub(self.since_ms)).unwrap_or(u32::MAX);
+                self.used_ms = NonZeroU32::new(used_ms.saturating_add(1));
+            }
+            Some(used_ms) if reads => {
+                self.used_ms = None;
+                if self.stage != Stage::Idle {
+                    self.since_ms = env.now_ms.saturating_sub(u64::from(used_ms.get()).saturating_sub(1));
+                }
+            }
+            None | Some(_) => {}
+        }
     }
 
     /// Takes what is kept of an incomplete request.
@@ -397,10 +430,11 @@ impl Conn {
     }
 
     /// Keeps what is not complete; or, paused, what was not looked at.
-    pub fn keep_input(&mut self, input: Box<Input>, pause: Pause) {
+    pub fn keep_input(&mut self, input: Box<Input>, pause: Pause, limits: &Limits, env: Env<'_>) {
         if self.phase == Phase::Open {
             self.input = Some(input);
             self.pause = pause;
+            self.mind_time(limits, env);
         }
     }
 
@@ -477,19 +511,40 @@ impl Conn {
     /// Notes how far the request under way has come.
     pub fn progressed(&mut self, progress: Progress, env: Env<'_>) {
         let stage = match progress {
-            Progress::Nothing | Progress::Blank if self.stage == Stage::New => Stage::New,
-            Progress::Nothing | Progress::Blank => Stage::Idle,
-            Progress::InHead => Stage::Head,
+            Progress::Nothing | Progress::Blank => self.between(),
+            Progress::InHead => self.in_head(),
             Progress::HeadDone { .. } | Progress::InBody => Stage::Body,
         };
-        if self.stage != stage {
-            self.stage = stage;
-            self.since_ms = env.now_ms;
-        }
+        self.enter(stage, env);
         if progress == (Progress::HeadDone { expects_continue: true }) {
             self.begin_output(env);
             self.output.buffer().extend_from_slice(response::CONTINUE);
         }
+    }
+
+    /// Begins a stage, and its time, unless that of the first head runs still.
+    fn enter(&mut self, stage: Stage, env: Env<'_>) {
+        if self.stage != stage {
+            self.stage = stage;
+            if !self.is_first() {
+                self.since_ms = env.now_ms;
+            }
+        }
+    }
+
+    /// Whether no request head has come whole yet.
+    fn is_first(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Handshake | Stage::FirstHead)
+    }
+
+    /// The stage in which no part of a request has come.
+    fn between(&self) -> Stage {
+        if self.is_first() { Stage::New } else { Stage::Idle }
+    }
+
+    /// The stage in which part of a head has come.
+    fn in_head(&self) -> Stage {
+        if self.is_first() { Stage::FirstHead } else { Stage::Head }
     }
 
     /// A whole request has been taken; the next one has not begun.
@@ -540,7 +595,7 @@ impl Conn {
 
     /// The socket took so many bytes; whether all are written now.
     pub fn sent(&mut self, n: usize, limits: &Limits, env: Env<'_>) -> bool {
-        let received = self.may_receive(limits, env);
+        self.mind_time(limits, env);
         self.output.advance(n);
         let all = self.output.is_empty();
         self.moved = self.moved.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
@@ -555,8 +610,8 @@ impl Conn {
                 self.pause = Pause::No;
             }
         }
-        // The time in which the socket was not read is not the peer's.
-        if (all && self.is_between()) || (!received && self.may_receive(limits, env)) {
+        self.mind_time(limits, env);
+        if all && self.is_between() {
             self.since_ms = env.now_ms;
         }
         if all {
@@ -616,9 +671,9 @@ impl Conn {
             (Phase::Dead | Phase::Finishing | Phase::Parting, _) => None,
             (Phase::Lingering, _) => since(limits.linger_ms),
             // While it waits for its turn, the peer is not waited for.
-            (Phase::Open, Stage::Handshake) if self.pause == Pause::Turn => None,
-            (Phase::Open, Stage::Handshake) => since(limits.head_ms),
-            (Phase::Open, Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
+            (Phase::Open, _) if matches!(self.pause, Pause::Turn | Pause::Read) => None,
+            (Phase::Open, Stage::New | Stage::Handshake) => since(limits.head_ms),
+            (Phase::Open, Stage::FirstHead | Stage::Head) if self.may_receive(limits, env) => since(limits.head_ms),
             (Phase::Open, Stage::Body) if self.may_receive(limits, env) => since(limits.body_ms),
             (Phase::Open | Phase::Last, _) if !self.output.is_empty() => None,
             (Phase::Open | Phase::Last, _) => match &self.exchange {

@@ -17,6 +17,7 @@ use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits;
 use crate::pages::Pages;
+use crate::refusals::Path;
 use crate::ws::close::CloseCode;
 use crate::ws::handshake::{self, Accepted, Terms};
 
@@ -352,6 +353,15 @@ impl Site {
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
         let allows = |host: Option<&str>| self.hosts.allows(host.map(str::as_bytes));
         allows(head.host) && (forwarded.host.is_none() || allows(forwarded.host))
+    }
+
+    /// What the log may say of a path. What stands below the mount may be the id of a session.
+    pub fn told_path<'a>(&self, path: &'a str) -> Path<'a> {
+        let below = path.split_at_checked(self.mount.trim_end_matches('/').len());
+        match below.filter(|(_, rest)| self.is_mounted(path) && rest.len() > 1) {
+            Some((mount, _)) => Path::Below(mount),
+            None => Path::Whole(path),
+        }
     }
 
     /// The mount itself or anything below it.

@@ -64,6 +64,8 @@ fn a_request_with_some_replies_missing_waits_for_all_and_keeps_their_order() {
 fn a_parked_poll_has_no_deadline_and_an_idle_connection_has() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + limits.head_ms), "one that is silent is not idle");
+    conn.request_taken(bench.at(NOW));
     assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + limits.idle_ms));
     let mut answer = Answer::default();
     answer.replies.push_waiting(Ticket(7));
@@ -81,7 +83,15 @@ fn deadlines_of_head_and_body_are_absolute() {
     let mut conn = Conn::new(None, NOW);
     conn.progressed(Progress::InHead, bench.at(NOW + 10));
     conn.progressed(Progress::InHead, bench.at(NOW + 4_000));
-    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 10 + limits.head_ms), "more bytes buy no time");
+    assert_eq!(
+        conn.deadline(&limits, bench.at(NOW)),
+        Some(NOW + limits.head_ms),
+        "that of the first runs from the start"
+    );
+    conn.request_taken(bench.at(NOW + 4_010));
+    conn.progressed(Progress::InHead, bench.at(NOW + 4_020));
+    conn.progressed(Progress::InHead, bench.at(NOW + 4_200));
+    assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 4_020 + limits.head_ms), "more bytes buy no time");
     conn.progressed(Progress::HeadDone { expects_continue: false }, bench.at(NOW + 4_500));
     conn.progressed(Progress::InBody, bench.at(NOW + 9_000));
     assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 4_500 + limits.body_ms));
@@ -147,6 +157,7 @@ fn limit_write_bytes() {
         [(limits.write_bytes - 1, false), (limits.write_bytes, true), (limits.write_bytes + 1, true)]
     {
         let mut conn = Conn::new(None, NOW);
+        conn.request_taken(bench.at(NOW));
         conn.begin_output(bench.at(NOW));
         conn.output.buffer().extend(vec![0; 3 * limits.write_bytes]);
         // Byte by byte or at once: what counts is how much since the last progress.
@@ -169,10 +180,31 @@ fn limit_write_bytes() {
 fn an_answer_that_is_not_taken_ends_the_connection() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
+    conn.request_taken(bench.at(NOW));
     conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     conn.sent(1, &limits, bench.at(NOW + 3));
     let due = conn.deadline(&limits, bench.at(NOW)).unwrap();
     assert_eq!(due, NOW + limits.write_ms, "a byte is no progress");
     assert_eq!(conn.timed_out(&limits, bench.at(due)), Overdue::Stuck);
     assert_eq!(conn.step(), Step::Close);
+}
+
+#[test]
+fn an_output_that_is_in_the_way_buys_no_time() {
+    let (bench, limits) = (Bench::new(), Limits::default());
+    let at = |now_ms| Env { share_bytes: 1_000, ..bench.at(now_ms) };
+    let mut conn = Conn::new(None, NOW);
+    conn.progressed(Progress::InBody, at(NOW));
+    let mut now_ms = NOW + 4_000;
+    for _ in 0..20 {
+        conn.begin_output(at(now_ms));
+        conn.output.buffer().extend(vec![0; 1_000]);
+        assert!(!conn.sent(0, &limits, at(now_ms)));
+        now_ms += 5_000;
+        assert_eq!(conn.deadline(&limits, at(now_ms)), Some(now_ms - 5_000 + limits.write_ms), "nothing is read");
+        assert!(conn.sent(1_000, &limits, at(now_ms)));
+        let due_ms = now_ms - 4_000 + limits.body_ms;
+        assert_eq!(conn.deadline(&limits, at(now_ms)), Some(due_ms), "the 4 s before count still");
+    }
+    assert_eq!(conn.timed_out(&limits, at(now_ms - 4_000 + limits.body_ms)), Overdue::Slow);
 }

@@ -13,21 +13,13 @@ use crate::refusals::Who;
 use super::Engine;
 
 impl Engine {
-    /// Something has come of a TLS handshake, and waits for a turn: until then its peer has all the time there is.
+    /// Something has come of a TLS handshake, and waits for a turn: until [`Engine::read_resumed`] its
+    /// peer has all the time there is. All in which it is waited for may be that of a request head.
     pub fn handshake_waits(&mut self, key: ConnKey, now: Now) {
         self.terms.tell_time(now);
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.await_handshake(self.terms.env(&self.limits));
+            conn.await_handshake(&self.limits, self.terms.env(&self.limits));
         }
-    }
-
-    /// That has its turn, after so long. All the time in which the peer is waited for may be that of a request head.
-    pub fn handshake_resumed(&mut self, key: ConnKey, waited_ms: u64, now: Now) {
-        self.terms.tell_time(now);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.resume_handshake(waited_ms);
-        }
-        self.schedule(key);
     }
 
     /// Whether a TLS handshake is to be gone on with on a connection: not if it has been given up.

@@ -10,6 +10,7 @@ use crate::broker::browser::Presented;
 use crate::broker::policy::Origin;
 use crate::broker::replay::Since;
 use crate::broker::{PublishError, Request, StreamError, Wish};
+use crate::clock::Now;
 use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Pause};
@@ -25,6 +26,23 @@ use crate::reply::Way;
 use super::{Engine, link, who};
 
 impl Engine {
+    /// Something has come that is to be read in another turn: until then its peer is waited for no longer.
+    pub fn read_waits(&mut self, key: ConnKey, now: Now) {
+        self.terms.tell_time(now);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.await_read(&self.limits, self.terms.env(&self.limits));
+        }
+    }
+
+    /// That turn has come.
+    pub fn read_resumed(&mut self, key: ConnKey, now: Now) {
+        self.terms.tell_time(now);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.resume(Pause::Read, &self.limits, self.terms.env(&self.limits));
+        }
+        self.schedule(key);
+    }
+
     /// Takes the requests out of what has come, one by one, as many as may be answered now.
     pub(super) fn read(&mut self, key: ConnKey, bytes: &[u8]) {
         if self.is_socket(key) {
@@ -69,7 +87,8 @@ impl Engine {
             tail.drain(..used.min(tail.len()));
         }
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.keep_input(Box::new(Input::Request { tail, reader }), pause);
+            let input = Box::new(Input::Request { tail, reader });
+            conn.keep_input(input, pause, &self.limits, self.terms.env(&self.limits));
         }
     }
 

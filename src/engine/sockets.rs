@@ -82,7 +82,8 @@ impl Engine {
                 conn.heard(!idle, env);
             }
             if !idle || !rest.is_empty() {
-                conn.keep_input(Box::new(Input::Frames { decoder, tail: rest.to_vec() }), pause);
+                let input = Box::new(Input::Frames { decoder, tail: rest.to_vec() });
+                conn.keep_input(input, pause, &self.limits, env);
             }
         }
     }

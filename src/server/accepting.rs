@@ -73,6 +73,12 @@ impl Door {
         }
     }
 
+    /// So many listeners, in the order in which they have their turn.
+    fn order(&self, listeners: usize) -> impl Iterator<Item = usize> + use<> {
+        let first = self.first.min(listeners);
+        (first..listeners).chain(0..first)
+    }
+
     /// When it is to be looked at again, ms, if nothing else happens.
     pub(super) fn deadline(&self) -> Option<u64> {
         match self.accepting {
@@ -94,9 +100,9 @@ impl Server {
         }
         self.door.accepting = Accepting::Ready;
         let listeners = self.listeners.len();
-        let first = self.door.first.min(listeners);
-        for at in (first..listeners).chain(0..first) {
-            for _ in 0..self.engine.limits().accepts_per_turn {
+        let mut left = self.engine.limits().accepts_per_turn;
+        for at in self.door.order(listeners) {
+            while left > 0 {
                 if self.slots.open() >= self.engine.limits().connections {
                     self.warn_of_pause(NO_ROOM, now);
                     let until_ms = Some(now.mono_ms + self.engine.limits().full_ms);
@@ -118,6 +124,7 @@ impl Server {
                         return;
                     }
                 }
+                left -= 1;
                 // Only the kernel's "would block" proves that nothing waits.
                 self.door.accepting = Accepting::More;
                 self.door.first = (at + 1) % listeners;
@@ -129,10 +136,13 @@ impl Server {
     /// beyond those of connections.
     fn turn_away(&mut self, now: Now) {
         let mut until_ms = None;
-        for at in 0..self.listeners.len() {
-            for turned in 1..=self.engine.limits().accepts_per_turn {
+        let listeners = self.listeners.len();
+        let mut left = self.engine.limits().accepts_per_turn;
+        for at in self.door.order(listeners) {
+            while left > 0 {
                 match self.listeners[at].accept() {
                     Ok((stream, _)) => {
+                        self.door.first = (at + 1) % listeners;
                         self.door.turned_away += 1;
                         // Over TLS there would be nobody to read it.
                         if self.listeners[at].is_plain() {
@@ -146,10 +156,11 @@ impl Server {
                         break;
                     }
                 }
-                if turned == self.engine.limits().accepts_per_turn {
-                    until_ms = Some(now.mono_ms);
-                }
+                left -= 1;
             }
+        }
+        if left == 0 {
+            until_ms = Some(now.mono_ms);
         }
         self.door.accepting = Accepting::Full { until_ms };
         self.warn_of_pause(NO_ROOM, now);

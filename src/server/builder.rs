@@ -22,6 +22,7 @@ use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
+use super::reading::Reading;
 use super::slots::Slots;
 use super::{Door, LISTENERS, Life, Server, WAKER, handle};
 #[cfg(feature = "tls")]
@@ -247,7 +248,7 @@ impl Builder {
             poll,
             listeners,
             slots: Slots::default(),
-            again: Vec::new(),
+            reading: Reading::default(),
             hearing: 0,
             due_ms: None,
             door: Door::default(),

@@ -24,21 +24,20 @@ pub(super) struct Handshakes {
     queue: Queue,
 }
 
-/// Connections on which something has come of a handshake, with since when it waits, ms. Of either kind the first to come
-/// is the first to have its turn.
+/// Connections on which something has come of a handshake. Of either kind the first to come is the first to have its turn.
 #[derive(Debug, Default)]
 struct Queue {
     /// Those whose peers have been answered.
-    answered: VecDeque<(ConnKey, u64)>,
-    new: VecDeque<(ConnKey, u64)>,
+    answered: VecDeque<ConnKey>,
+    new: VecDeque<ConnKey>,
 }
 
 impl Queue {
-    fn push(&mut self, key: ConnKey, answered: bool, now_ms: u64) {
-        if answered { self.answered.push_back((key, now_ms)) } else { self.new.push_back((key, now_ms)) }
+    fn push(&mut self, key: ConnKey, answered: bool) {
+        if answered { self.answered.push_back(key) } else { self.new.push_back(key) }
     }
 
-    fn pop(&mut self) -> Option<(ConnKey, u64)> {
+    fn pop(&mut self) -> Option<ConnKey> {
         self.answered.pop_front().or_else(|| self.new.pop_front())
     }
 
@@ -100,7 +99,7 @@ impl Server {
         }
         *unread = Unread::Listed;
         let answered = stream.is_answered();
-        self.handshakes.queue.push(key, answered, now.mono_ms);
+        self.handshakes.queue.push(key, answered);
         self.engine.handshake_waits(key, now);
         true
     }
@@ -109,8 +108,8 @@ impl Server {
     pub(super) fn shake_hands(&mut self, now: Now) {
         let mut left = self.engine.limits().tls_handshakes_per_turn;
         while left > 0 {
-            let Some((key, since_ms)) = self.handshakes.queue.pop() else { return };
-            self.engine.handshake_resumed(key, now.mono_ms.saturating_sub(since_ms), now);
+            let Some(key) = self.handshakes.queue.pop() else { return };
+            self.engine.read_resumed(key, now);
             left -= usize::from(self.shake_hands_on(key, now));
         }
     }
@@ -122,7 +121,7 @@ impl Server {
         slot.unread = Unread::Waiting;
         if !self.engine.wants_handshake(key) {
             // It has been given up meanwhile, and what has come is only to be discarded.
-            self.read_again(key);
+            self.read_again(key, now);
             return false;
         }
         match guarded(|| stream.shake_hands(&mut self.scratch)) {
@@ -132,7 +131,7 @@ impl Server {
                 let kept = slot.stream.kept();
                 self.weigh(key, kept, now);
                 if again {
-                    self.read_again(key);
+                    self.read_again(key, now);
                 }
                 return worked;
             }
@@ -287,10 +286,10 @@ mod tests {
         let keys: Vec<ConnKey> = (0..4).map(|at| ConnKey::from_bits(1 << 32 | at).unwrap()).collect();
         let mut queue = Queue::default();
         for (at, answered) in [(0, false), (1, true), (2, false), (3, true)] {
-            queue.push(keys[at], answered, at as u64);
+            queue.push(keys[at], answered);
         }
         let order: Vec<_> = core::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [1, 3, 0, 2].map(|at| (keys[at], at as u64)));
+        assert_eq!(order, [1, 3, 0, 2].map(|at| keys[at]));
         assert!(queue.is_empty());
     }
 

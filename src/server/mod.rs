@@ -10,6 +10,7 @@ mod handle;
 #[cfg(feature = "tls")]
 mod handshakes;
 pub mod listen;
+mod reading;
 #[cfg(feature = "daemon")]
 mod signals;
 mod slots;
@@ -39,8 +40,9 @@ use builder::invalid;
 use clock::Clock;
 use handle::{Inbox, Mail};
 use listen::Listener;
+use reading::Reading;
 use slots::{Slots, Unread};
-use stream::{Kept, Taken};
+use stream::Kept;
 
 // A token carries slot and generation of a connection's key.
 const _: () = assert!(usize::BITS >= 64, "encke needs a 64-bit target");
@@ -91,8 +93,7 @@ pub struct Server {
     poll: Poll,
     listeners: Vec<Listener>,
     slots: Slots,
-    /// Connections to read once more without waiting for the kernel.
-    again: Vec<ConnKey>,
+    reading: Reading,
     /// Turns for which timers wait still for what the kernel holds.
     hearing: usize,
     /// When this turn was to begin, ms, if it was known.
@@ -211,22 +212,19 @@ impl Server {
         let now = self.clock.now();
         let mut asked = None;
         self.engine.resume(now);
-        for key in core::mem::take(&mut self.again) {
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.unread = Unread::Waiting;
-            }
-            self.read(key, now);
-        }
+        self.begin_reading(now);
         for event in events {
             asked = self.event(event, now).or(asked);
         }
+        self.read_rest(now);
         #[cfg(feature = "tls")]
         self.shake_hands(now);
         let open = self.slots.open();
         self.accept(now);
         let late = self.due_ms.is_some_and(|due_ms| now.mono_ms >= due_ms + LATE_MS);
         let full = events.iter().count() >= events.capacity();
-        if !self.hears_more(late, full || self.slots.open() > open) {
+        let more = full || self.slots.open() > open || self.reading.has_unheard() || self.engine.is_behind();
+        if !self.hears_more(late, more) {
             self.engine.handle_timeout(now);
         }
         self.answer(now);
@@ -331,7 +329,7 @@ impl Server {
         if self.handshakes.wait() {
             return true;
         }
-        !self.again.is_empty()
+        self.reading.waits()
     }
 
     /// Takes one event; what is asked of the caller, if anything.
@@ -394,7 +392,7 @@ impl Server {
             slot.ended |= event.is_read_closed();
             if slot.unread != Unread::Listed {
                 slot.unread = Unread::Waiting;
-                self.read(key, now);
+                self.read_or_wait(key, now);
             }
         }
         if event.is_writable() {
@@ -407,48 +405,6 @@ impl Server {
                 let kept = slot.stream.kept();
                 self.weigh(key, kept, now);
             }
-        }
-    }
-
-    /// Reads once, if there is something and it is wanted. What stays is read in the next turn, or when it is wanted again.
-    fn read(&mut self, key: ConnKey, now: Now) {
-        if !self.engine.wants_input(key) {
-            return;
-        }
-        if !self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) {
-            return;
-        }
-        #[cfg(feature = "tls")]
-        if self.await_handshake(key, now) {
-            return;
-        }
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        match slot.stream.read(&mut self.scratch) {
-            Ok(taken) => self.take(key, taken, now),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => slot.unread = Unread::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_again(key),
-            Err(_) => self.close(key, now),
-        }
-    }
-
-    /// Takes what has been read.
-    fn take(&mut self, key: ConnKey, taken: Taken, now: Now) {
-        let Taken { bytes, more, end } = taken;
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        // The socket is empty, unless an end is behind the bytes.
-        slot.ended |= end;
-        // An end behind bytes is told when they have been looked at, by the next read.
-        let again = bytes > 0 && (more || slot.ended);
-        slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
-        let kept = slot.stream.kept();
-        if bytes > 0 {
-            self.engine.receive(key, &self.scratch[..bytes], now);
-        } else if end {
-            self.engine.peer_closed(key, now);
-        }
-        self.weigh(key, kept, now);
-        if again {
-            self.read_again(key);
         }
     }
 
@@ -486,17 +442,7 @@ impl Server {
         }
         // What was not wanted while answers were in the way may be wanted now.
         if self.slots.get_mut(key).is_some_and(|slot| slot.unread == Unread::Waiting) && self.engine.wants_input(key) {
-            self.read_again(key);
-        }
-    }
-
-    /// Has a connection read in the next turn, once.
-    fn read_again(&mut self, key: ConnKey) {
-        if let Some(slot) = self.slots.get_mut(key)
-            && slot.unread != Unread::Listed
-        {
-            slot.unread = Unread::Listed;
-            self.again.push(key);
+            self.read_again(key, now);
         }
     }
 

@@ -12,14 +12,14 @@ use super::stream::Stream;
 /// |---|---|---|
 /// | `Nothing` | `Waiting` | an event |
 /// | `Waiting` | `Nothing` | a read that has emptied the socket |
-/// | | `Listed` | a read that has left something, a handshake to go on with, an engine that wants input again |
+/// | | `Listed` | a read that has left something, a turn that has read enough, a handshake to go on with, an engine that wants input again |
 /// | `Listed` | `Waiting` | its turn |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     Nothing,
     /// To be read when it is wanted.
     Waiting,
-    /// The same, on the list of connections to read again or in the queue of handshakes: not to be read before its turn.
+    /// The same, on a list of connections to read or in the queue of handshakes: not to be read before its turn.
     Listed,
 }
 

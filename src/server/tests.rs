@@ -53,6 +53,32 @@ fn limit_accepts_per_turn() {
 }
 
 #[test]
+fn limit_accepts_per_turn_on_all_listeners() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let limits = Limits { accepts_per_turn: 2, ..Limits::default() };
+    let settings = Settings { limits, ..Settings::default() };
+    let server = Server::builder().listen([any, any]).settings(settings).build().unwrap();
+    let mut bench = Bench { server, events: Events::with_capacity(64) };
+    let (busy, calm) = (bench.server.addresses()[0], bench.server.addresses()[1]);
+    let connect = |address, count| (0..count).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let mut clients: Vec<_> = connect(busy, 30);
+    clients.extend::<Vec<_>>(connect(calm, 5));
+    let come = |bench: &Bench, to: SocketAddr| {
+        let at = |slot: &&Slot| matches!(&slot.stream, Stream::Tcp(stream) if stream.local_addr().unwrap() == to);
+        bench.server.slots.iter().filter(at).count()
+    };
+    while come(&bench, calm) < 5 {
+        let before = bench.server.slots.open();
+        bench.turn();
+        assert!(bench.server.slots.open() <= before + 2, "{before} and then {}", bench.server.slots.open());
+    }
+    assert!(come(&bench, busy) < 30, "the listeners have their turn one after the other");
+    while come(&bench, busy) < 30 {
+        bench.turn();
+    }
+}
+
+#[test]
 fn limit_connections_pauses_accepting_until_one_closes() {
     // Nobody is turned away while this test runs.
     let mut bench = Bench::new(Limits { connections: 2, full_ms: 3_600_000, ..Limits::default() });
@@ -105,7 +131,7 @@ fn limit_read_bytes_per_turn() {
         while bench.server.slots.iter().all(|slot| !bench.server.engine.has_received(slot.key)) {
             bench.turn();
         }
-        assert_eq!(!bench.server.again.is_empty(), again, "{bytes}");
+        assert_eq!(bench.server.reading.waits(), again, "{bytes}");
     }
 }
 
@@ -234,4 +260,80 @@ fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
         let late = bench.server.engine.counters().sessions_removed;
         assert_eq!((bench.server.engine.census().sessions, late), (CLIENTS, 0), "on new connections: {anew}");
     }
+}
+
+/// Waits until so many connections have something to be read, however busy the kernel is.
+fn await_bytes(bench: &mut Bench, count: usize) {
+    let keys: Vec<ConnKey> = bench.server.slots.iter().map(|slot| slot.key).collect();
+    let mut has_some = |key: &&ConnKey| match bench.server.slots.get_mut(**key).map(|slot| &slot.stream) {
+        Some(Stream::Tcp(stream)) => stream.peek(&mut [0]).is_ok_and(|n| n > 0),
+        _ => false,
+    };
+    while keys.iter().filter(&mut has_some).count() < count {
+        std::thread::yield_now();
+    }
+}
+
+/// So many who send a long head that does not end, which waits to be read.
+fn senders(bench: &mut Bench, count: usize) -> Vec<std::net::TcpStream> {
+    let mut clients: Vec<_> = (0..count).map(|_| bench.connect()).collect();
+    while bench.server.slots.open() < count {
+        bench.turn();
+    }
+    for client in &mut clients {
+        let head = format!("POST /cometd HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(5_000));
+        client.write_all(head.as_bytes()).unwrap();
+    }
+    await_bytes(bench, count);
+    clients
+}
+
+/// Of how many something has been read that is not complete.
+fn heard(bench: &Bench) -> usize {
+    bench.server.slots.iter().filter(|slot| bench.server.engine.has_received(slot.key)).count()
+}
+
+#[test]
+fn limit_total_read_bytes_per_turn() {
+    for (total, most) in [(199, 2), (200, 2), (201, 3)] {
+        let limits = Limits { read_bytes_per_turn: 100, total_read_bytes_per_turn: total, ..Limits::default() };
+        let mut bench = Bench::new(limits);
+        let _clients = senders(&mut bench, 7);
+        let mut counts = vec![0];
+        while heard(&bench) < 7 {
+            bench.turn();
+            counts.push(heard(&bench));
+            assert_eq!(bench.server.sleep_for(), Some(Duration::ZERO), "what is left over does not wait for events");
+        }
+        let each: Vec<usize> = counts.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(each.iter().all(|new| *new <= most) && each.contains(&most), "of {total} bytes: {each:?}");
+    }
+}
+
+#[test]
+fn who_sends_without_end_does_not_keep_others_waiting_nor_is_kept() {
+    let mut bench =
+        Bench::new(Limits { read_bytes_per_turn: 100, total_read_bytes_per_turn: 200, ..Limits::default() });
+    let _senders = senders(&mut bench, 20);
+    while heard(&bench) < 20 {
+        bench.turn();
+    }
+    let mut other = bench.connect();
+    while bench.server.slots.open() < 21 {
+        bench.turn();
+    }
+    other.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    // All have more to be read. Behind them, two a turn, it would be after ten turns.
+    await_bytes(&mut bench, 21);
+    for _ in 0..3 {
+        bench.turn();
+    }
+    other.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    read_until(&mut other, "200 OK");
+    // What they wait for their turn is not their time, and all of it is read in the end.
+    bench.server.clock.pass(Duration::from_secs(20));
+    while bench.server.reading.waits() {
+        bench.turn();
+    }
+    assert_eq!(bench.server.engine.census().connections, 21);
 }

@@ -167,7 +167,7 @@ fn nonsense_is_answered_with_an_alert_and_not_logged_each_time() {
 #[test]
 fn who_connects_and_says_nothing_is_no_failure() {
     let folder = Folder::new();
-    let (process, addr) = folder.serve(&["--idle-timeout", "500ms"]);
+    let (process, addr) = folder.serve(&["--head-timeout", "500ms", "--idle-timeout", "1h"]);
     let mut silent = socket(addr);
     assert!(ends_after(&mut silent, 0));
     drop(socket(addr));

@@ -547,6 +547,8 @@ impl Bench {
     /// A client that has shaken hands, with a cookie of its own choice or without any.
     pub(super) fn handshake_with(&mut self, cookie: Option<&str>) -> Client {
         let (down, up) = (self.open(), self.open());
+        // One that is silent would not be there for long.
+        self.text(up, "[]");
         let mut post = Post::new(HANDSHAKE);
         if let Some(cookie) = cookie {
             post = post.cookie(cookie);

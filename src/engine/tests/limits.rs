@@ -44,6 +44,24 @@ fn limit_head_ms() {
 }
 
 #[test]
+fn limit_head_ms_without_a_byte() {
+    let head_ms = Limits::default().head_ms;
+    for (waited, closed) in [(head_ms - 1, false), (head_ms, true), (head_ms + 1, true)] {
+        let mut b = Bench::new();
+        let (silent, blank, slow) = (b.open(), b.open(), b.open());
+        b.give(blank, b"\r\n");
+        b.advance(head_ms - 1);
+        b.give(slow, PART_OF_A_HEAD);
+        b.advance(waited - (head_ms - 1));
+        for conn in [silent, blank] {
+            assert_eq!((b.is_closed(conn), b.raw(conn).as_str()), (closed, ""), "in silence, after {waited} ms");
+        }
+        assert_eq!(b.raw(slow).starts_with("HTTP/1.1 408 "), closed, "after {waited} ms since it was accepted");
+        assert_eq!(b.engine.refusals.total(RefusalKind::Timeout), u64::from(closed), "only who began is told of");
+    }
+}
+
+#[test]
 fn limit_body_ms() {
     let body_ms = Limits::default().body_ms;
     let post = Post::new("[]").bytes();
@@ -161,5 +179,29 @@ fn the_bounds_of_a_turn_delay_and_lose_nothing() {
     assert!(b.inject("/a", "7"));
     for client in &clients {
         assert_eq!(b.one(client.down).json()[0], json!({"channel": "/a", "data": 7}));
+    }
+}
+
+#[test]
+fn a_byte_that_waits_for_its_turn_buys_no_time() {
+    let Limits { head_ms, body_ms, .. } = Limits::default();
+    let post = Post::new("[]").bytes();
+    for (part, allowed_ms) in [(PART_OF_A_HEAD, head_ms), (&post[..post.len() - 2], body_ms)] {
+        let mut b = Bench::with(|setup| {
+            setup.limits.fanout_per_turn = 1;
+            setup.broker.max_interval_ms = 3_600_000;
+        });
+        let _subscribers = [b.subscriber("/a"), b.subscriber("/a")];
+        let conn = b.open();
+        b.give(conn, part);
+        b.advance(allowed_ms - 1_000);
+        // The turn has done its share when the byte comes, and the next one comes late.
+        assert!(b.inject_without_a_turn("/a", "1"));
+        b.receive(conn, b" ");
+        b.advance(10_000);
+        b.advance(999);
+        assert_eq!(b.raw(conn), "", "what was waited for us is not the peer's");
+        b.advance(1);
+        assert!(b.raw(conn).starts_with("HTTP/1.1 408 "), "after {allowed_ms} ms of its own");
     }
 }

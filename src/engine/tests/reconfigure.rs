@@ -98,6 +98,7 @@ fn a_browsers_places_are_counted_right_when_their_number_changes_meanwhile() {
 fn a_shorter_time_holds_for_what_waits_already() {
     let mut b = Bench::new();
     let conn = b.open();
+    assert_eq!(b.text(conn, "[]"), "[]");
     let limits = Limits { idle_ms: 1_000, ..Limits::default() };
     b.engine.reconfigure(Change { limits, ..change(&[]) }).unwrap();
     b.advance(1_000);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, Client, Post, connected, retry};
 use crate::conn::ConnKey;
+use crate::conn::route::RefusalKind;
 
 const ALL: [&str; 6] = ["long-polling", "websocket", "streaming", "eventsource", "callback-polling", "iframe"];
 
@@ -345,6 +346,25 @@ fn must_6_an_event_source_of_an_unknown_or_foreign_session_is_refused_alike() {
     assert_eq!((foreign.status, foreign.body), (404, unknown.body));
     b.give(conn, get(&client.id, "mine").as_bytes());
     assert!(b.raw(conn).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn the_log_does_not_tell_the_id_of_a_session_whose_event_source_is_refused() {
+    let mut b = bench();
+    let client = b.handshake_with(Some("mine"));
+    for (fields, status) in
+        [("Cookie: BAYEUX_BROWSER=yours", 404), ("Cookie: BAYEUX_BROWSER=mine\r\nOrigin: https://evil.example", 403)]
+    {
+        let conn = b.open();
+        let get = format!(
+            "GET /cometd/{} HTTP/1.1\r\nHost: h.example\r\nAccept: text/event-stream\r\n{fields}\r\n\r\n",
+            client.id
+        );
+        assert_eq!(b.exchange(conn, get.as_bytes()).status, status);
+    }
+    let said: Vec<&str> = RefusalKind::ALL.iter().map(|kind| b.engine.refusals.last(*kind)).collect();
+    assert_eq!(said.iter().filter(|line| line.contains(" for /cometd/\u{2026}:")).count(), 2, "{said:?}");
+    assert!(said.iter().all(|line| !line.contains(&client.id)), "{said:?}");
 }
 
 #[test]

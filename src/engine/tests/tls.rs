@@ -3,6 +3,7 @@
 use super::bench::{Bench, Post};
 use super::sockets;
 use crate::conn::ConnKey;
+use crate::conn::route::RefusalKind;
 use crate::limits::Limits;
 
 const HOUR: u64 = 3_600_000;
@@ -11,7 +12,7 @@ const HOUR: u64 = 3_600_000;
 fn shake(b: &mut Bench, conn: ConnKey, waited_ms: u64) {
     b.engine.handshake_waits(conn, b.now());
     b.advance(waited_ms);
-    b.engine.handshake_resumed(conn, waited_ms, b.now());
+    b.engine.read_resumed(conn, b.now());
     b.turn();
 }
 
@@ -50,7 +51,7 @@ fn a_first_message_that_waits_for_its_turn_is_under_way() {
     let conn = b.open();
     b.engine.handshake_waits(conn, b.now());
     assert_eq!(b.engine.unfinished(), 1);
-    b.engine.handshake_resumed(conn, 0, b.now());
+    b.engine.read_resumed(conn, b.now());
     b.engine.handshake_done(conn, b.now());
     assert_eq!(b.engine.unfinished(), 0);
 }
@@ -92,15 +93,20 @@ fn part_of_a_record_behind_a_request_is_another_one() {
 #[test]
 fn a_record_that_is_whole_and_empty_is_no_part_of_a_request() {
     let Limits { head_ms, idle_ms, .. } = Limits::default();
-    let mut b = Bench::new();
-    let conn = secure(&mut b);
-    keep(&mut b, conn, 20, 0);
-    b.advance(head_ms - 1);
-    keep(&mut b, conn, 0, 0);
-    b.advance(idle_ms - 1);
-    assert!(!b.is_closed(conn) && b.raw(conn).is_empty());
-    b.advance(1);
-    assert!(b.is_closed(conn) && b.raw(conn).is_empty(), "it has been idle");
+    for (had_a_request, left_ms) in [(true, idle_ms), (false, 1)] {
+        let mut b = Bench::new();
+        let conn = secure(&mut b);
+        if had_a_request {
+            assert_eq!(b.exchange(conn, &Post::new("[]").bytes()).body, "[]");
+        }
+        keep(&mut b, conn, 20, 0);
+        b.advance(head_ms - 1);
+        keep(&mut b, conn, 0, 0);
+        b.advance(left_ms - 1);
+        assert!(!b.is_closed(conn) && b.raw(conn).is_empty());
+        b.advance(1);
+        assert!(b.is_closed(conn) && b.raw(conn).is_empty(), "it has been idle, or had the time of the first head");
+    }
 }
 
 #[test]
@@ -125,6 +131,9 @@ fn records_that_the_socket_does_not_take_have_the_time_of_an_answer() {
     let write_ms = Limits::default().write_ms;
     let mut b = Bench::new();
     let (stuck, taken) = (secure(&mut b), secure(&mut b));
+    for conn in [stuck, taken] {
+        assert_eq!(b.exchange(conn, &Post::new("[]").bytes()).body, "[]");
+    }
     keep(&mut b, stuck, 0, 300);
     keep(&mut b, taken, 0, 300);
     b.advance(write_ms - 1);
@@ -178,4 +187,19 @@ fn who_is_done_with_stays_no_longer_for_sending_records_in_part() {
         keep(&mut b, conn, 100, 0);
     }
     assert!(b.is_closed(conn));
+}
+
+#[test]
+fn who_never_begins_a_handshake_has_the_time_of_one_and_nothing_is_said() {
+    let head_ms = Limits::default().head_ms;
+    let mut b = Bench::new();
+    let (silent, late) = (b.open(), b.open());
+    b.advance(head_ms - 1);
+    shake(&mut b, late, HOUR);
+    assert!(b.is_closed(silent) && b.raw(silent).is_empty());
+    assert_eq!(b.engine.refusals.total(RefusalKind::Handshake), 0);
+    assert!(!b.is_shut(late), "what it has waited for its turn is not its own");
+    b.advance(1);
+    assert!(b.is_shut(late), "the time runs from the beginning on");
+    assert_eq!(b.engine.refusals.total(RefusalKind::Handshake), 1);
 }
