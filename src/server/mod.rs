@@ -272,7 +272,7 @@ impl Server {
     /// Not for longer than it takes to hear everyone once: there may always be more.
     fn hears_more(&mut self, late: bool, more: bool) -> bool {
         if late && self.hearing == 0 {
-            self.hearing = HEARING_TURNS + self.slots.open() / EVENTS;
+            self.hearing = HEARING_TURNS + self.slots.open();
         }
         self.hearing = if more { self.hearing.saturating_sub(1) } else { 0 };
         self.hearing > 0

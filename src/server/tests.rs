@@ -223,12 +223,21 @@ fn read_until(client: &mut std::net::TcpStream, wanted: &str) -> String {
     text
 }
 
+/// Whether the reply to a connect has come.
+fn says_connect(client: &std::net::TcpStream) -> bool {
+    let mut text = [0; 65_536];
+    let came = client.peek(&mut text).unwrap_or(0);
+    String::from_utf8_lossy(&text[..came]).contains("/meta/connect")
+}
+
 #[test]
 fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
     // More than there are events in a turn, and connections that are accepted in one.
     const CLIENTS: usize = 150;
-    for anew in [false, true] {
-        let mut bench = Bench::new(Limits { accepts_per_turn: 20, ..Limits::default() });
+    // In the third case a turn has room for one event, and each sends one before its connect.
+    for (anew, fanout_per_turn) in [(false, u64::MAX), (true, u64::MAX), (false, 1)] {
+        let busy = fanout_per_turn == 1;
+        let mut bench = Bench::new(Limits { accepts_per_turn: 20, fanout_per_turn, ..Limits::default() });
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| bench.connect()).collect();
         for client in &mut clients {
             client.write_all(request(r#"{"channel":"/meta/handshake"}"#).as_bytes()).unwrap();
@@ -244,7 +253,19 @@ fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
         if anew {
             clients = (0..CLIENTS).map(|_| bench.connect()).collect();
         }
+        if busy {
+            let subscribe = format!(r#"{{"channel":"/meta/subscribe","clientId":"{}","subscription":"/a"}}"#, ids[0]);
+            clients[0].write_all(request(&subscribe).as_bytes()).unwrap();
+            while bench.server.engine.census().topics == 0 {
+                bench.turn();
+            }
+            read_until(&mut clients[0], "\"subscription\"");
+        }
         for (client, id) in clients.iter_mut().zip(&ids) {
+            if busy {
+                let publish = format!(r#"{{"channel":"/a","clientId":"{id}","data":1}}"#);
+                client.write_all(request(&publish).as_bytes()).unwrap();
+            }
             let connect = format!(r#"{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling"}}"#);
             client.write_all(request(&connect).as_bytes()).unwrap();
         }
@@ -254,11 +275,11 @@ fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
         for client in &mut clients {
             client.set_nonblocking(true).unwrap();
         }
-        while clients.iter().any(|client| client.peek(&mut [0]).is_err()) {
+        while !clients.iter().all(|client| says_connect(client)) {
             bench.turn();
         }
         let late = bench.server.engine.counters().sessions_removed;
-        assert_eq!((bench.server.engine.census().sessions, late), (CLIENTS, 0), "on new connections: {anew}");
+        assert_eq!((bench.server.engine.census().sessions, late), (CLIENTS, 0), "on new connections: {anew}, {busy}");
     }
 }
 
