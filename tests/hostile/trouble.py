@@ -48,9 +48,10 @@ def answered(wires, seconds):
         except Refused as refused:
             if refused.status != 503:
                 raise
-            wire.socket.close()
             away.append(wire)
         wire.socket.settimeout(20)
+    for wire in away:
+        wire.socket.close()
     return served, away, waiting
 
 
