@@ -136,6 +136,11 @@ impl<T> Arena<T> {
         Some(Key { slot, generation: entry.generation, of: PhantomData })
     }
 
+    /// No value is in a slot from this one on.
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.entries.capacity()).unwrap_or(u32::MAX)
+    }
+
     /// All values, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.entries.iter().filter_map(|(slot, entry)| {

@@ -56,6 +56,9 @@ use terms::{Life, Terms};
 
 /// What one connection may have made ready: this part of the room that is left for all.
 const SHARES: usize = 64;
+/// A part of a bound for all that is left to each connection even when the others have used it up: 4 KiB of 256 MiB. So who
+/// asks for little, or has little to hear, gets it whatever others do.
+const SMALL_PARTS: usize = 65_536;
 
 /// Everything that an engine is made of.
 pub struct Parts {
@@ -146,6 +149,8 @@ pub struct Census {
     pub kept: usize,
     /// Bytes of them.
     pub kept_bytes: usize,
+    /// Memory for subscriptions.
+    pub subscribed_bytes: usize,
 }
 
 /// The server without I/O. See the [module](self) for the order of calls.
@@ -231,6 +236,7 @@ impl Engine {
             received_bytes: self.received.bytes(),
             kept: self.broker.history().events(),
             kept_bytes: self.broker.history().bytes(),
+            subscribed_bytes: self.broker.subscribed_bytes(),
         }
     }
 
@@ -410,13 +416,13 @@ impl Engine {
     pub fn report(&self) {
         let census = self.census();
         let Census { connections, sessions, parked, topics, browsers, kept, kept_bytes, .. } = census;
-        let Census { queued_bytes, unsent_bytes, received_bytes, .. } = census;
+        let Census { queued_bytes, unsent_bytes, received_bytes, subscribed_bytes, .. } = census;
         let counters = self.counters();
         let broker::Counters { published, delivered, sessions_added, overflows, .. } = counters;
         log::info!(
             "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
             queued-bytes={queued_bytes} unsent-bytes={unsent_bytes} received-bytes={received_bytes} kept={kept} \
-            kept-bytes={kept_bytes}"
+            kept-bytes={kept_bytes} subscribed-bytes={subscribed_bytes}"
         );
         log::info!(
             "since the start: sessions={sessions_added} published={published} delivered={delivered} resent={} replayed={} \
@@ -467,7 +473,8 @@ impl Engine {
     fn weigh_input(&mut self, key: ConnKey) {
         let weight = self.conns.get(key).map_or(0, Conn::input_weight);
         self.received.set(key, weight);
-        if weight == 0 || self.received.bytes() <= self.limits.received_bytes {
+        let small = self.limits.received_bytes / SMALL_PARTS;
+        if weight <= small || self.received.bytes() <= self.limits.received_bytes {
             return;
         }
         self.refuse_input(key);
@@ -487,11 +494,13 @@ impl Engine {
     }
 
     /// Leaves each connection the less to have made ready the more waits at slow ones: these come near their half of the
-    /// bound for all that waits and exceed it by no more than one event for each connection. How many events wait does not
-    /// count here: answers that are the smaller the more there is to say would never catch up.
+    /// bound for all that waits and exceed it by no more than a small part, or one event, for each connection: with that,
+    /// those who are not slow still catch up. How many events wait does not count here: answers that are the smaller the
+    /// more there is to say would never end.
     fn pace(&mut self) {
         let room = self.limits.half_of_queued().saturating_sub(self.unsent.bytes());
-        self.terms.share_bytes = (room / SHARES).clamp(1, self.limits.output_bytes.max(1));
+        let least = (self.limits.queued_bytes / SMALL_PARTS).max(1);
+        self.terms.share_bytes = (room / SHARES).max(least).min(self.limits.output_bytes.max(1));
         self.broker.pace(self.terms.share_bytes);
     }
 

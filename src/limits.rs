@@ -102,6 +102,8 @@ pub struct Limits {
     pub handshake_addresses: usize,
     /// Subscriptions of one session, count. Default 256.
     pub subscriptions: usize,
+    /// Bytes of memory for all subscriptions; beyond it further ones are refused. Default 512 MiB.
+    pub subscribed_bytes: usize,
     /// Events waiting for one session, count; `max-queue` of the command line. Default 10,000.
     pub outbox_events: usize,
     /// Bytes of events waiting for one session. Default 1 MiB.
@@ -183,6 +185,7 @@ impl Default for Limits {
             sessions: 1_000_000,
             handshake_addresses: 65_536,
             subscriptions: 256,
+            subscribed_bytes: 512 * 1024 * 1024,
             outbox_events: 10_000,
             outbox_bytes: 1024 * 1024,
             queued_bytes: 256 * 1024 * 1024,

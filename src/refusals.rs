@@ -35,7 +35,7 @@ const TROUBLES: [Trouble; 9] = [
     Trouble {
         short_name: "overflow",
         name: "ended a session",
-        text: "more waited for it than max-queue or max-queue-size allows",
+        text: "more waited for it than max-queue, max-queue-size or, while nobody came for it, max-queued-bytes allows",
         count: |counters| counters.overflows,
     },
     Trouble {

@@ -344,6 +344,7 @@ const CASES: &[Case] = &[
     size("max-message-size", "\"256KiB\""),
     count("max-batch", "1024"),
     count("max-subscriptions", "256"),
+    size("max-subscribed-bytes", "\"512MiB\""),
     count("max-queue", "10000"),
     size("max-queue-size", "\"1MiB\""),
     Case {

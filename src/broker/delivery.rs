@@ -23,6 +23,9 @@ use super::rules::{Keep, ReplayShape, Traits};
 use super::session::{Flow, Lasts, Reach, SessionKey, Stream};
 use super::{Broker, Ending, Overflow, Removal, Request, sums};
 
+/// Slots of sessions that a publish looks at for one to end when memory is short.
+const LOOKED_AT: u32 = 64;
+
 /// Why a publish from within the server did not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,15 +156,15 @@ impl Broker {
         lazy: bool,
         write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
     ) -> Result<Option<u64>, NoRoom> {
-        if self.held.bytes().saturating_add(self.drafted_bytes) >= self.limits.half_of_queued() {
-            sums::one(&mut self.counters.publishes_refused);
-            return Err(NoRoom::Full);
-        }
         let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
         self.topics.gather(channel, &mut self.audience);
         if history.is_none() && self.audience.size() == 0 {
             sums::one(&mut self.counters.published);
             return Ok(None);
+        }
+        if self.is_full() && !self.make_room(channel) {
+            sums::one(&mut self.counters.publishes_refused);
+            return Err(NoRoom::Full);
         }
         let dated = history.is_some() && shape == ReplayShape::Salesforce;
         let created = if dated { iso8601(self.unix_ms) } else { String::new() };
@@ -198,6 +201,34 @@ impl Broker {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether events that wait have all the memory that they may have.
+    fn is_full(&self) -> bool {
+        self.held.bytes().saturating_add(self.drafted_bytes) >= self.limits.half_of_queued()
+    }
+
+    /// Ends a session that takes more than its share of the memory and whose client has been away for a while, if there is
+    /// one among the next few to be looked at: a publisher is not refused for what nobody comes for. Whether there is room
+    /// then, for a publish to this channel.
+    fn make_room(&mut self, channel: Channel<'_>) -> bool {
+        let fair = self.limits.half_of_queued().checked_div(self.sessions.len()).unwrap_or(0);
+        let slots = self.sessions.slots();
+        let mut most = None;
+        for _ in 0..LOOKED_AT.min(slots) {
+            self.hand = if self.hand < slots { self.hand.saturating_add(1) } else { 0 };
+            let Some(key) = self.sessions.key_at(self.hand) else { continue };
+            let Some(session) = self.sessions.get(key) else { continue };
+            let weight = session.outbox.weight();
+            if weight > fair && session.is_away(self.now_ms) && most.is_none_or(|(_, other)| weight > other) {
+                most = Some((key, weight));
+            }
+        }
+        if let Some((key, _)) = most {
+            self.close(key, Removal::Overflow);
+            self.topics.gather(channel, &mut self.audience);
+        }
+        !self.is_full()
     }
 
     /// The store has numbered the oldest event that it was given and had not numbered yet: it is delivered.

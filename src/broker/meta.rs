@@ -184,6 +184,9 @@ impl Broker {
             if had.saturating_add(wanted.len()) > self.limits.subscriptions {
                 return Err(Refusal::Plain(Error::SubscriptionLimit(self.limits.subscriptions)));
             }
+            if self.topics.bytes() >= self.limits.subscribed_bytes {
+                return Err(Refusal::Plain(Error::SubscriptionsFull));
+            }
         }
         Ok(wanted)
     }

@@ -257,6 +257,8 @@ pub struct Broker {
     /// Sessions with a held connect, or a stream, and something to say.
     ready: Ready,
     endings: Vec<Ending>,
+    /// The slot of the session that was looked at last when memory was short.
+    hand: u32,
     /// Sessions whose outbox overflowed in the publish under way.
     overflowed: Vec<SessionKey>,
     /// Sessions that want to read the history since the call under way: what a batch asks for is read together.
@@ -313,6 +315,7 @@ impl Broker {
             held: Held::default(),
             ready: Ready::default(),
             endings: Vec::new(),
+            hand: 0,
             overflowed: Vec::new(),
             readers: Vec::new(),
             hurried: Vec::new(),
@@ -365,7 +368,12 @@ impl Broker {
         self.wheel.len()
     }
 
-    /// Bytes of events waiting, each event counted once.
+    /// Memory for all subscriptions, bytes.
+    pub fn subscribed_bytes(&self) -> usize {
+        self.topics.bytes()
+    }
+
+    /// Memory for events that wait and their places in queues, bytes.
     pub fn queued_bytes(&self) -> usize {
         self.held.bytes()
     }

@@ -65,6 +65,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// The memory that it takes at most, bytes: less if others hold the same events.
+    pub fn weight(&self) -> usize {
+        self.bytes.saturating_add(self.len().saturating_mul(PLACE))
+    }
+
     /// Appends an event.
     pub fn push(&mut self, event: &Rc<Event>, held: &mut Held) {
         held.add(event);

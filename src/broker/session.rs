@@ -46,6 +46,9 @@ use super::ready::Listed;
 use super::token::SECRET_BYTES;
 use super::topics::TopicKey;
 
+/// For how long a client may be between two connects before what waits for it has to give way when memory is short, ms.
+const AWAY_MS: u64 = 5_000;
+
 /// Names one session.
 pub type SessionKey = Key<Session>;
 
@@ -319,6 +322,13 @@ impl Session {
             Some(stream) => stream.flow == Flow::Open,
             None => matches!(self.reach, Reach::Held(_)),
         }
+    }
+
+    /// Whether its client has not come back for what waits, though it has had time to.
+    pub fn is_away(&self, now_ms: u64) -> bool {
+        matches!(self.reach, Reach::New | Reach::Away)
+            && self.stream.is_none()
+            && self.answered_ms.saturating_add(AWAY_MS) <= now_ms
     }
 
     /// Whether there is something to say now: events, perhaps still to be read, losses, or the end of what it waits with.

@@ -159,6 +159,28 @@ fn limit_sessions() {
 }
 
 #[test]
+fn limit_subscribed_bytes() {
+    let mut bench = Bench::new();
+    let one = bench.session();
+    let both = json!(["/a", "/long/**"]);
+    assert_eq!(bench.tell(&subscribe(&one, both.clone()))["successful"], true);
+    let full = bench.broker.subscribed_bytes();
+    assert!((400..600).contains(&full), "{full} bytes for two patterns and two subscriptions");
+    let mut bench = Bench::with(Limits { subscribed_bytes: full, ..Limits::default() }, Box::new(AllowAll));
+    let (first, other) = (bench.session(), bench.session());
+    assert_eq!(bench.tell(&subscribe(&first, both.clone()))["successful"], true);
+    let refused = bench.tell(&subscribe(&other, "/a"));
+    assert_eq!((&refused["successful"], &refused["error"]), (&json!(false), &json!("429::subscriptions_full")));
+    assert_eq!(bench.tell(&subscribe(&first, both))["successful"], true, "those it has already");
+    bench.tell(&json!({"channel": "/meta/unsubscribe", "clientId": first, "subscription": "/long/**"}));
+    assert_eq!(bench.tell(&subscribe(&other, "/a"))["successful"], true, "room again");
+    for id in [first, other] {
+        bench.tell(&json!({"channel": "/meta/disconnect", "clientId": id}));
+    }
+    assert_eq!(bench.broker.subscribed_bytes(), 0);
+}
+
+#[test]
 fn limit_subscriptions() {
     let mut bench = Bench::with(Limits { subscriptions: 3, ..Limits::default() }, Box::new(AllowAll));
     let id = bench.session();

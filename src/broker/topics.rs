@@ -11,6 +11,13 @@ use crate::bayeux::{Channel, Pattern};
 
 use super::pattern::{Depth, OwnedPattern, split};
 use super::session::SessionKey;
+use super::sums;
+
+/// What a pattern takes beside its text, which is kept twice, bytes: itself, its entry in a table that is not full, and
+/// what the allocations need.
+const BESIDE_TEXT: usize = 160;
+/// What one subscription takes, bytes: both of its ends, each in a list that has room to grow.
+const BOTH_ENDS: usize = 48;
 
 /// Names one pattern while it has a subscriber.
 pub type TopicKey = Key<Topic>;
@@ -53,12 +60,23 @@ pub struct Topics {
     exact: HashMap<Box<str>, TopicKey>,
     children: HashMap<Box<str>, TopicKey>,
     descendants: HashMap<Box<str>, TopicKey>,
+    bytes: usize,
+}
+
+/// What a pattern takes, bytes.
+fn weight(stem: &str) -> usize {
+    stem.len().saturating_mul(2).saturating_add(BESIDE_TEXT)
 }
 
 impl Topics {
     /// How many patterns have a subscriber.
     pub fn count(&self) -> usize {
         self.topics.len()
+    }
+
+    /// The memory that all subscriptions take, bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn table(&mut self, depth: Depth) -> &mut HashMap<Box<str>, TopicKey> {
@@ -82,11 +100,13 @@ impl Topics {
             let (depth, stem) = split(pattern);
             let key = self.topics.insert(Topic { pattern: pattern.into(), subscribers: Vec::new() });
             self.table(depth).insert(stem.into(), key);
+            sums::put(&mut self.bytes, weight(stem));
             key
         });
         let subscribers = &mut self.topics.get_mut(key)?.subscribers;
         let place = u32::try_from(subscribers.len()).ok()?;
         subscribers.push(subscriber);
+        sums::put(&mut self.bytes, BOTH_ENDS);
         Some((key, place))
     }
 
@@ -98,11 +118,13 @@ impl Topics {
             return None;
         }
         entry.subscribers.swap_remove(place);
+        sums::take(&mut self.bytes, BOTH_ENDS);
         let moved = entry.subscribers.get(place).copied();
         if entry.subscribers.is_empty()
             && let Some(Topic { pattern, .. }) = self.topics.remove(topic)
         {
             self.table(pattern.depth()).remove(pattern.stem());
+            sums::take(&mut self.bytes, weight(pattern.stem()));
         }
         moved
     }

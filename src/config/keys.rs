@@ -142,6 +142,7 @@ pub static KEYS: &[Key] = &[
     Key::new("max-message-size", "the largest request body", at!(Size, settings.limits.body_bytes)),
     Key::new("max-batch", "messages in one request", at!(Count, settings.limits.batch_messages)),
     Key::new("max-subscriptions", "subscriptions of one session", at!(Count, settings.limits.subscriptions)),
+    Key::new("max-subscribed-bytes", "memory for all subscriptions", at!(Size, settings.limits.subscribed_bytes)),
     Key::new("max-queue", "events waiting for one session before overflow",
         at!(Count, settings.limits.outbox_events)),
     Key::new("max-queue-size", "bytes of events waiting for one session before overflow",

@@ -129,7 +129,8 @@ impl Server {
             Ok(Shaken::Waits { worked, more }) => {
                 let again = more || slot.ended;
                 slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
-                self.weigh(key, now);
+                let kept = slot.stream.kept();
+                self.weigh(key, kept, now);
                 if again {
                     self.read_again(key);
                 }

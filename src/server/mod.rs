@@ -404,8 +404,9 @@ impl Server {
             // An error means that the peer is gone, which reading will show.
             if let Some(slot) = self.slots.get_mut(key) {
                 let _ = slot.stream.flush();
+                let kept = slot.stream.kept();
+                self.weigh(key, kept, now);
             }
-            self.weigh(key, now);
         }
     }
 
@@ -439,20 +440,21 @@ impl Server {
         // An end behind bytes is told when they have been looked at, by the next read.
         let again = bytes > 0 && (more || slot.ended);
         slot.unread = if again { Unread::Waiting } else { Unread::Nothing };
+        let kept = slot.stream.kept();
         if bytes > 0 {
             self.engine.receive(key, &self.scratch[..bytes], now);
         } else if end {
             self.engine.peer_closed(key, now);
         }
-        self.weigh(key, now);
+        self.weigh(key, kept, now);
         if again {
             self.read_again(key);
         }
     }
 
-    /// Tells the engine what is kept of a connection beside what it has itself.
-    fn weigh(&mut self, key: ConnKey, now: Now) {
-        if let Some(Kept { incoming, outgoing }) = self.slots.get_mut(key).and_then(|slot| slot.stream.kept()) {
+    /// Tells the engine what is kept of a connection beside what it has itself, if such a one ever keeps anything.
+    fn weigh(&mut self, key: ConnKey, kept: Option<Kept>, now: Now) {
+        if let Some(Kept { incoming, outgoing }) = kept {
             self.engine.records_kept(key, incoming, outgoing, now);
         }
     }
@@ -464,9 +466,12 @@ impl Server {
                 Step::Wait => break,
                 Step::Close => return self.close(key, now),
                 Step::ShutdownWrite => {
-                    let shut = self.slots.get_mut(key).map(|slot| slot.stream.shutdown_write());
-                    if matches!(shut, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock) {
-                        return self.weigh(key, now);
+                    if let Some(slot) = self.slots.get_mut(key)
+                        && let Err(error) = slot.stream.shutdown_write()
+                        && error.kind() == ErrorKind::WouldBlock
+                    {
+                        let kept = slot.stream.kept();
+                        return self.weigh(key, kept, now);
                     }
                     // Another error means that the peer is gone, which reading will show.
                     self.engine.write_shut(key, now);
@@ -504,7 +509,8 @@ impl Server {
             Some([]) | None => Err(gone()),
             Some(some) => {
                 let written = slot.stream.write(some);
-                self.weigh(key, now);
+                let kept = slot.stream.kept();
+                self.weigh(key, kept, now);
                 written
             }
         }

@@ -171,7 +171,7 @@ fn who_catches_up_gets_as_much_at_once_when_there_is_no_room_for_more() {
 #[test]
 fn slow_readers_of_what_is_kept_leave_half_of_the_bound_to_others() {
     // What each takes at least, a head and an event, is little of it.
-    const BOUND: usize = 4 * 1024 * 1024;
+    const BOUND: usize = 16 * 1024 * 1024;
     let mut b = Bench::with(|setup| {
         setup.limits.queued_bytes = BOUND;
         let history = Some(Some(Keep { count: 1_000, ..Keep::default() }));
@@ -180,7 +180,7 @@ fn slow_readers_of_what_is_kept_leave_half_of_the_bound_to_others() {
     for _ in 0..1_000 {
         assert!(b.inject("/kept", &json!("x".repeat(100)).to_string()));
     }
-    for at in 0..300 {
+    for at in 0..800 {
         let conn = b.open();
         b.stall(conn);
         b.give(conn, b"GET /events/kept?since=-2 HTTP/1.1\r\nHost: h.example\r\nAccept: application/x-ndjson\r\n\r\n");
@@ -192,6 +192,12 @@ fn slow_readers_of_what_is_kept_leave_half_of_the_bound_to_others() {
     b.give(good, b"GET /events/good HTTP/1.1\r\nHost: h.example\r\n\r\n");
     assert!(b.inject("/good", "1"), "there is room for what is published");
     assert!(b.raw(good).contains(r#""data":1"#), "and it goes out");
+    let client = b.subscriber("/good");
+    for _ in 0..10 {
+        assert!(b.inject("/good", "1"));
+    }
+    let at_once = b.events(&client).len();
+    assert!((2..10).contains(&at_once), "{at_once} of about 40 bytes each in 256");
 }
 
 #[cfg(feature = "demo")]
@@ -250,4 +256,52 @@ fn limit_received_bytes() {
     let again = b.open();
     b.give(again, &whole[..8_000]);
     assert_eq!(b.exchange(again, &whole[8_000..]).json(), json!([]));
+}
+
+#[test]
+fn who_is_away_with_more_than_its_share_gives_way_to_what_is_published() {
+    let mut b = Bench::with(|setup| setup.limits.queued_bytes = 64 * 1024);
+    let hogs = [b.subscriber("/much"), b.subscriber("/much")];
+    let good = b.subscriber("/good");
+    while b.inject("/much", &json!("x".repeat(100)).to_string()) {}
+    assert!(b.inject("/nobody", "1"), "what nobody hears takes no memory");
+    assert!(!b.inject("/good", "1"), "they may come back soon");
+    b.advance(4_999);
+    assert!(!b.inject("/good", "1"));
+    assert_eq!(b.sessions(), 3);
+    b.advance(1);
+    assert!(b.inject("/good", "1"), "room by ending one who did not");
+    assert_eq!(
+        (b.sessions(), b.engine.counters().overflows),
+        (2, 1),
+        "one is enough, or both if they share all events"
+    );
+    assert_eq!(b.events(&good).len(), 1);
+    let told = hogs.map(|hog| b.say(hog.down, &hog.glance())[0]["error"] == "402::session_unknown");
+    assert!(told[0] != told[1], "{told:?}");
+}
+
+#[test]
+fn who_sends_little_is_heard_when_others_have_used_up_what_is_received() {
+    let mut b = Bench::with(|setup| {
+        setup.limits.received_bytes = 16 * 1024 * 1024;
+        setup.limits.connections = 10_000;
+    });
+    let whole = Post::new(format!("[]{}", " ".repeat(200_000))).bytes();
+    for part in [190_000, 1_000] {
+        let mut refused = false;
+        while !refused {
+            let one = b.open();
+            b.give(one, &whole[..part]);
+            refused = b.raw(one).starts_with("HTTP/1.1 503");
+        }
+    }
+    let request = Post::new("[]").bytes();
+    let small: Vec<ConnKey> = (0..200).map(|_| b.open()).collect();
+    for conn in &small {
+        b.give(*conn, &request[..20]);
+    }
+    for conn in small {
+        assert_eq!(b.exchange(conn, &request[20..]).status, 200);
+    }
 }
