@@ -26,6 +26,19 @@ Usage: simulate [OPTIONS]
   --seed SEED   this one alone
   --trace       with --seed: its whole story
   --peaceful    without the hostile people who are in every other world
+What it counts, over all worlds:
+  how events came       due (somebody had to get one), streamed, pushed (WebSocket), sourced (EventSource), listened
+                        (without Bayeux), replayed, acked
+  how they did not      lost (with a connection), evicted and dropped and gap (told to the client), refused (publishes),
+                        unanswered (requests)
+  what sessions did     held, superseded, moved, switched, fallback, resumed, unknown, dismissed, crowded, overflow,
+                        unsubscribed, ponged, abandoned
+  what hostile ones did assaulted, shed; compared (the world without them was the same), regrouped (of these, by turns)
+  which limits counted  hasty and sentoff (good clients), ratereached, fullreached, receivedreached, unsentreached,
+                        slowreached, stuckreached, fanoutreached, hostreached
+  the server            died (and another took its place)
+\"not seen\" names what a scenario is there to show and has not shown.
+The last line says whether everything held in every world.
 Exit code: 0 if everything held in every world, 1 if something did not, 2 if the options make no sense.
 ";
 
@@ -226,7 +239,22 @@ fn simulate(wish: &Wish) -> ExitCode {
     for Broken { seed, what } in &broken {
         eprintln!("\nseed {seed}: {what}\nreplay it: cargo run --release --example simulate -- --seed {seed} --trace");
     }
+    if !wish.json {
+        println!("{}", verdict(totals.runs, &broken));
+    }
     ExitCode::from(u8::from(!broken.is_empty()))
+}
+
+/// The last line: what has come of it.
+fn verdict(runs: u64, broken: &[Broken]) -> String {
+    match broken {
+        [] if runs == 1 => "everything held in this world".to_owned(),
+        [] => format!("everything held in all {runs} worlds"),
+        broken => {
+            let seeds: Vec<_> = broken.iter().map(|broken| broken.seed.to_string()).collect();
+            format!("something did NOT hold: see seed {}, above", seeds.join(", "))
+        }
+    }
 }
 
 fn json(wish: &Wish, totals: &Totals, broken: &[Broken], since: Instant) -> serde_json::Value {
@@ -261,6 +289,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+#[test]
+fn the_last_line_is_the_verdict() {
+    assert_eq!(verdict(1, &[]), "everything held in this world");
+    assert_eq!(verdict(20, &[]), "everything held in all 20 worlds");
+    let broken = [7, 9].map(|seed| Broken { seed, what: "a loss".to_owned() });
+    assert_eq!(verdict(20, &broken), "something did NOT hold: see seed 7, 9, above");
 }
 
 #[test]

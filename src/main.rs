@@ -258,7 +258,7 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
     #[cfg(feature = "tls")]
     renew(server, identity);
     match changes.live.len() + changes.at_restart.len() {
-        0 => log::info!("read {} again: nothing has changed", file.display()),
+        0 => log::info!("read {} again: the settings have not changed", file.display()),
         _ => log::info!("read {} again", file.display()),
     }
     for line in &changes.live {
@@ -277,8 +277,8 @@ fn renew(server: &mut Server, identity: Option<Identity>) -> bool {
     let Some(identity) = identity else { return false };
     let expiry =
         identity.expires().map(|seconds| format!(", which expires {}", iso8601(seconds.saturating_mul(1_000))));
-    server.renew(identity);
-    log::info!("new connections are shown the certificate{}", expiry.unwrap_or_default());
+    let which = if server.renew(identity) { "a new certificate" } else { "the same certificate as before" };
+    log::info!("new connections are shown {which}{}", expiry.unwrap_or_default());
     true
 }
 

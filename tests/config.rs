@@ -581,7 +581,7 @@ fn sighup_changes_what_can_change_and_keeps_what_was_good() {
     assert_eq!(peer.say(&glance(&id))[0]["advice"]["timeout"], 45_000, "a session that was there is told");
     assert_eq!(times(&process, " is now "), 1, "nothing else has changed");
     process.signal("HUP");
-    process.wait_for_log("nothing has changed\n");
+    process.wait_for_log("the settings have not changed\n");
 
     for (text, says) in [
         ("timeout = 1\n", format!("{path}, line 1: timeout = 1: must be a time")),
@@ -615,7 +615,7 @@ fn sighup_tells_what_needs_a_restart_and_what_is_overruled() {
     // Flags and variables still count before the file.
     folder.file("listen = \"127.0.0.1:0\"\ntimeout = \"45s\"\ninterval = \"2s\"\n");
     process.signal("HUP");
-    process.wait_for_log(&format!("read {path} again: nothing has changed\n"));
+    process.wait_for_log(&format!("read {path} again: the settings have not changed\n"));
     assert_eq!(advised(&mut Peer::new(addr)).0, 32_000);
     let text = "listen = \"unix:/run/x\"\nbacklog = 7\nsocket-mode = \"600\"\nmount = \"/x\"\nmax-batch = 1\n";
     for round in 1..=2 {

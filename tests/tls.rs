@@ -310,7 +310,7 @@ fn clients_resume_their_sessions_after_a_reload_too() {
         };
         assert!(!kind(addr), "the first time there is nothing to resume");
         assert!(kind(addr) && kind(addr));
-        let reloads = || process.log.text().matches("new connections are shown the certificate").count();
+        let reloads = || process.log.text().matches("new connections are shown the same certificate as before").count();
         let before = reloads();
         process.signal("HUP");
         eventually("it is read again", || (reloads() > before).then_some(()));
@@ -338,7 +338,7 @@ fn a_new_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     folder.certify("other.example");
     assert_eq!(shown(), first, "nobody has asked it to read the files");
     process.signal("HUP");
-    process.wait_for_log("INFO  new connections are shown the certificate, which expires ");
+    process.wait_for_log("INFO  new connections are shown a new certificate, which expires ");
     assert_eq!(shown(), of_file());
     assert_ne!(of_file(), first);
     let mut peer = Peer(StreamOwned::new(hello_to(&config, "other.example"), socket(addr)));
@@ -357,10 +357,10 @@ fn a_bad_new_certificate_changes_nothing_and_is_told_in_one_line() {
     let said = || process.log.text().matches("; the configuration stays as it was").count();
     let file = folder.path("key.pem");
     let other = KeyPair::generate().unwrap().serialize_pem();
-    for (at, (text, why)) in
-        [("nonsense", "no -----BEGIN PRIVATE KEY----- in it"), (other.as_str(), "it is not the key of the certificate")]
-            .into_iter()
-            .enumerate()
+    let mismatch = format!("it is not the key of the first certificate in {}", folder.path("cert.pem"));
+    for (at, (text, why)) in [("nonsense", "no -----BEGIN PRIVATE KEY----- in it"), (other.as_str(), mismatch.as_str())]
+        .into_iter()
+        .enumerate()
     {
         folder.write("key.pem", text);
         process.signal("HUP");
@@ -370,7 +370,7 @@ fn a_bad_new_certificate_changes_nothing_and_is_told_in_one_line() {
     }
     folder.write("key.pem", &good);
     process.signal("HUP");
-    process.wait_for_log("new connections are shown the certificate");
+    process.wait_for_log("new connections are shown the same certificate as before, which expires ");
     assert_eq!(said(), 2);
 }
 

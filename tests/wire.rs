@@ -416,6 +416,19 @@ fn trouble_1_a_client_that_cannot_stream_is_served_by_polling() {
 }
 
 #[test]
+fn whatever_transport_is_not_offered_the_log_names_it() {
+    let (process, addr) = Process::start(&["--transports", "long-polling", "--demo", "false"]);
+    let mut peer = Peer::new(addr);
+    for (request, name) in [
+        ("GET /cometd?message=%5B%5D&jsonp=f HTTP/1.1\r\nHost: h\r\n\r\n", "callback-polling"),
+        ("GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "websocket"),
+    ] {
+        assert_eq!(peer.exchange(request).status, 400, "{name}");
+        process.wait_for_log(&format!("refused a transport: {name} is not among the transports of this server"));
+    }
+}
+
+#[test]
 fn trouble_2_the_server_notices_that_a_client_is_lost() {
     let (process, addr) = Process::start(&["--timeout", "1h", "--max-interval", "2s"]);
     let mut peer = Peer::new(addr);

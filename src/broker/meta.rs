@@ -15,7 +15,7 @@ use super::token::{self, ClientId};
 use super::topics::Subscriber;
 use super::{Broker, End, Removal, Request, reply_to, sums};
 
-/// The `interval` of advice to shake hands again after a denial, if the policy names none, ms.
+/// The `interval` of advice to shake hands again after a denial, if the policy names none, or when there is no room, ms.
 const DENIED_INTERVAL_MS: u64 = 1_000;
 
 impl Broker {
@@ -88,8 +88,9 @@ impl Broker {
         }
         if self.sessions.len() >= self.limits.sessions {
             sums::one(&mut self.counters.handshakes_refused);
-            // Room may come: clients back off by themselves between handshakes.
-            return Err((Error::SessionLimit, self.advice(Reconnect::Retry)));
+            // Room may come, and not every client backs off by itself between handshakes.
+            let advice = ReplyAdvice { interval: DENIED_INTERVAL_MS, ..self.advice(Reconnect::Retry) };
+            return Err((Error::SessionLimit, advice));
         }
         if let Some(wait_ms) = self.is_hasty(request) {
             // One after another, at the pace at which there is room for them.

@@ -150,7 +150,7 @@ fn limit_sessions() {
     assert_eq!(
         bench.tell(&json!({"channel": "/meta/handshake"})),
         json!({"channel": "/meta/handshake", "successful": false, "error": "429::session_limit",
-            "advice": {"reconnect": "retry", "interval": 0, "timeout": 30_000}})
+            "advice": {"reconnect": "retry", "interval": 1_000, "timeout": 30_000}})
     );
     assert_eq!(bench.broker.sessions(), 3);
     bench.tell(&json!({"channel": "/meta/disconnect", "clientId": ids[1]}));

@@ -1,6 +1,6 @@
 //! What differs between the configuration in force and one that was read again.
 
-use super::{Config, KEYS};
+use super::{Config, KEYS, Origin};
 
 /// What has changed, as lines for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,11 @@ impl Config {
             }
             // So that the next time it is told again.
             key.field.copy(&self.options, &mut now.options);
-            now.origins[at].clone_from(&self.origins[at]);
+            now.origins[at] = Origin {
+                source: self.origins[at].source,
+                // The file no longer has the line that it comes from.
+                statement: format!("{name} is {was} until a restart"),
+            };
             if !(inherited && key.of_sockets) {
                 let text = format!("{name} cannot change at run time: restart encke for {is} (still {was})");
                 changes.at_restart.push(text);

@@ -73,6 +73,9 @@ mod files {
             let identity = Identity::from_pem(&chain, &secret).map_err(|flaw| match flaw {
                 Flaw::Certificate(text) => told(key!("tls-certificate"), text),
                 Flaw::Key(text) => told(key!("tls-key"), text),
+                Flaw::Mismatch => {
+                    told(key!("tls-key"), format!("it is not the key of the first certificate in {certificate}"))
+                }
             })?;
             Ok(Some(identity))
         }

@@ -90,15 +90,19 @@ impl Site {
             Publishing::Off => {
                 Err(Refusal::new(Status::NotFound, "Publishing by plain HTTP is off; the option http-api turns it on"))
             }
-            Publishing::Local if is_local(head, peer) => Ok(()),
-            Publishing::Local => refused(
-                Status::Forbidden,
-                "Without http-token only programs on the server's own machine may publish, directly and not by a name",
-            ),
+            Publishing::Local => match not_local(head, peer) {
+                None => Ok(()),
+                Some(why) => refused(
+                    Status::Forbidden,
+                    format!(
+                        "Without http-token only programs on the server's own machine may publish, directly: {why}"
+                    ),
+                ),
+            },
             Publishing::Token(token) if has_token(head, token) => Ok(()),
             Publishing::Token(_) => refused(
                 Status::Unauthorized,
-                "Publishing needs the token of the option http-token: Authorization: Bearer ...",
+                "Publishing needs the token of the option http-token: Authorization: Bearer ...".to_owned(),
             ),
         }
     }
@@ -121,19 +125,28 @@ fn since(head: &Head<'_>) -> Result<Option<i64>, Refusal> {
     }
 }
 
-/// Whether the request was made on this machine, by a program that knows what it does: a page that a name was bound to
-/// this machine for has another `Host`, and what a proxy passes on shows that.
-fn is_local(head: &Head<'_>, peer: Option<IpAddr>) -> bool {
+/// Why it does not count that the request was made on this machine, by a program that knows what it does: a page that a name
+/// was bound to this machine for has another `Host`, and what a proxy passes on shows that.
+fn not_local(head: &Head<'_>, peer: Option<IpAddr>) -> Option<String> {
     let host = head.host.and_then(|host| Authority::parse(host.as_bytes()));
     let here = host.is_some_and(|host| {
         let bare = host.host.trim_start_matches('[').trim_end_matches(']');
         bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     });
-    let forwarded = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+    let forwarded = ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"];
     // Also of a site that is allowed, or of this one: it runs in a browser, on behalf of who made it.
-    let page = ["origin", "sec-fetch-site"];
-    let direct = forwarded.iter().chain(&page).all(|name| head.header(name).is_none());
-    peer.is_none_or(|peer| peer.to_canonical().is_loopback()) && here && direct
+    let page = ["Origin", "Sec-Fetch-Site"];
+    let sent = |names: &[&'static str]| names.iter().find(|name| head.header(name).is_some()).copied();
+    if peer.is_some_and(|peer| !peer.to_canonical().is_loopback()) {
+        return Some("this request comes from another machine".to_owned());
+    }
+    if let Some(name) = sent(&page) {
+        return Some(format!("this request has {name}, so it comes from a page in a browser"));
+    }
+    if let Some(name) = sent(&forwarded) {
+        return Some(format!("this request has {name}, so it comes through a proxy"));
+    }
+    (!here).then(|| "the Host of this request is neither localhost nor a loopback address".to_owned())
 }
 
 /// Whether the request has the token. Takes as long for a token that begins right as for any other.

@@ -11,11 +11,11 @@ use crate::http::HttpError;
 use crate::http::coding::Coding;
 use crate::http::form::{self, MediaType};
 use crate::http::forwarded::{Forwarded, Peer, TrustedProxies};
-use crate::http::head::{Head, Method, Version};
+use crate::http::head::{self, Head, Method, Version};
 use crate::http::host::HostRule;
 use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::pages::Pages;
 use crate::refusals::Path;
 use crate::ws::close::CloseCode;
@@ -214,7 +214,7 @@ impl RefusalKind {
             Self::Framing => "refused malformed HTTP",
             Self::Batch => "refused a malformed batch",
             Self::Timeout => "refused a slow request",
-            Self::Transport => "did not upgrade to WebSocket",
+            Self::Transport => "refused a transport",
             Self::Publisher => "refused a publisher",
             Self::Handshake => "a TLS handshake failed",
             Self::Size => "refused a large request",
@@ -228,8 +228,23 @@ impl RefusalKind {
 impl Refusal {
     /// For a request that has not come in time.
     pub fn too_slow() -> Self {
-        let refusal = Self::new(Status::RequestTimeout, "The request did not arrive in time");
+        let text = "The request did not arrive in time: its head within head-timeout, its body within body-timeout";
+        let refusal = Self::new(Status::RequestTimeout, text);
         Self { kind: RefusalKind::Timeout, ..refusal }
+    }
+
+    /// For bytes that are not a proper request. Of a limit, it says how much that is and whether it can be changed.
+    pub fn of_fault(error: HttpError, limits: &Limits) -> Self {
+        let limit = match error {
+            head::LONG_REQUEST_LINE | head::LONG_HEADER_LINE => {
+                format!(": at most {} bytes, which no option changes", limits.line_bytes)
+            }
+            head::MANY_FIELDS => format!(": at most {}, which no option changes", limits::HEADERS),
+            head::LONG_HEAD => format!(": at most {} bytes, see the option max-head-size", limits.head_bytes),
+            _ => String::new(),
+        };
+        let kind = RefusalKind::of_fault(error.status);
+        Self { kind, ..Self::new(error.status, format!("{}{limit}", error.reason)) }
     }
 
     /// For a request of which no more can be kept.
@@ -260,8 +275,8 @@ impl Site {
             Method::Post | Method::Other if head.path == HEALTH => return Route::Refuse(read_only()),
             _ => {}
         }
-        if !self.is_served(head, peer) {
-            return Route::Refuse(refused_host(head));
+        if let Some((field, host)) = self.unserved(head, peer) {
+            return Route::Refuse(refused_host(field, host));
         }
         let plain = self.plain(head.path);
         if !self.is_mounted(head.path) && plain.is_none() {
@@ -343,16 +358,20 @@ impl Site {
         })
     }
 
-    /// Whether the host that is asked for is answered for, and so is the one that a trusted proxy says it was asked for. Both:
-    /// a page can have its browser send any `X-Forwarded-Host`, and the browser is a trusted peer on this machine.
+    /// The host that is not answered for, and the field that it stands in: the one that is asked for, or the one that a
+    /// trusted proxy says it was asked for. Both count: a page can have its browser send any `X-Forwarded-Host`, and the
+    /// browser is a trusted peer on this machine.
     #[inline(never)]
-    fn is_served(&self, head: &Head<'_>, peer: Peer) -> bool {
+    fn unserved<'b>(&self, head: &Head<'b>, peer: Peer) -> Option<(&'static str, Option<&'b str>)> {
         if self.hosts.is_any() {
-            return true;
+            return None;
         }
-        let forwarded = Forwarded::from_head(head, peer, &self.proxies);
-        let allows = |host: Option<&str>| self.hosts.allows(host.map(str::as_bytes));
-        allows(head.host) && (forwarded.host.is_none() || allows(forwarded.host))
+        let forwarded = Forwarded::from_head(head, peer, &self.proxies).host;
+        let refused = |host: Option<&str>| !self.hosts.allows(host.map(str::as_bytes));
+        if refused(head.host) {
+            return Some(("Host", head.host));
+        }
+        forwarded.filter(|host| refused(Some(host))).map(|host| ("X-Forwarded-Host", Some(host)))
     }
 
     /// What the log may say of a path. What stands below the mount may be the id of a session.
@@ -492,14 +511,19 @@ fn body_form(head: &Head<'_>, cross: bool) -> Result<BodyForm, Refusal> {
     }
 }
 
-/// Likewise.
-fn refused_host(head: &Head<'_>) -> Refusal {
-    let host = printable(head.host.unwrap_or("none").as_bytes());
-    let text = format!("Host {host} is not answered for here. If it is this server's, add it to allowed-hosts");
+/// The refusal names what counted, and the setting that would lift it.
+fn refused_host(field: &str, host: Option<&str>) -> Refusal {
+    let text = match host {
+        Some(host) => {
+            let host = printable(host.as_bytes());
+            format!("{field} {host} is not answered for here. If it is this server's, add it to allowed-hosts")
+        }
+        None => "A request that names no Host is not answered here, where allowed-hosts is set".to_owned(),
+    };
     Refusal { kind: RefusalKind::Host, ..Refusal::new(Status::MisdirectedRequest, text) }
 }
 
-/// The refusal names the setting that would lift it.
+/// Likewise.
 fn refused_origin(head: &Head<'_>, others_listed: bool) -> Refusal {
     let referer = || origin_of(head.header("referer").unwrap_or(b"unknown"));
     let sent = head.header("origin").unwrap_or_else(referer);

@@ -147,13 +147,10 @@ impl Engine {
 
     /// Bytes that are not HTTP: nothing after them can be trusted.
     fn fault(&mut self, key: ConnKey, error: HttpError) {
-        let HttpError { status, reason } = error;
         if !self.make_way(key) {
             return;
         }
-        let kind = RefusalKind::of_fault(status);
-        let refusal = Refusal { status, text: reason.to_owned(), allow: None, grant: Grant::SameOrigin, kind };
-        self.fail(key, &refusal);
+        self.fail(key, &Refusal::of_fault(error, &self.limits));
     }
 
     pub(super) fn fail(&mut self, key: ConnKey, refusal: &Refusal) {
@@ -359,6 +356,7 @@ impl Engine {
             kind: match status {
                 Status::Forbidden => RefusalKind::Publisher,
                 Status::ServiceUnavailable => RefusalKind::Overload,
+                Status::ContentTooLarge => RefusalKind::Size,
                 _ => RefusalKind::Batch,
             },
         };
@@ -373,7 +371,7 @@ impl Engine {
             PublishError::Full => {
                 bad(Status::ServiceUnavailable, "too much waits for clients already; try again later")
             }
-            PublishError::TooLarge => bad(Status::ContentTooLarge, "more than may wait for one client"),
+            PublishError::TooLarge => bad(Status::ContentTooLarge, "the event is larger than max-queue-size allows"),
         })?;
         if let Some(conn) = self.conns.get_mut(key) {
             self.answer.clear();

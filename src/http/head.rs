@@ -8,7 +8,7 @@
 use super::HttpError;
 use super::authority::Authority;
 use super::response::{Persistence, Status};
-pub use super::scan::HeadScan;
+pub use super::scan::{HeadScan, LONG_HEAD, LONG_HEADER_LINE, LONG_REQUEST_LINE, MANY_FIELDS};
 use crate::limits::{self, Limits};
 use core::mem::MaybeUninit;
 
@@ -93,9 +93,7 @@ impl<'b> Head<'b> {
         match request.parse_with_uninit_headers(bytes, &mut array) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Err(httparse::Error::Version) => return Err(version_error(bytes)),
-            Err(httparse::Error::TooManyHeaders) => {
-                return Err(HttpError::new(Status::HeadersTooLarge, "too many header fields"));
-            }
+            Err(httparse::Error::TooManyHeaders) => return Err(MANY_FIELDS),
             Ok(_) | Err(_) => return Err(HttpError::bad_request("a malformed request head")),
         }
         let (Some(token), Some(raw_target), Some(minor)) = (request.method, request.path, request.version) else {

@@ -7,6 +7,17 @@ use super::response::Status;
 use super::{HttpError, is_token_byte, is_value_byte};
 use crate::limits::{self, Limits};
 
+/// A request line beyond `limits.line_bytes`.
+pub const LONG_REQUEST_LINE: HttpError = HttpError::new(Status::UriTooLong, "the request line is too long");
+/// A header line beyond `limits.line_bytes`.
+pub const LONG_HEADER_LINE: HttpError = HttpError::new(Status::HeadersTooLarge, "a header line is too long");
+/// A head beyond `limits.head_bytes`.
+pub const LONG_HEAD: HttpError = HttpError::new(Status::HeadersTooLarge, "the request head is too long");
+/// More fields than [`limits::HEADERS`].
+pub const MANY_FIELDS: HttpError = HttpError::new(Status::HeadersTooLarge, "too many header fields");
+/// The first byte of a TLS connection: a record of its handshake (RFC 8446 section 5.1).
+const TLS_RECORD: u8 = 0x16;
+
 /// What the next byte belongs to.
 ///
 /// | state | legal bytes → next state |
@@ -69,7 +80,7 @@ impl HeadScan {
             self.skip_ordinary(buf, head_bytes, limits.line_bytes);
             let Some(&byte) = buf.get(self.at as usize) else { return Ok(None) };
             if self.at as usize >= head_bytes {
-                return Err(HttpError::new(Status::HeadersTooLarge, "the request head is too long"));
+                return Err(LONG_HEAD);
             }
             self.state = self.step(byte, limits.line_bytes)?;
             self.at = self.at.saturating_add(1);
@@ -148,10 +159,13 @@ impl HeadScan {
         if byte == b'\n' {
             return Err(HttpError::bad_request("a line feed without a carriage return"));
         }
+        if byte == TLS_RECORD && self.at == 0 {
+            return Err(HttpError::bad_request("this looks like TLS; this port speaks HTTP"));
+        }
         if !is_request_line_byte(byte) {
             return Err(HttpError::bad_request("a byte in the request line that is not printable ASCII"));
         }
-        self.count(line_bytes, HttpError::new(Status::UriTooLong, "the request line is too long"))?;
+        self.count(line_bytes, LONG_REQUEST_LINE)?;
         Ok(State::RequestLine)
     }
 
@@ -164,7 +178,7 @@ impl HeadScan {
         }
         if is_token_byte(byte) {
             if usize::from(self.fields) >= limits::HEADERS {
-                return Err(HttpError::new(Status::HeadersTooLarge, "too many header fields"));
+                return Err(MANY_FIELDS);
             }
             self.fields = self.fields.saturating_add(1);
         }
@@ -196,7 +210,7 @@ impl HeadScan {
     }
 
     fn count_header_byte(&mut self, line_bytes: usize) -> Result<(), HttpError> {
-        self.count(line_bytes, HttpError::new(Status::HeadersTooLarge, "a header line is too long"))
+        self.count(line_bytes, LONG_HEADER_LINE)
     }
 
     /// Counts one byte of a line, or fails if the line has all the bytes it may have.

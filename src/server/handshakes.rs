@@ -82,9 +82,9 @@ impl Handshakes {
 
 impl Server {
     /// Changes what the server proves itself with, for new connections. Those that are open stay as they are, and clients
-    /// can resume what they began before.
-    pub fn renew(&mut self, identity: Identity) {
-        self.handshakes.terms.renew(identity);
+    /// can resume what they began before. Whether it is another certificate than before, or has another chain.
+    pub fn renew(&mut self, identity: Identity) -> bool {
+        self.handshakes.terms.renew(identity)
     }
 
     /// Has a connection go on with its handshake when it is its turn; whether there is one to go on with.

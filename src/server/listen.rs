@@ -71,8 +71,8 @@ impl FromStr for Listen {
                 .map_err(|_| format!("{text:?} has no address behind tls:, such as tls:0.0.0.0:8443 or tls:[::]:8443")),
             _ => text.parse().map(Self::Tcp).map_err(|_| {
                 format!(
-                    "{text:?} is not an address such as 127.0.0.1:8080 or [::1]:8080, nor a path such as \
-                    unix:/run/encke.sock"
+                    "{text:?} is no place to listen; write 127.0.0.1:8080 or [::1]:8080 for HTTP, tls:127.0.0.1:8443 \
+                    for HTTPS, or unix:/run/encke.sock"
                 )
             }),
         }
@@ -334,6 +334,8 @@ mod tests {
         for text in ["8080", "localhost:8080", "127.0.0.1", "unix:", "", "::1:80", "/run/encke.sock"] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
+        let told = "https://127.0.0.1:8443".parse::<Listen>().unwrap_err();
+        assert!(told.contains(" 127.0.0.1:8080 ") && told.contains(" tls:127.0.0.1:8443 for HTTPS"), "{told}");
     }
 
     fn folder() -> PathBuf {

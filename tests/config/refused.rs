@@ -20,7 +20,7 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("timeout = \"1s\"\n\ntimeout = \"2s\"", 3, "timeout = \"2s\": duplicate key"),
         ("backlog = 1\ntimeout = 30s\n", 2, "timeout = 30s: string values must be quoted"),
         ("listen = [\n\"127.0.0.1:1\"\n", 2, "\"127.0.0.1:1\": unclosed array"),
-        ("listen = [\n  \"a\",\n]", 1, "listen = [   \"a\", ]: \"a\" is not an address"),
+        ("listen = [\n  \"a\",\n]", 1, "listen = [   \"a\", ]: \"a\" is no place to listen; write 127.0.0.1:8080 "),
         ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", 1, "127.0.0.1:1 is in it twice"),
         ("zero = 1\nactual = 1", 1, "unknown key zero"),
         ("what is this", 1, "what is this: "),

@@ -28,6 +28,14 @@ class Unexpected(Exception):
     """Something that leaves nothing to measure."""
 
 
+class Refused(Unexpected):
+    """An answer other than 200, with its status."""
+
+    def __init__(self, status, text):
+        super().__init__(f"answered {status}: {text}")
+        self.status = status
+
+
 def need(program, package):
     """A program that the proof cannot do without; nothing is installed here."""
     if not shutil.which(program):
@@ -201,6 +209,7 @@ class Wire:
         self.socket.sendall(head.encode() + body)
 
     def receive(self):
+        """The next answer's messages."""
         while b"\r\n\r\n" not in self.bytes:
             self.more()
         head, _, rest = self.bytes.partition(b"\r\n\r\n")
@@ -209,6 +218,9 @@ class Wire:
             self.more()
             rest = self.bytes.partition(b"\r\n\r\n")[2]
         self.bytes = rest[length:]
+        status = int(head.split(b" ", 2)[1])
+        if status != 200:
+            raise Refused(status, rest[:length].decode(errors="replace").strip())
         return json.loads(rest[:length] or b"null")
 
     def more(self):

@@ -9,13 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import Load, Section, Server, Unexpected, Wire, load, ms, need, post, share_of_a_core
+from harness import Load, Refused, Section, Server, Unexpected, Wire, load, ms, need, post, share_of_a_core
 
 # How long one is served again, at most, after a file is free.
 RECOVERY_MS = 100
 # What the daemon may take of a core while it can accept nobody, percent.
 CPU_SHARE = 5
 TRIES = 20
+CROWD = 200
 WAITING = 50
 
 
@@ -33,19 +34,25 @@ def crowd(server, count):
     return wires
 
 
-def served(wires, seconds):
-    """Which of them have an answer within so many seconds."""
-    done = []
+def answered(wires, seconds):
+    """Which of them are served within so many seconds, which are turned away, and which still wait."""
+    served, away, waiting = [], [], []
     end = time.monotonic() + seconds
     for wire in wires:
         wire.socket.settimeout(max(end - time.monotonic(), 0.001))
         try:
             wire.receive()
-            done.append(wire)
+            served.append(wire)
         except TimeoutError:
-            pass
+            waiting.append(wire)
+        except Refused as refused:
+            if refused.status != 503:
+                raise
+            away.append(wire)
         wire.socket.settimeout(20)
-    return done
+    for wire in away:
+        wire.socket.close()
+    return served, away, waiting
 
 
 def time_to_answer(wires, free):
@@ -61,36 +68,39 @@ def time_to_answer(wires, free):
     return took, wire
 
 
-def exhausted(section, name, server, make_room):
-    """With all files used and others waiting: CPU, and how long until one is let in when there is room."""
-    inside = crowd(server, 200)
-    done = served(inside, 3)
-    waiting = [wire for wire in inside if wire not in done]
-    if not done or len(waiting) < WAITING:
-        raise Unexpected(f"{len(done)} of 200 are served")
+def exhausted(section, name, server, make_room, turns_away):
+    """With all files used: what becomes of those who come, CPU, and how long until one is let in when there is room."""
+    done, away, waiting = answered(crowd(server, CROWD), 3)
+    section.row(f"{name}: served, turned away, waiting", f"{len(done)}, {len(away)}, {len(waiting)}",
+                "none waits" if turns_away else "none turned away", not (waiting if turns_away else away))
+    if not done or len(away) + len(waiting) < WAITING:
+        raise Unexpected(f"{len(done)} of {CROWD} are served")
     share = share_of_a_core(server, 5)
-    section.row(f"{name}: served, waiting", f"{len(done)}, {len(waiting)}")
     section.row(f"{name}: CPU while exhausted", f"{share:.2f} % of a core", f"< {CPU_SHARE} %", share < CPU_SHARE)
     took = []
     for _ in range(TRIES):
+        if turns_away:
+            # Who comes waits for a second: it is there before the room is.
+            waiting = crowd(server, 1)
+            time.sleep(0.1)
         late, wire = time_to_answer(waiting, lambda: make_room(done))
         took.append(late)
         waiting.remove(wire)
         done.append(wire)
     section.row(f"{name}: {TRIES} times room for one, until one is served", f"at most {max(took):.1f} ms",
                 f"≤ {RECOVERY_MS} ms", max(took) <= RECOVERY_MS)
+    if turns_away:
+        waiting = crowd(server, len(done))
     for wire in done:
         wire.socket.close()
-    left = len(waiting)
-    # Each that is served leaves, and makes room for the next.
     while waiting:
-        now = served(waiting, 0.3)
+        # Each that is served leaves, and makes room for the next.
+        now, away, waiting = answered(waiting, 0.3)
         for wire in now:
             wire.socket.close()
-            waiting.remove(wire)
-        left, stuck = len(waiting), not now
-        if stuck:
+        if away or not now:
             break
+    left = len(waiting) + len(away)
     section.row(f"{name}: left unserved when all others had gone", left, "0", left == 0)
 
 
@@ -118,7 +128,7 @@ def injected(section, error):
         start = time.monotonic()
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
-        done = served(wires, 5)
+        done, _, _ = answered(wires, 5)
         took = (time.monotonic() - start) * 1000
         # The tracer takes a moment of its own to let go.
         section.row(f"{error} no more: all served after, the tracer's leaving included", f"{took:.0f} ms", "",
@@ -131,11 +141,12 @@ def files():
     section = Section("files", "The daemon can open no more files while clients wait to be accepted.")
     need("prlimit", "util-linux")
     with Server(before=["prlimit", "--nofile=64:64"]) as server:
-        exhausted(section, "`prlimit --nofile=64`", server, close_one)
+        # The daemon knows this limit: who has waited for a second is answered 503.
+        exhausted(section, "`prlimit --nofile=64`", server, close_one, turns_away=True)
     with Server() as server:
         # Below what the daemon believes that it has, so that the kernel says EMFILE.
         limit_files(server, server.files() + 40)
-        exhausted(section, "EMFILE, room by a close", server, close_one)
+        exhausted(section, "EMFILE, room by a close", server, close_one, turns_away=False)
     with Server() as server:
         limit = [server.files() + 40]
         limit_files(server, limit[0])
@@ -144,7 +155,7 @@ def files():
             limit[0] += 1
             limit_files(server, limit[0])
 
-        exhausted(section, "EMFILE, room from elsewhere", server, raise_limit)
+        exhausted(section, "EMFILE, room from elsewhere", server, raise_limit, turns_away=False)
     for error in ("EMFILE", "ENOBUFS"):
         injected(section, error)
     return section

@@ -86,9 +86,24 @@ fn a_file_that_is_no_good_is_named_with_what_is_wrong_with_it() {
     assert_eq!(of_certificate(&empty), told("tls-certificate", &empty, "no -----BEGIN CERTIFICATE----- in it"));
     assert_eq!(of_certificate(&key), told("tls-certificate", &key, "no -----BEGIN CERTIFICATE----- in it"));
     assert!(of_certificate(&broken).starts_with(&told("tls-certificate", &broken, "not PEM: ")));
+    let whole = fs::read_to_string(&good).unwrap();
+    let torn = folder.write("torn.pem", &whole[..whole.len() / 2]);
+    let text = "not PEM: there is no -----END CERTIFICATE----- behind its -----BEGIN CERTIFICATE-----";
+    assert_eq!(of_certificate(&torn), told("tls-certificate", &torn, text));
+    let odd = folder.write("odd.pem", "-----BEGIN CERTIFICATE\n");
+    let text = "not PEM: a section begins with -----BEGIN CERTIFICATE";
+    assert_eq!(of_certificate(&odd), told("tls-certificate", &odd, text));
     assert!(of_certificate(&hollow).starts_with(&told("tls-certificate", &hollow, "not a certificate: ")));
     assert_eq!(of_key(&good), told("tls-key", &good, "no -----BEGIN PRIVATE KEY----- in it"));
-    assert_eq!(of_key(&other), told("tls-key", &other, "it is not the key of the certificate"));
+    let text = format!("it is not the key of the first certificate in {good}");
+    assert_eq!(of_key(&other), told("tls-key", &other, &text));
+    for kind in [["RSA", "rsa_keygen_bits:1024"], ["EC", "ec_paramgen_curve:P-521"]] {
+        let file = folder.path("odd-key.pem");
+        let words = ["genpkey", "-algorithm", kind[0], "-pkeyopt", kind[1], "-out", &file];
+        assert!(Command::new("openssl").args(words).output().unwrap().status.success(), "{kind:?}");
+        let text = "it is of no kind that is taken: RSA of 2048 to 4096 bits, ECDSA P-256 or P-384, Ed25519";
+        assert_eq!(of_key(&file), told("tls-key", &file, text));
+    }
     assert_eq!(
         of_key(&sealed),
         told("tls-key", &sealed, "it is encrypted; `openssl pkey -in KEY -out FILE` decrypts it")
@@ -133,6 +148,26 @@ fn a_certificate_that_expires_is_told_of() {
             None => assert_eq!(told, ""),
         }
     }
+}
+
+#[test]
+fn a_certificate_stays_as_long_as_the_place_that_needs_it() {
+    let folder = Folder::new();
+    let [_, certificate, _, key] = folder.options().try_into().unwrap();
+    let both = format!("tls-certificate = {certificate:?}\ntls-key = {key:?}\n");
+    let file = folder.write("encke.toml", &format!("listen = [\"tls:127.0.0.1:0\"]\n{both}"));
+    let mut command = encke();
+    command.args(["--config", &file]);
+    let (process, _) = Process::launch(command, 1);
+    process.signal("HUP");
+    process.wait_for_log("new connections are shown the same certificate as before, which expires ");
+    process.wait_for_log("the settings have not changed\n");
+    folder.write("encke.toml", "");
+    process.signal("HUP");
+    process.wait_for_log(
+        "ERROR listen is tls:127.0.0.1:0 until a restart: tls:127.0.0.1:0 needs tls-certificate and tls-key, which are \
+        PEM files; the configuration stays as it was\n",
+    );
 }
 
 #[test]

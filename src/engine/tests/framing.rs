@@ -159,6 +159,7 @@ fn must_2_a_request_that_does_not_arrive_ends_the_poll_and_the_connection() {
     let answers = b.take(client.down);
     assert_eq!(answers[0].json(), json!([connected()]));
     assert_eq!((answers.len(), answers[1].status), (2, 408));
+    assert!(answers[1].body.contains("head within head-timeout, its body within body-timeout"), "{}", answers[1].body);
 }
 
 #[test]

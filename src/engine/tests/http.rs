@@ -122,6 +122,49 @@ fn must_7_transports_that_are_not_offered_get_400_with_one_line() {
 }
 
 #[test]
+fn a_head_beyond_a_limit_is_told_how_much_that_is_and_what_changes_it() {
+    let mut b = Bench::with(|setup| (setup.limits.line_bytes, setup.limits.head_bytes) = (500, 1_000));
+    let long = "x".repeat(500);
+    let fields = |count: usize, field: &str| format!("GET / HTTP/1.1\r\n{}\r\n", format!("{field}\r\n").repeat(count));
+    for (bytes, status, text) in [
+        (
+            format!("GET /{long} HTTP/1.1\r\n"),
+            414,
+            "the request line is too long: at most 500 bytes, which no option changes",
+        ),
+        (
+            fields(1, &format!("a: {long}")),
+            431,
+            "a header line is too long: at most 500 bytes, which no option changes",
+        ),
+        (fields(65, "a: b"), 431, "too many header fields: at most 64, which no option changes"),
+        (
+            fields(3, &format!("a: {}", &long[100..])),
+            431,
+            "the request head is too long: at most 1000 bytes, see the option max-head-size",
+        ),
+    ] {
+        let conn = b.open();
+        let answer = b.exchange(conn, bytes.as_bytes());
+        assert_eq!((answer.status, answer.body), (status, format!("{text}\n")));
+    }
+    assert_eq!(b.engine.refusals.total(RefusalKind::Size), 4);
+}
+
+#[test]
+fn tls_on_a_port_of_plain_http_is_told_what_it_is() {
+    let mut b = Bench::new();
+    for (bytes, text) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], "this looks like TLS; this port speaks HTTP\n"),
+        (b"G\x16", "a byte in the request line that is not printable ASCII\n"),
+    ] {
+        let conn = b.open();
+        let answer = b.exchange(conn, bytes);
+        assert_eq!((answer.status, answer.body.as_str()), (400, text));
+    }
+}
+
+#[test]
 fn must_2_options_outside_the_mount_answers_204() {
     let mut b = Bench::new();
     let conn = b.open();

@@ -137,20 +137,40 @@ fn without_a_token_only_programs_of_this_machine_publish() {
         let response = post(&mut b, PROXY, &format!("Host: {host}\r\n"), "1");
         assert_eq!((response.status, response.body.as_str()), (200, "{\"successful\":true,\"channel\":\"/a\"}\n"));
     }
-    for (peer, fields) in [
-        (STRANGER, "Host: localhost\r\n"),
-        (PROXY, "Host: h.example\r\n"),
-        (PROXY, "Host: localhost.evil.example\r\n"),
-        (PROXY, "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n"),
-        (PROXY, "Host: localhost\r\nForwarded: for=127.0.0.1\r\n"),
-        (PROXY, "Host: localhost\r\nVia: 1.1 x\r\n"),
-        (PROXY, "Host: localhost\r\nOrigin: https://evil.example\r\n"),
+    for (peer, fields, why) in [
+        (STRANGER, "Host: localhost\r\n", "from another machine"),
+        (PROXY, "Host: h.example\r\n", "the Host of this request is neither localhost nor a loopback address"),
+        (PROXY, "Host: localhost.evil.example\r\n", "the Host of this request is neither"),
+        (
+            PROXY,
+            "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n",
+            "has X-Forwarded-For, so it comes through a proxy",
+        ),
+        (PROXY, "Host: localhost\r\nForwarded: for=127.0.0.1\r\n", "has Forwarded, so it comes through a proxy"),
+        (PROXY, "Host: localhost\r\nVia: 1.1 x\r\n", "has Via, so it comes through a proxy"),
+        (PROXY, "Host: localhost\r\nOrigin: https://evil.example\r\n", "Origin https://evil.example may not use"),
+        (PROXY, "Host: localhost\r\nOrigin: http://localhost\r\n", "has Origin, so it comes from a page in a browser"),
     ] {
-        assert_eq!(post(&mut b, peer, fields, "1").status, 403, "{peer} {fields}");
+        let refused = post(&mut b, peer, fields, "1");
+        assert_eq!(refused.status, 403, "{peer} {fields}");
+        assert!(refused.body.contains(why), "{}", refused.body);
     }
     assert_eq!(b.engine.counters().published, 5);
     let told = b.engine.refusals.to_string();
-    assert!(told.contains("cross-site=1 unknown-request=0 ") && told.contains(" publisher=6 "), "{told}");
+    assert!(told.contains("cross-site=1 unknown-request=0 ") && told.contains(" publisher=7 "), "{told}");
+}
+
+#[test]
+fn an_event_that_is_larger_than_any_queue_is_too_large_and_not_malformed() {
+    let mut b = Bench::with(|setup| {
+        setup.publishing = Publishing::Local;
+        setup.limits.outbox_bytes = 100;
+    });
+    b.subscriber("/a");
+    let refused = post(&mut b, PROXY, "Host: localhost\r\n", &format!("\"{}\"", "x".repeat(100)));
+    assert_eq!((refused.status, refused.body.as_str()), (413, "the event is larger than max-queue-size allows\n"));
+    let told = b.engine.refusals.to_string();
+    assert!(told.contains(" malformed-batch=0 ") && told.contains(" large-request=1 "), "{told}");
 }
 
 #[test]

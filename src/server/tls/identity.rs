@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::{self, Ticketer};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
@@ -18,9 +18,14 @@ const ALPN: &[u8] = b"http/1.1";
 /// Later than any certificate lasts, in seconds since 1970: the end of the year 9999.
 const END_OF_TIME: u64 = 253_402_300_799;
 
+/// The keys that the provider signs with.
+const KEY_KINDS: &str = "RSA of 2048 to 4096 bits, ECDSA P-256 or P-384, Ed25519";
+
 /// A certificate with its chain, and its key.
 pub struct Identity {
     config: ServerConfig,
+    /// All that is shown.
+    chain: Vec<CertificateDer<'static>>,
     expires: Option<u64>,
 }
 
@@ -37,6 +42,8 @@ pub enum Flaw {
     Certificate(String),
     /// The key.
     Key(String),
+    /// The key is fine, but is not that of the first certificate.
+    Mismatch,
 }
 
 impl core::fmt::Display for Flaw {
@@ -44,6 +51,7 @@ impl core::fmt::Display for Flaw {
         match self {
             Self::Certificate(text) => write!(f, "the certificate: {text}"),
             Self::Key(text) => write!(f, "the key: {text}"),
+            Self::Mismatch => f.write_str("the key: it is not that of the first certificate"),
         }
     }
 }
@@ -58,7 +66,7 @@ impl Identity {
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, Flaw> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<_, _>>()
-            .map_err(|error| Flaw::Certificate(format!("not PEM: {error}")))?;
+            .map_err(|error| Flaw::Certificate(not_pem(&error)))?;
         let Some(first) = chain.first().cloned() else {
             return Err(Flaw::Certificate("no -----BEGIN CERTIFICATE----- in it".to_owned()));
         };
@@ -67,17 +75,22 @@ impl Identity {
         let builder = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Flaw::Certificate(error.to_string()))?;
-        let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(unfit)?;
+        let mut config = builder.with_no_client_auth().with_single_cert(chain.clone(), key).map_err(unfit)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         // Clients keep what they need to resume; the server keeps nothing of them.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new().map_err(|error| Flaw::Key(error.to_string()))?;
-        Ok(Self { config, expires: expiry(&first) })
+        Ok(Self { config, chain, expires: expiry(&first) })
     }
 
     /// When the certificate expires, in seconds since 1970, if that can be read.
     pub fn expires(&self) -> Option<u64> {
         self.expires
+    }
+
+    /// The certificate, and those that vouch for it.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     pub(super) fn into_config(self) -> Arc<ServerConfig> {
@@ -92,13 +105,26 @@ impl Identity {
 }
 
 /// Why a text has no key.
-fn of_key(text: &[u8], error: &rustls::pki_types::pem::Error) -> String {
+fn of_key(text: &[u8], error: &pem::Error) -> String {
     let holds = |what: &[u8]| text.windows(what.len()).any(|part| part == what);
     if holds(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(b"Proc-Type: 4,ENCRYPTED") {
         return "it is encrypted; `openssl pkey -in KEY -out FILE` decrypts it".to_owned();
     }
     match error {
-        rustls::pki_types::pem::Error::NoItemsFound => "no -----BEGIN PRIVATE KEY----- in it".to_owned(),
+        pem::Error::NoItemsFound => "no -----BEGIN PRIVATE KEY----- in it".to_owned(),
+        error => not_pem(error),
+    }
+}
+
+/// What is wrong with a text that is to be PEM, in letters: the error itself shows bytes.
+fn not_pem(error: &pem::Error) -> String {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().escape_debug().to_string();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = shown(end_marker);
+            format!("not PEM: there is no -----END {label}----- behind its -----BEGIN {label}-----")
+        }
+        pem::Error::IllegalSectionStart { line } => format!("not PEM: a section begins with {}", shown(line)),
         error => format!("not PEM: {error}"),
     }
 }
@@ -106,10 +132,10 @@ fn of_key(text: &[u8], error: &rustls::pki_types::pem::Error) -> String {
 /// Why a certificate and a key cannot be used.
 fn unfit(error: Error) -> Flaw {
     match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            Flaw::Key("it is not the key of the certificate".to_owned())
-        }
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Flaw::Mismatch,
         Error::InvalidCertificate(error) => Flaw::Certificate(format!("not a certificate: {error}")),
+        // It says this of no other than a key that it cannot use.
+        Error::General(_) => Flaw::Key(format!("it is of no kind that is taken: {KEY_KINDS}")),
         error => Flaw::Key(error.to_string()),
     }
 }

@@ -13,6 +13,7 @@ use core::cell::RefCell;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 
 pub use identity::{Flaw, Identity};
@@ -27,6 +28,8 @@ pub(super) const READ_BYTES: usize = 64 * 1024;
 pub(super) struct Terms {
     /// For handshakes from now on; `None` before there is an [`Identity`].
     config: RefCell<Option<Arc<ServerConfig>>>,
+    /// What they are shown.
+    chain: RefCell<Vec<CertificateDer<'static>>>,
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -39,7 +42,9 @@ impl core::fmt::Debug for Terms {
 impl Terms {
     pub(super) fn new(identity: Option<Identity>) -> Self {
         let scratch = if identity.is_some() { vec![0; READ_BYTES] } else { Vec::new() };
-        Self { config: RefCell::new(identity.map(Identity::into_config)), scratch: RefCell::new(scratch) }
+        let chain = identity.as_ref().map(|identity| identity.chain().to_vec()).unwrap_or_default();
+        let config = identity.map(Identity::into_config);
+        Self { config: RefCell::new(config), chain: RefCell::new(chain), scratch: RefCell::new(scratch) }
     }
 
     /// The TLS of one more connection.
@@ -53,7 +58,10 @@ impl Terms {
     }
 
     /// Changes what new connections are shown. Clients resume what they began before, by the tickets that they have.
-    pub(super) fn renew(&self, identity: Identity) {
+    /// Whether that is another certificate, or another chain.
+    pub(super) fn renew(&self, identity: Identity) -> bool {
+        let before = self.chain.replace(identity.chain().to_vec());
+        let is_new = before != identity.chain();
         let mut config = self.config.borrow_mut();
         let next = match config.as_ref() {
             Some(now) => identity.succeeding(now),
@@ -61,5 +69,6 @@ impl Terms {
         };
         *config = Some(next);
         self.scratch.borrow_mut().resize(READ_BYTES, 0);
+        is_new
     }
 }
