@@ -16,7 +16,7 @@
 use core::net::IpAddr;
 
 use crate::broker::Counters;
-use crate::conn::route::{Refusal, RefusalKind, printable};
+use crate::conn::route::{Path, Refusal, RefusalKind};
 use crate::ws::close::CloseCode;
 
 /// Between two lines about the same kind, ms.
@@ -131,25 +131,6 @@ pub struct Who<'a> {
     pub client: Option<IpAddr>,
     /// The path, if the request had come so far.
     pub path: Option<Path<'a>>,
-}
-
-/// A path, or the beginning of one whose rest may be the id of a session, which is a secret.
-#[derive(Clone, Copy, Debug)]
-pub enum Path<'a> {
-    /// All of it.
-    Whole(&'a str),
-    /// What stands before the rest.
-    Below(&'a str),
-}
-
-/// `/path`, `/cometd/…`
-impl core::fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Whole(path) => f.write_str(&printable(path.as_bytes())),
-            Self::Below(mount) => write!(f, "{}/…", printable(mount.as_bytes())),
-        }
-    }
 }
 
 /// `203.0.113.9 for /path`

@@ -17,7 +17,6 @@ use crate::http::origin::{Grant, OriginRule, Verdict};
 use crate::http::response::Status;
 use crate::limits::{self, Limits};
 use crate::pages::Pages;
-use crate::refusals::Path;
 use crate::ws::close::CloseCode;
 use crate::ws::handshake::{self, Accepted, Terms};
 
@@ -38,6 +37,25 @@ pub struct Site {
     pub publishing: plain::Publishing,
     /// The server's own files.
     pub pages: Pages,
+}
+
+/// A path, or the beginning of one whose rest may be the id of a session, which is a secret.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    /// All of it.
+    Whole(&'a str),
+    /// What stands before the rest.
+    Below(&'a str),
+}
+
+/// `/path`, `/cometd/…`
+impl core::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Whole(path) => f.write_str(&printable(path.as_bytes())),
+            Self::Below(mount) => write!(f, "{}/…", printable(mount.as_bytes())),
+        }
+    }
 }
 
 /// Where load balancers and monitors ask whether the server takes requests. Outside the mount, whatever that is.
