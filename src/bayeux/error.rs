@@ -42,6 +42,9 @@ pub enum Error<'a> {
     FieldInvalid(Field),
     /// `429:<limit>:subscription_limit`: the session may not hold more than so many subscriptions.
     SubscriptionLimit(usize),
+    /// `429:<limit>:replay_limit`: the session may not read more than so many wildcards from histories at a time, and a batch
+    /// may not begin with more.
+    ReplayLimit(usize),
     /// `413:<bytes>:event_too_large`: the event alone is more than may wait for one session.
     EventTooLarge(usize),
     /// `429::session_limit`: the server holds as many sessions as it may.
@@ -82,6 +85,7 @@ impl<'a> Error<'a> {
             Self::NoCommonConnectionType(types) => (301, join(types).into(), "no_common_connection_type"),
             Self::FieldInvalid(field) => (400, field.name().into(), "field_invalid"),
             Self::SubscriptionLimit(limit) => (429, limit.to_string().into(), "subscription_limit"),
+            Self::ReplayLimit(limit) => (429, limit.to_string().into(), "replay_limit"),
             Self::EventTooLarge(limit) => (413, limit.to_string().into(), "event_too_large"),
             Self::SessionLimit => (429, "".into(), "session_limit"),
             Self::HandshakeRate => (429, "".into(), "handshake_rate"),
@@ -181,6 +185,7 @@ mod tests {
             (Error::NoCommonConnectionType(&[]), "301::no_common_connection_type"),
             (Error::FieldInvalid(Field::ClientId), "400:clientId:field_invalid"),
             (Error::SubscriptionLimit(256), "429:256:subscription_limit"),
+            (Error::ReplayLimit(16), "429:16:replay_limit"),
             (Error::SessionLimit, "429::session_limit"),
             (Error::QueueLimit, "429::queue_limit"),
         ];
