@@ -353,7 +353,7 @@ impl History {
         // The next event of each ring, the oldest of them first.
         let mut heads = self.heads(&found);
         while let Some(mut head) = heads.peek_mut() {
-            let Reverse((id, place, at)) = *head;
+            let Reverse((_, place, at)) = *head;
             let ring = found.get(place).and_then(|(key, _)| self.rings.get(*key));
             let Some((ring, kept)) = ring.and_then(|ring| Some((ring, ring.kept.get(at)?))) else { break };
             sums::put(&mut bytes, kept.event.json().len());
@@ -362,7 +362,7 @@ impl History {
                 break;
             }
             read.events.push(Rc::clone(&kept.event));
-            last = id;
+            last = kept.id;
             let next = at.saturating_add(1);
             match ring.kept.get(next) {
                 Some(kept) => *head = Reverse((kept.id, place, next)),
@@ -503,6 +503,8 @@ mod tests {
         assert_eq!(bench.read(&[("/b/*", 2)], 9), lossless(&[4, 5]));
         assert_eq!(bench.read(&[("/**", 0), ("/a", 0)], 9), lossless(&[1, 2, 3, 4, 5]));
         assert_eq!(bench.read(&[("/a", 2), ("/b/c", 0)], 9), lossless(&[2, 3, 5]));
+        assert_eq!(bench.read(&[("/b/**", 4), ("/b/c", 0), ("/a", 2)], 9), lossless(&[2, 3, 5]));
+        assert_eq!(bench.read(&[("/b/**", 1), ("/b/c", 4), ("/x", 0)], 9), lossless(&[2, 4, 5]));
         assert_eq!(bench.read(&[("/nobody", 0)], 9), lossless(&[]));
     }
 
@@ -524,6 +526,20 @@ mod tests {
             }
             assert_eq!(all, [1, 3, 4, 5, 6], "{count} at once");
             assert_eq!(rounds, 5_usize.div_ceil(count));
+        }
+    }
+
+    #[test]
+    fn finding_channels_costs_a_look_for_each_name_and_one_at_each_channel_for_each_wildcard() {
+        let mut bench = Bench::new(10);
+        for channel in ["/a", "/b", "/c", "/a"] {
+            bench.put(channel);
+        }
+        for (wanted, looks) in [(vec![("/a", 0), ("/x", 0)], 2), (vec![("/*", 0), ("/x/**", 0), ("/y", 0)], 7)] {
+            let mut wants = bench.wants(&wanted);
+            let before = bench.history.looks();
+            bench.go_on(&mut wants, 9);
+            assert_eq!(bench.history.looks() - before, looks, "{wanted:?}");
         }
     }
 

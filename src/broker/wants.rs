@@ -150,3 +150,63 @@ impl Wants {
         lost.extend(wildcards.filter_map(|(own, place)| place.misses(gone, now).then(|| own.to_string())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(after: u64) -> Place {
+        Place { after, began: 50, told: 7 }
+    }
+
+    fn wants(patterns: &[(&str, u64)]) -> Wants {
+        let mut wants = Wants::default();
+        for (pattern, after) in patterns {
+            wants.set(Pattern::parse(pattern).unwrap(), place(*after));
+        }
+        wants
+    }
+
+    fn channel(name: &str) -> Channel<'_> {
+        Channel::parse(name).unwrap()
+    }
+
+    #[test]
+    fn names_and_wildcards_cover_what_they_match_and_each_stands_once() {
+        let wants = wants(&[("/a", 1), ("/b/*", 2), ("/b/**", 3), ("/a", 4), ("/b/*", 5)]);
+        assert_eq!((wants.len(), wants.wildcards().len()), (3, 2));
+        for (name, covered, wild_after) in
+            [("/a", true, None), ("/b", false, None), ("/b/c", true, Some(3)), ("/b/c/d", true, Some(3))]
+        {
+            assert_eq!((wants.covers(channel(name)), wants.wild_after(channel(name))), (covered, wild_after), "{name}");
+        }
+        assert_eq!(wants.names().collect::<Vec<_>>(), [("/a", 4)], "where it was set last");
+    }
+
+    #[test]
+    fn what_was_kept_before_it_began_is_skipped_of_that_pattern_alone() {
+        let mut wants = wants(&[("/a", 1), ("/b/*", 2), ("/c/*", 60)]);
+        for pattern in ["/a", "/b/**", "/c/*"] {
+            wants.skip_old(Pattern::parse(pattern).unwrap());
+        }
+        assert_eq!(wants.names().next(), Some(("/a", 50)));
+        assert_eq!(["/b/x", "/c/x"].map(|name| wants.wild_after(channel(name))), [Some(2), Some(60)]);
+    }
+
+    #[test]
+    fn who_misses_something_is_told_once() {
+        let mut wants = wants(&[("/a", 10), ("/b", 30), ("/*", 10), ("/b/*", 10)]);
+        let gone = Gone { newest: 20, at: 8 };
+        let mut lost = Vec::new();
+        for name in ["/a", "/a", "/b"] {
+            wants.tell(channel(name), gone, 9, &mut lost);
+        }
+        assert_eq!(lost, ["/a", "/*"], "of /b all has been read up to 30");
+        assert_eq!(wants.told(), 7);
+        assert_eq!(wants.tell_of_all(gone, 9), ["/b/*"], "the others know");
+        let mut wants = Wants::one(Pattern::parse("/a").unwrap(), place(10));
+        assert!(wants.tell_of_all(Gone { newest: 20, at: 7 }, 9).is_empty(), "it was told of the seventh");
+        wants.move_on(15, 9);
+        assert_eq!((wants.told(), wants.names().next()), (9, Some(("/a", 15))));
+    }
+}
