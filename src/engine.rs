@@ -515,13 +515,12 @@ impl Engine {
         self.settle();
         if self.flushed == 0 {
             // Answers are made in every turn, whatever requests have cost in it.
-            self.enough = self.broker.work().saturating_add(self.limits.fanout_per_turn);
+            self.enough = self.broker.work().saturating_add(self.limits.fanout_per_turn.max(1));
         }
         for _ in 0..self.limits.deliveries_at_once {
             self.answer.clear();
-            let worked = self.flushed > 0 && self.broker.work() >= self.enough;
-            let spent = worked || self.flushed >= self.limits.deliveries_per_turn;
-            let pulled = if spent { None } else { self.broker.pull(self.enough, &mut self.answer) };
+            let more = self.flushed < self.limits.deliveries_per_turn;
+            let pulled = if more { self.broker.pull(self.enough, &mut self.answer) } else { None };
             let Some((link, ticket)) = pulled else {
                 self.flushed = 0;
                 self.worked_before = self.broker.work();

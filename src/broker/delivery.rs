@@ -355,16 +355,14 @@ impl Broker {
     }
 
     /// The next session that has something to say: where, what waits there, and what to say, which is appended to
-    /// `answer`. `None` when all have been asked, or when so much work is done; one is asked in any case.
+    /// `answer`. `None` when all have been asked, or when so much work is done.
     pub fn pull(&mut self, enough: u64, answer: &mut Answer) -> Option<(Link, Ticket)> {
-        let mut asked = false;
-        while !(asked && self.work() >= enough)
+        while self.work() < enough
             && let Some((key, queue)) = self.ready.pop()
         {
             if self.sessions.get(key).is_none_or(|session| session.listed != queue) {
                 continue;
             }
-            asked = true;
             self.refill(key);
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.listed = Listed::No;

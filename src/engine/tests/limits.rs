@@ -196,6 +196,63 @@ fn limit_fanout_per_turn_of_what_is_read_for_streams() {
 }
 
 #[test]
+fn limit_fanout_per_turn_of_what_is_read_for_one_batch() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 61);
+    let clients: Vec<_> = (0..6).map(|_| b.client()).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    let before = b.engine.counters().delivered;
+    let batch: Vec<Value> = clients.iter().map(Client::glance).collect();
+    b.say(clients[0].up, &json!(batch));
+    assert_eq!(b.engine.counters().delivered - before, 20, "the others of the batch are answered without events");
+    for (client, first) in clients.iter().zip([20, 20, 10, 10, 10, 10]) {
+        let mut data = Vec::new();
+        while let events @ [_, ..] = &*b.events(client) {
+            data.extend(events.iter().map(|event| event["data"].as_u64().unwrap()));
+        }
+        assert_eq!(data, (first..150).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn limit_fanout_per_turn_of_what_one_batch_begins_to_read() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 61);
+    let clients: Vec<_> = (0..6).map(|_| b.client()).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    let before = b.engine.broker.work();
+    let batch: Vec<Value> = clients.iter().map(|client| replay(client, &["/x"], -2)).collect();
+    b.receive(clients[0].up, &Post::json(&json!(batch)).bytes());
+    assert_eq!(b.engine.broker.work() - before, 6 + 61, "a look for each name; and one reads, both patterns");
+}
+
+#[test]
+fn limit_fanout_per_turn_of_reading_that_finds_nothing() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 51);
+    let clients: Vec<_> = (0..5).map(|_| b.subscriber("/other")).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        b.tell(client.up, &client.unsubscribe("/kept/**"));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    for client in &clients {
+        let head = format!("GET /cometd/{} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n", client.id);
+        let stream = b.open();
+        b.receive(stream, head.as_bytes());
+    }
+    let work = [(); 4].map(|()| {
+        let before = b.engine.broker.work();
+        b.turn_once();
+        b.engine.broker.work() - before
+    });
+    assert_eq!(work, [100, 100, 50, 0], "fifty looks for each of them");
+}
+
+#[test]
 fn limit_replay_wildcards() {
     let names = ["/kept/**", "/kept/*", "/a/**", "/b/**"];
     for wildcards in 2..=4 {
