@@ -170,8 +170,10 @@ pub struct Engine {
     refusals: Refusals,
     /// Answers made in this turn so far.
     flushed: usize,
-    /// Events put into queues before this turn.
-    queued_before: u64,
+    /// The broker's work before this turn.
+    worked_before: u64,
+    /// The work after which no more answers are made in this turn.
+    enough: u64,
     /// Scratch for one answer.
     answer: Answer,
     #[cfg(feature = "deflate")]
@@ -203,7 +205,8 @@ impl Engine {
             received: Tally::default(),
             refusals: Refusals::default(),
             flushed: 0,
-            queued_before: 0,
+            worked_before: 0,
+            enough: 0,
             answer: Answer::default(),
             #[cfg(feature = "deflate")]
             inflater: crate::ws::deflate::Inflater::default(),
@@ -505,9 +508,9 @@ impl Engine {
         self.broker.pace(self.terms.share_bytes);
     }
 
-    /// Whether as many events as allowed have been put into queues in this turn: what else came waits for the next.
+    /// Whether as much work as allowed has been done in this turn: what else came waits for the next.
     pub fn is_spent(&self) -> bool {
-        self.broker.counters().queued.saturating_sub(self.queued_before) >= self.limits.fanout_per_turn
+        self.broker.work().saturating_sub(self.worked_before) >= self.limits.fanout_per_turn
     }
 
     /// Whether requests that have come wait for the next turn.
@@ -525,13 +528,17 @@ impl Engine {
     pub fn flush(&mut self, now: Now) -> bool {
         self.terms.tell_time(now);
         self.settle();
+        if self.flushed == 0 {
+            // Answers are made in every turn, whatever requests have cost in it.
+            self.enough = self.broker.work().saturating_add(self.limits.fanout_per_turn.max(1));
+        }
         for _ in 0..self.limits.deliveries_at_once {
             self.answer.clear();
-            let pulled =
-                if self.flushed < self.limits.deliveries_per_turn { self.broker.pull(&mut self.answer) } else { None };
+            let more = self.flushed < self.limits.deliveries_per_turn;
+            let pulled = if more { self.broker.pull(self.enough, &mut self.answer) } else { None };
             let Some((link, ticket)) = pulled else {
                 self.flushed = 0;
-                self.queued_before = self.broker.counters().queued;
+                self.worked_before = self.broker.work();
                 return false;
             };
             self.flushed = self.flushed.saturating_add(1);

@@ -120,10 +120,15 @@ pub struct Limits {
     pub history_bytes: usize,
     /// Channels of which events are kept, count. Default 10,000.
     pub history_channels: usize,
+    /// Wildcards that one session may be reading from histories at a time, and with which one batch may begin, count: each is
+    /// looked for at every channel that has a history. Default 16.
+    pub replay_wildcards: usize,
     /// The longest `timeout` or `interval` that a client's advice may ask for, ms. Default 10 minutes.
     pub client_advice_ms: u64,
-    /// Events put into queues of sessions in one turn of the loop, count, after which requests wait for the next turn; the
-    /// one publish under way is finished. Default 65,536.
+    /// Work done for requests in one turn of the loop, after which the others wait for the next turn; the one under way is
+    /// finished. As much may be done for answers. Counted are subscribers to whom an event goes, whether it is put into their
+    /// queue or they will read it, events that are read from histories, and how many times a channel is asked whether a
+    /// pattern matches it. Default 65,536.
     pub fanout_per_turn: u64,
     /// Sessions answered in one turn of the loop, count; the others follow in the next turn. An event that goes to more of
     /// them is a broadcast: others do not wait behind all of its receivers. Default 512.
@@ -196,6 +201,7 @@ impl Default for Limits {
             received_bytes: 256 * 1024 * 1024,
             history_bytes: 256 * 1024 * 1024,
             history_channels: 10_000,
+            replay_wildcards: 16,
             client_advice_ms: 600_000,
             fanout_per_turn: 65_536,
             deliveries_per_turn: 512,

@@ -1,7 +1,8 @@
 //! Channel names, subscription patterns, and the kind of channel that a message is addressed to.
 //!
 //! Owns the grammar (Bayeux 1.0, "Channels" and "Channel Globbing") and nothing else: it keeps no table of channels and
-//! decides no policy. Everything here borrows the text it was parsed from and allocates nothing.
+//! decides no policy. Everything here borrows the text it was parsed from and allocates nothing, but for
+//! [`OwnedChannel`], which is there to outlive it.
 //!
 //! A name is `/` and then one to [`limits::CHANNEL_SEGMENTS`] segments with `/` between them, in at most
 //! [`limits::CHANNEL_BYTES`] bytes. A segment is one or more ASCII letters, digits, spaces or `!#$()+-.@_{}~'`.
@@ -9,7 +10,9 @@
 //! the wildcard counts as a segment and its bytes count too.
 
 use crate::limits;
+use core::borrow::Borrow;
 use core::fmt;
+use std::rc::Rc;
 
 /// A valid and concrete channel name: no wildcard in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +75,30 @@ impl<'a> Channel<'a> {
 impl fmt::Display for Channel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+}
+
+/// A channel name that outlives the text in which it came, and is not checked again. Found in tables by its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OwnedChannel(Rc<str>);
+
+impl OwnedChannel {
+    /// The name that it was made of.
+    #[must_use]
+    pub fn as_channel(&self) -> Channel<'_> {
+        Channel(&self.0)
+    }
+}
+
+impl From<Channel<'_>> for OwnedChannel {
+    fn from(channel: Channel<'_>) -> Self {
+        Self(channel.0.into())
+    }
+}
+
+impl Borrow<str> for OwnedChannel {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

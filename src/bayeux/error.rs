@@ -44,6 +44,9 @@ pub enum Error<'a> {
     SubscriptionLimit(usize),
     /// `429::subscriptions_full`: all subscriptions together take as much memory as they may.
     SubscriptionsFull,
+    /// `429:<limit>:replay_limit`: the session may not read more than so many wildcards from histories at a time, and a batch
+    /// may not begin with more.
+    ReplayLimit(usize),
     /// `413:<bytes>:event_too_large`: the event alone is more than may wait for one session.
     EventTooLarge(usize),
     /// `429::session_limit`: the server holds as many sessions as it may.
@@ -85,6 +88,7 @@ impl<'a> Error<'a> {
             Self::FieldInvalid(field) => (400, field.name().into(), "field_invalid"),
             Self::SubscriptionLimit(limit) => (429, limit.to_string().into(), "subscription_limit"),
             Self::SubscriptionsFull => (429, "".into(), "subscriptions_full"),
+            Self::ReplayLimit(limit) => (429, limit.to_string().into(), "replay_limit"),
             Self::EventTooLarge(limit) => (413, limit.to_string().into(), "event_too_large"),
             Self::SessionLimit => (429, "".into(), "session_limit"),
             Self::HandshakeRate => (429, "".into(), "handshake_rate"),
@@ -185,6 +189,7 @@ mod tests {
             (Error::FieldInvalid(Field::ClientId), "400:clientId:field_invalid"),
             (Error::SubscriptionLimit(256), "429:256:subscription_limit"),
             (Error::SubscriptionsFull, "429::subscriptions_full"),
+            (Error::ReplayLimit(16), "429:16:replay_limit"),
             (Error::SessionLimit, "429::session_limit"),
             (Error::QueueLimit, "429::queue_limit"),
         ];

@@ -31,7 +31,7 @@ pub mod error;
 pub mod message;
 pub mod raw;
 
-pub use channel::{Channel, InvalidChannel, Kind, Meta, Pattern};
+pub use channel::{Channel, InvalidChannel, Kind, Meta, OwnedChannel, Pattern};
 pub use decode::{DecodeError, DecodeErrorKind, decode, decode_into};
 pub use encode::{Handshake, Reconnect, Reply, ReplyAdvice};
 pub use error::Error;

@@ -63,7 +63,7 @@ impl Broker {
         }
         self.supersede(key, request.link, request.way);
         let way = self.hear(key, request.way, message);
-        self.refill(key);
+        self.refill_for_request(key);
         let hold_ms = self.wished_hold(key, way, message);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let first = matches!(session.reach, Reach::New);
@@ -344,6 +344,7 @@ impl Broker {
     pub fn open(&mut self, request: &Request<'_>, wish: Wish<'_>, now: Now) -> Result<Ticket, StreamError> {
         let Wish { pattern, once, since } = wish;
         self.tell_time(now);
+        self.begin_call();
         let parsed = Pattern::parse(pattern).map_err(|_| StreamError::Channel)?;
         if parsed.is_meta() || parsed.is_service() {
             return Err(StreamError::Channel);

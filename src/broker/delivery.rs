@@ -262,6 +262,7 @@ impl Broker {
     #[inline(never)]
     fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
         let queue = if self.audience.size() > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
+        sums::add(&mut self.worked, self.audience.size() as u64);
         // Only whether it is the same matters.
         self.serial = self.serial.wrapping_add(1);
         for subscriber in self.topics.members(&self.audience) {
@@ -385,9 +386,11 @@ impl Broker {
     }
 
     /// The next session that has something to say: where, what waits there, and what to say, which is appended to
-    /// `answer`. `None` when all have been asked.
-    pub fn pull(&mut self, answer: &mut Answer) -> Option<(Link, Ticket)> {
-        while let Some((key, queue)) = self.ready.pop() {
+    /// `answer`. `None` when all have been asked, or when so much work is done.
+    pub fn pull(&mut self, enough: u64, answer: &mut Answer) -> Option<(Link, Ticket)> {
+        while self.work() < enough
+            && let Some((key, queue)) = self.ready.pop()
+        {
             if self.sessions.get(key).is_none_or(|session| session.listed != queue) {
                 continue;
             }

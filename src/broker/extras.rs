@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::bayeux::encode;
 
 use super::ext::TimeSync;
-use super::history::Wanted;
+use super::wants::Wants;
 
 /// Channels of which losses are counted one by one for a session; those of all others are counted together.
 const GAPS: usize = 32;
@@ -26,13 +26,13 @@ pub struct Extras {
     /// Losses that its client has not been told of.
     pub gaps: Gaps,
     /// What it reads from the history, before events that are published go to it.
-    pub wanted: Vec<Wanted>,
+    pub wants: Wants,
 }
 
 impl Extras {
     /// Whether there is nothing of it.
     pub fn is_idle(&self) -> bool {
-        self.acks.is_none() && self.sync.is_none() && self.gaps.is_empty() && self.wanted.is_empty()
+        self.acks.is_none() && self.sync.is_none() && self.gaps.is_empty() && self.wants.is_empty()
     }
 }
 

@@ -8,16 +8,19 @@
 //! number fits into a double (2^53) until the year 2242. What is not there any more is told, never passed over: who reads
 //! on from before the oldest event learns that something is missing. How much that was is not known, for there are gaps.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use core::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use crate::bayeux::{Channel, Pattern};
+use crate::arena::{Arena, Key};
+use crate::bayeux::{Channel, OwnedChannel, Pattern};
 use crate::event::Event;
 use crate::limits::Limits;
 
-use super::pattern::{Depth, OwnedPattern};
 use super::rules::Keep;
 use super::sums;
+use super::wants::{Gone, Place, Wants};
 
 /// Bits of a number that count events; above them stands the second of the start.
 const COUNT_BITS: u32 = 20;
@@ -76,18 +79,13 @@ struct Kept {
     event: Rc<Event>,
 }
 
-/// What has gone.
-#[derive(Clone, Copy, Debug, Default)]
-struct Gone {
-    /// The number of the newest event of it; 0: nothing has.
-    newest: u64,
-    /// How many events had gone then, of all channels.
-    at: u64,
-}
+/// Names the events of one channel while any are known.
+type RingKey = Key<Ring>;
 
 /// The events of one channel, oldest first.
 #[derive(Debug)]
 struct Ring {
+    channel: OwnedChannel,
     kept: VecDeque<Kept>,
     bytes: usize,
     gone: Gone,
@@ -95,30 +93,55 @@ struct Ring {
     used: u64,
 }
 
-/// What a reader wants: events of a pattern after a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// A channel or a pattern.
-    pub pattern: OwnedPattern,
-    /// The number of the newest event that the reader has; 0: whatever there is.
-    pub after: u64,
-    /// The newest number when it began: later events reach the reader by reading alone, whichever of its patterns they match.
-    began: u64,
-    /// How many events had gone when it was last told of what is missing.
-    told: u64,
-}
-
-impl Wanted {
-    /// What was kept before it began is not wanted any more.
-    pub fn skip_old(&mut self) {
-        self.after = self.after.max(self.began);
+impl Ring {
+    /// Drops its oldest events as long as they are `too_many`.
+    fn trim(&mut self, stock: &mut Stock, mut too_many: impl FnMut(&Self) -> bool) {
+        while !self.kept.is_empty() && too_many(self) {
+            let Some(oldest) = self.kept.pop_front() else { return };
+            let bytes = oldest.event.json().len();
+            sums::take(&mut self.bytes, bytes);
+            sums::take(&mut stock.bytes, bytes);
+            sums::one(&mut stock.evicted);
+            // One that was never kept, for its size, may be newer.
+            self.gone = Gone { newest: self.gone.newest.max(oldest.id), at: stock.evicted };
+        }
+        if self.kept.is_empty()
+            && let Some(key) = stock.full.remove(&self.used)
+        {
+            stock.empty.insert(self.used, key);
+        }
     }
 
-    /// Whether events of the channel are among it.
-    pub fn covers(&self, channel: Channel<'_>) -> bool {
-        self.pattern.covers(channel)
+    /// Drops what is too old.
+    fn expire(&mut self, stock: &mut Stock, now_ms: u64) {
+        self.trim(stock, |ring| ring.is_old(now_ms));
+    }
+
+    /// Whether its oldest event is too old.
+    fn is_old(&self, now_ms: u64) -> bool {
+        self.kept.front().is_some_and(|oldest| oldest.until_ms <= now_ms)
+    }
+
+    /// The place of its first event after a number.
+    fn first_after(&self, number: u64) -> usize {
+        self.kept.partition_point(|kept| kept.id <= number)
     }
 }
+
+/// What all rings together have, and in what order they make room.
+#[derive(Debug, Default)]
+struct Stock {
+    /// The rings with events, by their last use.
+    full: BTreeMap<u64, RingKey>,
+    /// Those without, which only know what has gone.
+    empty: BTreeMap<u64, RingKey>,
+    bytes: usize,
+    /// Events that have gone, because of whatever bound.
+    evicted: u64,
+}
+
+/// A ring that is read, and the number after which.
+type Found = (RingKey, u64);
 
 /// How much is read at once.
 #[derive(Clone, Copy, Debug)]
@@ -143,21 +166,18 @@ pub struct Read {
 /// All that is kept. See the [module](self).
 #[derive(Debug)]
 pub struct History {
-    rings: HashMap<Rc<str>, Ring>,
-    /// The rings with events, by their last use.
-    full: BTreeMap<u64, Rc<str>>,
-    /// Those without, which only know what has gone.
-    empty: BTreeMap<u64, Rc<str>>,
-    bytes: usize,
+    rings: Arena<Ring>,
+    names: HashMap<OwnedChannel, RingKey>,
+    stock: Stock,
     most_bytes: usize,
     most_channels: usize,
     start: u64,
     newest: u64,
-    /// Events that have gone, because of whatever bound.
-    evicted: u64,
     /// The channels that had to go as a whole.
     gone: Gone,
     clock: u64,
+    /// How many times a pattern was looked for, each at one ring.
+    looks: u64,
 }
 
 impl History {
@@ -166,15 +186,14 @@ impl History {
         Self {
             most_bytes: limits.history_bytes,
             most_channels: limits.history_channels,
-            rings: HashMap::new(),
-            full: BTreeMap::new(),
-            empty: BTreeMap::new(),
-            bytes: 0,
+            rings: Arena::default(),
+            names: HashMap::new(),
+            stock: Stock::default(),
             start,
             newest: start,
-            evicted: 0,
             gone: Gone::default(),
             clock: 0,
+            looks: 0,
         }
     }
 
@@ -190,12 +209,17 @@ impl History {
 
     /// Bytes of events that are kept.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.stock.bytes
     }
 
     /// Events that are kept.
     pub fn events(&self) -> usize {
-        self.rings.values().map(|ring| ring.kept.len()).sum()
+        self.rings.iter().map(|(_, ring)| ring.kept.len()).sum()
+    }
+
+    /// What finding channels has cost since the start: how many times a pattern was looked for, each at one of them.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// Changes the bounds of all; they hold from the next event on.
@@ -208,170 +232,170 @@ impl History {
     pub fn keep(&mut self, channel: Channel<'_>, event: &Rc<Event>, keep: Keep, now_ms: u64) {
         let Some(id) = event.id() else { return };
         self.newest = self.newest.max(id);
-        let name = self.used(channel.as_str());
+        let key = self.used(channel);
+        let Self { rings, stock, most_bytes, .. } = self;
         let bytes = event.json().len();
-        let Some(ring) = self.rings.get_mut(&name) else { return };
-        if bytes > keep.bytes.min(self.most_bytes) {
+        let Some(ring) = rings.get_mut(key) else { return };
+        if bytes > keep.bytes.min(*most_bytes) {
             // Who reads on from before it hears that it is missing.
-            sums::one(&mut self.evicted);
-            ring.gone = Gone { newest: id, at: self.evicted };
+            sums::one(&mut stock.evicted);
+            ring.gone = Gone { newest: id, at: stock.evicted };
             return;
         }
         ring.kept.push_back(Kept { id, until_ms: now_ms.saturating_add(keep.age_ms), event: Rc::clone(event) });
         sums::put(&mut ring.bytes, bytes);
-        sums::put(&mut self.bytes, bytes);
-        self.trim(&name, |ring| {
-            let old = ring.kept.front().is_some_and(|oldest| oldest.until_ms <= now_ms);
-            ring.kept.len() > keep.count || ring.bytes > keep.bytes || old
-        });
-        while self.bytes > self.most_bytes {
-            let Some(name) = self.full.values().next().cloned() else { return };
+        sums::put(&mut stock.bytes, bytes);
+        ring.trim(stock, |ring| ring.kept.len() > keep.count || ring.bytes > keep.bytes || ring.is_old(now_ms));
+        while stock.bytes > *most_bytes {
+            let Some(ring) = stock.full.values().next().and_then(|key| rings.get_mut(*key)) else { return };
             let mut first = true;
-            self.trim(&name, |_| core::mem::take(&mut first));
+            ring.trim(stock, |_| core::mem::take(&mut first));
         }
     }
 
     /// The ring of a channel, which is now the one that was used last. Makes room for it if it is new.
-    fn used(&mut self, channel: &str) -> Rc<str> {
-        if !self.rings.contains_key(channel) {
-            while self.rings.len() >= self.most_channels.max(1) {
-                self.forget();
-            }
-        }
-        let name = self.rings.get_key_value(channel).map_or_else(|| channel.into(), |(name, _)| Rc::clone(name));
+    fn used(&mut self, channel: Channel<'_>) -> RingKey {
+        let key = self.names.get(channel.as_str()).copied().unwrap_or_else(|| self.add(channel));
         sums::one(&mut self.clock);
-        let fresh = || Ring { kept: VecDeque::new(), bytes: 0, gone: Gone::default(), used: 0 };
-        let ring = self.rings.entry(Rc::clone(&name)).or_insert_with(fresh);
-        self.full.remove(&ring.used);
-        self.empty.remove(&ring.used);
-        ring.used = self.clock;
-        // It is written to, or `trim` puts it where it belongs.
-        self.full.insert(self.clock, Rc::clone(&name));
-        name
+        if let Some(ring) = self.rings.get_mut(key) {
+            self.stock.full.remove(&ring.used);
+            self.stock.empty.remove(&ring.used);
+            ring.used = self.clock;
+            // It is written to, or `trim` puts it where it belongs.
+            self.stock.full.insert(self.clock, key);
+        }
+        key
     }
 
-    /// Drops the oldest events of a channel as long as they are `too_many`.
-    fn trim(&mut self, name: &Rc<str>, mut too_many: impl FnMut(&Ring) -> bool) {
-        let Some(ring) = self.rings.get_mut(name) else { return };
-        while !ring.kept.is_empty() && too_many(ring) {
-            let Some(oldest) = ring.kept.pop_front() else { return };
-            let bytes = oldest.event.json().len();
-            sums::take(&mut ring.bytes, bytes);
-            sums::take(&mut self.bytes, bytes);
-            sums::one(&mut self.evicted);
-            // One that was never kept, for its size, may be newer.
-            ring.gone = Gone { newest: ring.gone.newest.max(oldest.id), at: self.evicted };
+    fn add(&mut self, channel: Channel<'_>) -> RingKey {
+        while self.rings.len() >= self.most_channels.max(1) {
+            self.forget();
         }
-        if ring.kept.is_empty() && self.full.remove(&ring.used).is_some() {
-            self.empty.insert(ring.used, Rc::clone(name));
-        }
+        let channel = OwnedChannel::from(channel);
+        let ring = Ring { channel: channel.clone(), kept: VecDeque::new(), bytes: 0, gone: Gone::default(), used: 0 };
+        let key = self.rings.insert(ring);
+        self.names.insert(channel, key);
+        key
     }
 
     /// Drops the channel that was used least recently as a whole; one without events before one with.
     fn forget(&mut self) {
-        let Some((_, name)) = self.empty.pop_first().or_else(|| self.full.pop_first()) else { return };
-        let Some(ring) = self.rings.remove(&name) else { return };
-        sums::take(&mut self.bytes, ring.bytes);
-        sums::add(&mut self.evicted, ring.kept.len() as u64);
+        let Stock { full, empty, bytes, evicted } = &mut self.stock;
+        let Some((_, key)) = empty.pop_first().or_else(|| full.pop_first()) else { return };
+        let Some(ring) = self.rings.remove(key) else { return };
+        self.names.remove(ring.channel.as_channel().as_str());
+        sums::take(bytes, ring.bytes);
+        sums::add(evicted, ring.kept.len() as u64);
         let newest = ring.kept.back().map_or(0, |newest| newest.id).max(ring.gone.newest);
-        self.gone = Gone { newest: self.gone.newest.max(newest), at: self.evicted.max(ring.gone.at) };
+        self.gone = Gone { newest: self.gone.newest.max(newest), at: (*evicted).max(ring.gone.at) };
     }
 
-    /// The channels with a history that any of the patterns matches, each once. As many look-ups as there are names, and one
-    /// walk over all channels if there are wildcards.
-    fn names<'p>(&self, patterns: impl Iterator<Item = &'p OwnedPattern>) -> Vec<Rc<str>> {
-        let mut wildcards = Vec::new();
-        let mut names: Vec<Rc<str>> = Vec::new();
-        for pattern in patterns {
-            match (pattern.depth(), pattern.stem()) {
-                (Depth::Exact, channel) if !names.iter().any(|name| **name == *channel) => {
-                    names.extend(self.rings.get_key_value(channel).map(|(name, _)| Rc::clone(name)));
-                }
-                (Depth::Exact, _) => {}
-                (Depth::Children | Depth::Descendants, _) => wildcards.push(pattern),
+    /// The rings of which something is wanted, each once. As many look-ups as there are names, and one walk over all rings
+    /// if there are wildcards.
+    fn find(&mut self, wants: &Wants) -> Vec<Found> {
+        let mut found: Vec<Found> = Vec::new();
+        let wildcards = wants.wildcards().len();
+        if wildcards > 0 {
+            let wild = |ring: &Ring| wants.wild_after(ring.channel.as_channel());
+            found.extend(self.rings.iter().filter_map(|(key, ring)| Some((key, wild(ring)?))));
+        }
+        // In the order of slots, as they were walked over.
+        let walked = found.len();
+        for (name, after) in wants.names() {
+            let Some(key) = self.names.get(name).copied() else { continue };
+            let known = found.get_mut(..walked).unwrap_or_default();
+            let at = known.binary_search_by_key(&key.slot(), |(key, _)| key.slot());
+            match at.ok().and_then(|at| known.get_mut(at)) {
+                Some((_, first)) => *first = after.min(*first),
+                None => found.push((key, after)),
             }
         }
-        if !wildcards.is_empty() {
-            let any = |name: &str| {
-                Channel::parse(name).is_ok_and(|channel| wildcards.iter().any(|pattern| pattern.covers(channel)))
-            };
-            names.retain(|name| !any(name));
-            names.extend(self.rings.keys().filter(|name| any(name)).cloned());
-        }
-        names
+        let looks = self.rings.len().saturating_mul(wildcards).saturating_add(wants.names().len());
+        sums::add(&mut self.looks, looks as u64);
+        found
     }
 
-    fn expire(&mut self, name: &Rc<str>, now_ms: u64) {
-        self.trim(name, |ring| ring.kept.front().is_some_and(|oldest| oldest.until_ms <= now_ms));
+    fn expire(&mut self, found: &[Found], now_ms: u64) {
+        for (key, _) in found {
+            if let Some(ring) = self.rings.get_mut(*key) {
+                ring.expire(&mut self.stock, now_ms);
+            }
+        }
     }
 
     /// Whether somebody who has the events of the pattern up to a number misses something that this will not give: the
-    /// number is of another life, or events after it are gone.
+    /// number is of another life, or events after it are gone. To be asked before anyone begins to read: what is too old by
+    /// now goes first.
     pub fn has_lost(&mut self, pattern: Pattern<'_>, after: u64, now_ms: u64) -> bool {
-        if after < self.start || after > self.newest || after < self.gone.newest {
-            return true;
-        }
-        let names = self.names(core::iter::once(&pattern.into()));
-        // All of them, whichever is looked at first: in what order they stand is chance.
-        names.iter().for_each(|name| self.expire(name, now_ms));
-        names.iter().any(|name| self.rings.get(name).is_some_and(|ring| after < ring.gone.newest))
+        let found = self.find(&Wants::one(pattern, self.place(after)));
+        self.expire(&found, now_ms);
+        let has_lost = |key: &RingKey| self.rings.get(*key).is_some_and(|ring| after < ring.gone.newest);
+        after < self.start
+            || after > self.newest
+            || after < self.gone.newest
+            || found.iter().any(|(key, _)| has_lost(key))
     }
 
-    /// What a reader is to ask for, who has been told of what is missing by now. A number that is not of this life means
+    /// Where a reader begins who has been told of what is missing by now. A number that is not of this life means
     /// everything.
-    pub fn wanted(&mut self, pattern: Pattern<'_>, after: u64, now_ms: u64) -> Wanted {
-        for name in self.names(core::iter::once(&pattern.into())) {
-            self.expire(&name, now_ms);
-        }
+    pub fn place(&self, after: u64) -> Place {
         let after = if (self.start..=self.newest).contains(&after) { after } else { 0 };
-        Wanted { pattern: pattern.into(), after, began: self.newest, told: self.evicted }
+        Place { after, began: self.newest, told: self.stock.evicted }
     }
 
-    /// Reads the next events, in the order of their numbers, each once however many of the patterns want it. Moves `wanted`
+    /// Reads the next events, in the order of their numbers, each once however many of the patterns want it. Moves `wants`
     /// on, and empties it at the end.
-    pub fn read(&mut self, wanted: &mut Vec<Wanted>, room: Room, now_ms: u64) -> Read {
-        let names = self.names(wanted.iter().map(|one| &one.pattern));
-        names.iter().for_each(|name| self.expire(name, now_ms));
-        let lost = self.lost(wanted, &names);
-        let mut found: Vec<&Kept> = Vec::new();
-        for name in &names {
-            let (Ok(channel), Some(ring)) = (Channel::parse(name), self.rings.get(name)) else { continue };
-            let asked = wanted.iter().filter(|one| one.covers(channel));
-            let after = asked.map(|one| one.after).min().unwrap_or_default();
-            let from = ring.kept.partition_point(|kept| kept.id <= after);
-            // One more than there is room for shows that there is more.
-            found.extend(ring.kept.range(from..).take(room.count.saturating_add(1)));
-        }
-        found.sort_unstable_by_key(|kept| kept.id);
-        let mut bytes = 0;
-        let fits = |(at, kept): &(usize, &&Kept)| {
+    pub fn read(&mut self, wants: &mut Wants, room: Room, now_ms: u64) -> Read {
+        let found = self.find(wants);
+        self.expire(&found, now_ms);
+        let mut read = Read { events: Vec::new(), lost: self.lost(wants, &found) };
+        let (mut bytes, mut last) = (0, 0);
+        // The next event of each ring, the oldest of them first.
+        let mut heads = self.heads(&found);
+        while let Some(mut head) = heads.peek_mut() {
+            let Reverse((_, place, at)) = *head;
+            let ring = found.get(place).and_then(|(key, _)| self.rings.get(*key));
+            let Some((ring, kept)) = ring.and_then(|ring| Some((ring, ring.kept.get(at)?))) else { break };
             sums::put(&mut bytes, kept.event.json().len());
-            *at < room.count && (*at == 0 && room.one_at_least || bytes <= room.bytes)
-        };
-        let count = found.iter().enumerate().take_while(fits).count();
-        if count == found.len() {
-            wanted.clear();
-        } else {
-            let last = count.checked_sub(1).and_then(|last| found.get(last)).map_or(0, |last| last.id);
-            for one in wanted.iter_mut() {
-                one.after = one.after.max(last);
-                one.told = self.evicted;
+            let fits = read.events.is_empty() && room.one_at_least || bytes <= room.bytes;
+            if read.events.len() >= room.count || !fits {
+                break;
+            }
+            read.events.push(Rc::clone(&kept.event));
+            last = kept.id;
+            let next = at.saturating_add(1);
+            match ring.kept.get(next) {
+                Some(kept) => *head = Reverse((kept.id, place, next)),
+                None => _ = PeekMut::pop(head),
             }
         }
-        Read { events: found.iter().take(count).map(|kept| Rc::clone(&kept.event)).collect(), lost }
+        if heads.is_empty() {
+            wants.clear();
+        } else {
+            wants.move_on(last, self.stock.evicted);
+        }
+        read
     }
 
-    /// The patterns of which something has gone since their reader was last told.
-    fn lost(&self, wanted: &[Wanted], names: &[Rc<str>]) -> Vec<String> {
-        let missed = |one: &Wanted, gone: Gone| one.after < gone.newest && one.told < gone.at;
-        let is_lost = |one: &&Wanted| {
-            missed(one, self.gone)
-                || names.iter().any(|name| {
-                    self.rings.get(name).is_some_and(|ring| missed(one, ring.gone))
-                        && Channel::parse(name).is_ok_and(|channel| one.covers(channel))
-                })
+    /// The first event that is wanted of each ring: its number, the place of the ring, and its own in the ring.
+    fn heads(&self, found: &[Found]) -> BinaryHeap<Reverse<(u64, usize, usize)>> {
+        let head = |(place, (key, after)): (usize, &Found)| {
+            let ring = self.rings.get(*key)?;
+            let at = ring.first_after(*after);
+            Some(Reverse((ring.kept.get(at)?.id, place, at)))
         };
-        wanted.iter().filter(is_lost).map(|one| one.pattern.to_string()).collect()
+        found.iter().enumerate().filter_map(head).collect()
+    }
+
+    /// The patterns of which something has gone since their reader was last told; it is told now.
+    fn lost(&self, wants: &mut Wants, found: &[Found]) -> Vec<String> {
+        let now = self.stock.evicted;
+        let mut lost = wants.tell_of_all(self.gone, now);
+        let told = wants.told();
+        for ring in found.iter().filter_map(|(key, _)| self.rings.get(*key)).filter(|ring| ring.gone.at > told) {
+            wants.tell(ring.channel.as_channel(), ring.gone, now, &mut lost);
+        }
+        lost
     }
 }
 
@@ -417,15 +441,21 @@ mod tests {
         }
 
         fn read(&mut self, wanted: &[(&str, u64)], count: usize) -> (Vec<u64>, Vec<String>) {
-            let mut wanted: Vec<Wanted> = wanted
-                .iter()
-                .map(|(name, after)| self.history.wanted(pattern(name), START + after, self.now_ms))
-                .collect();
-            self.go_on(&mut wanted, count)
+            let mut wants = self.wants(wanted);
+            self.go_on(&mut wants, count)
         }
 
-        fn go_on(&mut self, wanted: &mut Vec<Wanted>, count: usize) -> (Vec<u64>, Vec<String>) {
-            let read = self.history.read(wanted, Room { count, bytes: 1_000, one_at_least: true }, self.now_ms);
+        fn wants(&mut self, wanted: &[(&str, u64)]) -> Wants {
+            let mut wants = Wants::default();
+            for (name, after) in wanted {
+                self.history.has_lost(pattern(name), START + after, self.now_ms);
+                wants.set(pattern(name), self.history.place(START + after));
+            }
+            wants
+        }
+
+        fn go_on(&mut self, wants: &mut Wants, count: usize) -> (Vec<u64>, Vec<String>) {
+            let read = self.history.read(wants, Room { count, bytes: 1_000, one_at_least: true }, self.now_ms);
             let ids = read.events.iter().map(|event| event.id().unwrap() - START).collect();
             (ids, read.lost)
         }
@@ -473,6 +503,8 @@ mod tests {
         assert_eq!(bench.read(&[("/b/*", 2)], 9), lossless(&[4, 5]));
         assert_eq!(bench.read(&[("/**", 0), ("/a", 0)], 9), lossless(&[1, 2, 3, 4, 5]));
         assert_eq!(bench.read(&[("/a", 2), ("/b/c", 0)], 9), lossless(&[2, 3, 5]));
+        assert_eq!(bench.read(&[("/b/**", 4), ("/b/c", 0), ("/a", 2)], 9), lossless(&[2, 3, 5]));
+        assert_eq!(bench.read(&[("/b/**", 1), ("/b/c", 4), ("/x", 0)], 9), lossless(&[2, 4, 5]));
         assert_eq!(bench.read(&[("/nobody", 0)], 9), lossless(&[]));
     }
 
@@ -483,12 +515,11 @@ mod tests {
             for channel in ["/a", "/b/c", "/a", "/b/d", "/b/c", "/a"] {
                 bench.put(channel);
             }
-            let mut wanted =
-                vec![bench.history.wanted(pattern("/a"), 0, 0), bench.history.wanted(pattern("/b/*"), START + 2, 0)];
+            let mut wants = bench.wants(&[("/a", 0), ("/b/*", 2)]);
             let mut all = Vec::new();
             let mut rounds = 0;
-            while !wanted.is_empty() {
-                let (ids, lost) = bench.go_on(&mut wanted, count);
+            while !wants.is_empty() {
+                let (ids, lost) = bench.go_on(&mut wants, count);
                 assert!(lost.is_empty() && ids.len() <= count);
                 all.extend(ids);
                 rounds += 1;
@@ -499,15 +530,29 @@ mod tests {
     }
 
     #[test]
+    fn finding_channels_costs_a_look_for_each_name_and_one_at_each_channel_for_each_wildcard() {
+        let mut bench = Bench::new(10);
+        for channel in ["/a", "/b", "/c", "/a"] {
+            bench.put(channel);
+        }
+        for (wanted, looks) in [(vec![("/a", 0), ("/x", 0)], 2), (vec![("/*", 0), ("/x/**", 0), ("/y", 0)], 7)] {
+            let mut wants = bench.wants(&wanted);
+            let before = bench.history.looks();
+            bench.go_on(&mut wants, 9);
+            assert_eq!(bench.history.looks() - before, looks, "{wanted:?}");
+        }
+    }
+
+    #[test]
     fn bytes_end_a_piece_but_one_event_is_read_in_any_case() {
         let mut bench = Bench::new(10);
         bench.put_bytes("/a", 600);
         bench.put_bytes("/a", 400);
-        let mut wanted = vec![bench.history.wanted(pattern("/a"), 0, 0)];
+        let mut wants = bench.wants(&[("/a", 0)]);
         let ids = |read: Read| read.events.iter().map(|event| event.id().unwrap() - START).collect::<Vec<_>>();
-        assert_eq!(ids(bench.history.read(&mut wanted, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [1]);
-        assert_eq!(ids(bench.history.read(&mut wanted, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [2]);
-        assert!(wanted.is_empty());
+        assert_eq!(ids(bench.history.read(&mut wants, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [1]);
+        assert_eq!(ids(bench.history.read(&mut wants, Room { count: 9, bytes: 500, one_at_least: true }, 0)), [2]);
+        assert!(wants.is_empty());
     }
 
     #[test]
@@ -523,7 +568,7 @@ mod tests {
         assert_eq!(bench.read(&[("/a", 3)], 9), lossless(&[4, 5]));
         bench.now_ms = 100;
         assert_eq!(bench.read(&[("/a", 5)], 9), lossless(&[]), "too old");
-        assert_eq!((bench.history.events(), bench.history.bytes(), bench.history.evicted), (0, 0, 5));
+        assert_eq!((bench.history.events(), bench.history.bytes(), bench.history.stock.evicted), (0, 0, 5));
         assert!(bench.has_lost("/a", 4) && !bench.has_lost("/a", 5));
     }
 
@@ -533,7 +578,7 @@ mod tests {
         bench.put("/a");
         for after in [0, 1, START - 1, START + 2, u64::MAX] {
             assert!(bench.history.has_lost(pattern("/a"), after, 0), "{after}");
-            assert_eq!(bench.history.wanted(pattern("/a"), after, 0).after, 0, "everything, then");
+            assert_eq!(bench.history.place(after).after, 0, "everything, then");
         }
         assert!(!bench.has_lost("/a", 0) && !bench.has_lost("/a", 1));
     }
@@ -542,13 +587,13 @@ mod tests {
     fn what_goes_between_two_pieces_is_told_once() {
         let mut bench = Bench::new(4);
         (0..4).for_each(|_| _ = bench.put("/a"));
-        let mut wanted = vec![bench.history.wanted(pattern("/a"), START, 0)];
-        assert_eq!(bench.go_on(&mut wanted, 1), lossless(&[1]));
+        let mut wants = bench.wants(&[("/a", 0)]);
+        assert_eq!(bench.go_on(&mut wants, 1), lossless(&[1]));
         bench.put("/a");
-        assert_eq!(bench.go_on(&mut wanted, 1), lossless(&[2]), "1 had been read before it went");
+        assert_eq!(bench.go_on(&mut wants, 1), lossless(&[2]), "1 had been read before it went");
         (0..3).for_each(|_| _ = bench.put("/a"));
-        assert_eq!(bench.go_on(&mut wanted, 1), (vec![5], vec!["/a".to_owned()]), "3 and 4 had not");
-        assert_eq!(bench.go_on(&mut wanted, 9), lossless(&[6, 7, 8]));
+        assert_eq!(bench.go_on(&mut wants, 1), (vec![5], vec!["/a".to_owned()]), "3 and 4 had not");
+        assert_eq!(bench.go_on(&mut wants, 9), lossless(&[6, 7, 8]));
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Broker {
         }
         let said = Said::of(message, self.unix_ms);
         let allowed = self.may_subscribe(request, key, message, names);
-        match allowed.and_then(|wanted| Ok((wanted, self.positions(names, &said)?))) {
+        match allowed.and_then(|wanted| Ok((wanted, self.positions(key, names, &said)?))) {
             Ok((wanted, positions)) => {
                 for pattern in wanted {
                     self.add_subscription(key, pattern);
@@ -159,8 +159,7 @@ impl Broker {
         let mut wanted = Vec::with_capacity(names.names.len().min(self.limits.subscriptions));
         let had = self.sessions.get(key).map_or(0, |session| session.subscriptions.as_slice().len());
         // Those that it has left while they were read are still among what it reads.
-        let reads =
-            self.sessions.get(key).and_then(|session| session.extras.as_ref()).map_or(0, |all| all.wanted.len());
+        let reads = self.sessions.get(key).and_then(|session| session.extras.as_ref()).map_or(0, |all| all.wants.len());
         if reads > self.limits.subscriptions {
             return Err(Refusal::Plain(Error::SubscriptionLimit(self.limits.subscriptions)));
         }

@@ -30,6 +30,7 @@ pub mod rules;
 pub mod session;
 pub mod token;
 pub mod topics;
+pub mod wants;
 
 mod connect;
 mod delivery;
@@ -276,6 +277,13 @@ pub struct Broker {
     /// The same as ISO 8601, if messages are to carry it.
     date: Option<String>,
     counters: Counters,
+    /// Subscribers to whom events went, and what it took to read histories, beside the looks for channels: see
+    /// [`Broker::work`].
+    worked: u64,
+    /// The work after which the request under way reads no more.
+    enough: u64,
+    /// Wildcards that the request under way has begun to read.
+    begun_wildcards: usize,
     entropy: Box<dyn Entropy>,
     policy: Box<dyn Policy>,
     /// Connects that are held.
@@ -325,6 +333,9 @@ impl Broker {
             unix_ms: now.unix_ms,
             date: None,
             counters: Counters::default(),
+            worked: 0,
+            enough: 0,
+            begun_wildcards: 0,
             entropy,
             policy,
             parked: 0,
@@ -336,6 +347,11 @@ impl Broker {
     /// What has happened.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The work done since the start, as [`Limits::fanout_per_turn`] counts it.
+    pub fn work(&self) -> u64 {
+        self.worked.saturating_add(self.history.looks())
     }
 
     /// The connection types offered to clients.
@@ -466,6 +482,7 @@ impl Broker {
     /// come after all others and the events queued by the batch itself go with them (Bayeux 1.0, "Batching").
     pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
         self.tell_time(now);
+        self.begin_call();
         let handshake = messages.iter().find(|message| message.kind() == Some(Kind::Meta(Meta::Handshake)));
         if let Some(message) = handshake {
             self.handshake(request, message, answer);
@@ -480,6 +497,12 @@ impl Broker {
         for message in messages.iter().filter(is_connect) {
             self.connect(request, message, sole, answer);
         }
+    }
+
+    /// Whatever a request asks for, it reads so much and no more before others have their turn.
+    fn begin_call(&mut self) {
+        self.enough = self.work().saturating_add(self.limits.fanout_per_turn);
+        self.begun_wildcards = 0;
     }
 
     fn tell_time(&mut self, now: Now) {

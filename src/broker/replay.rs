@@ -53,13 +53,21 @@ pub(super) struct Position<'m> {
     shape: ReplayShape,
 }
 
+impl Position<'_> {
+    /// Whether it has to be looked for in all histories.
+    fn is_wild(&self) -> bool {
+        self.since != Since::Now && !matches!(self.pattern, Pattern::Exact(_))
+    }
+}
+
 impl Broker {
-    /// Where the names of a subscribe message begin that say so.
+    /// Where the names of a subscribe message begin that say so, each with whether some of its events are gone.
     pub(super) fn positions<'m>(
         &mut self,
+        key: SessionKey,
         names: &'m Names<'_>,
         said: &Said<'m>,
-    ) -> Result<Vec<Position<'m>>, Refusal<'m>> {
+    ) -> Result<Vec<(Position<'m>, bool)>, Refusal<'m>> {
         let Some(map) = said.replay.filter(|map| map.get().starts_with('{')) else { return Ok(Vec::new()) };
         // Read once, and each name looked up: both lists may be long.
         let map_text = map.get();
@@ -72,26 +80,59 @@ impl Broker {
                 continue;
             }
             let shape = self.rules.of_name(pattern).shape;
-            let strict = shape == ReplayShape::Salesforce;
             let Some((text, number)) = numbers.get(&**name).copied().map(ext::replay_number) else {
-                if strict {
+                if shape == ReplayShape::Salesforce {
                     return Err(Refusal::Plain(Error::ReplayMissing { channel: name, map: map_text }));
                 }
                 continue;
             };
-            let invalid = Refusal::Plain(Error::ReplayInvalid(text));
-            match number.and_then(Since::from_number) {
-                None => return Err(invalid),
-                Some(Since::After(after)) if strict && self.misses(pattern, after) => return Err(invalid),
-                Some(since) => positions.push(Position { name, pattern, since, shape }),
-            }
+            let Some(since) = number.and_then(Since::from_number) else {
+                return Err(Refusal::Plain(Error::ReplayInvalid(text)));
+            };
+            positions.push((Position { name, pattern, since, shape }, text));
         }
-        Ok(positions)
+        self.may_read(key, &positions)?;
+        let mut looked_at = Vec::with_capacity(positions.len());
+        for (position, text) in positions {
+            let lost = self.misses(position.pattern, position.since);
+            if lost && position.shape == ReplayShape::Salesforce {
+                return Err(Refusal::Plain(Error::ReplayInvalid(text)));
+            }
+            looked_at.push((position, lost));
+        }
+        Ok(looked_at)
     }
 
-    /// Whether somebody who has the events of a pattern up to a number will miss some.
-    fn misses(&mut self, pattern: Pattern<'_>, after: u64) -> bool {
-        self.is_never_kept(pattern) || self.history.has_lost(pattern, after, self.now_ms)
+    /// Whether a session may read all of this beside what it reads; then that counts among what the batch under way begins
+    /// with.
+    fn may_read<'m>(&mut self, key: SessionKey, positions: &[(Position<'_>, &str)]) -> Result<(), Refusal<'m>> {
+        let wild = || positions.iter().map(|(position, _)| position).filter(|position| position.is_wild());
+        let reads = self.sessions.get(key).and_then(|session| session.extras.as_ref());
+        let others = reads.into_iter().flat_map(|extras| extras.wants.wildcards());
+        let others = others.filter(|(own, _)| !wild().any(|position| own.is(position.pattern))).count();
+        let more = wild().count();
+        let most = self.limits.replay_wildcards;
+        let begun = self.begun_wildcards.saturating_add(more);
+        if more > 0 && (begun > most || others.saturating_add(more) > most) {
+            return Err(Refusal::Plain(Error::ReplayLimit(most)));
+        }
+        self.begun_wildcards = begun;
+        Ok(())
+    }
+
+    /// Whether somebody who begins there will miss some events of a pattern. What is too old of it has gone then.
+    fn misses(&mut self, pattern: Pattern<'_>, since: Since) -> bool {
+        match since {
+            Since::Now => false,
+            Since::Oldest => {
+                self.history.has_lost(pattern, 0, self.now_ms);
+                false
+            }
+            Since::After(after) => {
+                let has_lost = self.history.has_lost(pattern, after, self.now_ms);
+                has_lost || self.is_never_kept(pattern)
+            }
+        }
     }
 
     /// Whether it is one channel without a history.
@@ -101,16 +142,17 @@ impl Broker {
 
     /// Begins to read; returns what the reply says of it: for names that begin now, after which number that is, and the names
     /// of which events are gone.
-    pub(super) fn begin_reading(&mut self, key: SessionKey, positions: Vec<Position<'_>>) -> Told {
+    pub(super) fn begin_reading(&mut self, key: SessionKey, positions: Vec<(Position<'_>, bool)>) -> Told {
         let newest = self.history.newest();
         let (mut now, mut gap) = (Vec::new(), Vec::new());
-        for Position { name, pattern, since, shape } in positions {
+        for (Position { name, pattern, since, shape }, lost) in positions {
             if since == Since::Now && shape == ReplayShape::Plain && !self.is_never_kept(pattern) {
                 now.push(name);
             }
-            if self.start_reading(key, pattern, since) {
+            if lost {
                 gap.push(name);
             }
+            self.start_reading(key, pattern, since);
         }
         let mut told = Told::default();
         for (entry, names, value) in [("replay", now, newest.to_string()), ("gap", gap, "-1".to_owned())] {
@@ -132,39 +174,33 @@ impl Broker {
 
     /// The same for a guest, who is told of what is gone with the first events.
     pub(super) fn read_from(&mut self, key: SessionKey, pattern: Pattern<'_>, since: Since) {
-        if self.start_reading(key, pattern, since)
-            && let Some(session) = self.sessions.get_mut(key)
-        {
+        let lost = self.misses(pattern, since);
+        self.start_reading(key, pattern, since);
+        if let Some(session) = self.sessions.get_mut(key).filter(|_| lost) {
             session.extras.get_or_insert_default().gaps.add(&pattern.to_string(), None);
         }
     }
 
-    /// Has the session read the events of a pattern before those to come; whether some are gone.
-    fn start_reading(&mut self, key: SessionKey, pattern: Pattern<'_>, since: Since) -> bool {
-        let (after, lost) = match since {
-            Since::Now => {
-                self.read_no_more(key, pattern);
-                return false;
-            }
-            Since::Oldest => (0, false),
-            Since::After(after) => (after, self.misses(pattern, after)),
+    /// Has the session read the events of a pattern before those to come.
+    fn start_reading(&mut self, key: SessionKey, pattern: Pattern<'_>, since: Since) {
+        let after = match since {
+            Since::Now => return self.read_no_more(key, pattern),
+            Since::Oldest => 0,
+            Since::After(after) => after,
         };
-        let wanted = self.history.wanted(pattern, after, self.now_ms);
+        let place = self.history.place(after);
         if let Some(session) = self.sessions.get_mut(key) {
-            let all = &mut session.extras.get_or_insert_default().wanted;
-            all.retain(|one| !one.pattern.is(pattern));
-            all.push(wanted);
+            session.extras.get_or_insert_default().wants.set(pattern, place);
             if self.readers.last() != Some(&key) {
                 self.readers.push(key);
             }
         }
-        lost
     }
 
     /// Reads for the sessions that have asked for it in the call under way.
     pub(super) fn begin_readers(&mut self) {
         while let Some(key) = self.readers.pop() {
-            self.refill(key);
+            self.refill_for_request(key);
             self.list(key);
         }
     }
@@ -173,19 +209,25 @@ impl Broker {
     /// subscriptions: it is still read, and given as far as they match.
     pub(super) fn read_no_more(&mut self, key: SessionKey, pattern: Pattern<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wanted.is_empty()) else { return };
+        let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wants.is_empty()) else { return };
         if session.subscriptions.as_slice().is_empty() {
-            extras.wanted.clear();
+            extras.wants.clear();
         }
-        for one in extras.wanted.iter_mut().filter(|one| one.pattern.is(pattern)) {
-            one.skip_old();
+        extras.wants.skip_old(pattern);
+    }
+
+    /// Reads on for a session of the batch under way, unless that has read enough: then it is done when the session is
+    /// answered.
+    pub(super) fn refill_for_request(&mut self, key: SessionKey) {
+        if self.work() < self.enough {
+            self.refill(key);
         }
     }
 
     /// Reads on for a session that has room.
     pub(super) fn refill(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wanted.is_empty()) else { return };
+        let Some(extras) = session.extras.as_mut().filter(|extras| !extras.wants.is_empty()) else { return };
         // As with the outbox, half of the memory for all is for what is published meanwhile.
         let left = (self.limits.half_of_queued() / 2).saturating_sub(self.held.bytes());
         let count = AT_ONCE.min(self.limits.outbox_events / 2).min(left / (SHARE * PLACE)).max(1);
@@ -195,17 +237,21 @@ impl Broker {
         // Half of the outbox is for what is published meanwhile.
         let bytes = (self.limits.outbox_bytes / 2).saturating_sub(session.outbox.bytes());
         let room = Room { count, bytes, one_at_least: session.outbox.is_empty() };
-        let Read { events, lost } = self.history.read(&mut extras.wanted, room, self.now_ms);
+        let Read { events, lost } = self.history.read(&mut extras.wants, room, self.now_ms);
         for name in lost {
             extras.gaps.add(&name, None);
         }
         let topics = &self.topics;
-        let subscribed = |event: &Event| {
+        let mut looks = events.len();
+        let mut subscribed = |event: &Event| {
             let channel = std::str::from_utf8(event.channel()).ok().and_then(|name| Channel::parse(name).ok());
             let mut all = session.subscriptions.as_slice().iter();
-            channel.is_some_and(|channel| all.any(|one| topics.covers(one.topic, channel)))
+            let place = channel.and_then(|channel| all.position(|one| topics.covers(one.topic, channel)));
+            looks = looks.saturating_add(place.unwrap_or(session.subscriptions.as_slice().len()));
+            place.is_some()
         };
         let events: Vec<_> = events.into_iter().filter(|event| subscribed(event)).collect();
+        sums::add(&mut self.worked, looks as u64);
         sums::add(&mut self.counters.replayed, events.len() as u64);
         for event in events {
             session.outbox.push(&event, &mut self.held);
@@ -217,5 +263,5 @@ impl Broker {
 /// Whether an event reaches the session by reading, and so is not to be pushed.
 pub(super) fn will_read(session: &Session, channel: Channel<'_>, event: &Event) -> bool {
     let Some(extras) = &session.extras else { return false };
-    event.id().is_some() && extras.wanted.iter().any(|one| one.covers(channel))
+    event.id().is_some() && extras.wants.covers(channel)
 }

@@ -340,7 +340,7 @@ impl Session {
 
     /// Whether it has not read all of the history that it wants.
     pub fn is_reading(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| !extras.wanted.is_empty())
+        self.extras.as_ref().is_some_and(|extras| !extras.wants.is_empty())
     }
 
     /// Whether what ends its held connect, or its wait as a guest, has come.

@@ -121,7 +121,7 @@ impl Bench {
 
     fn pull(&mut self) -> Option<Said> {
         let mut answer = Answer::default();
-        let (link, _) = self.broker.pull(&mut answer)?;
+        let (link, _) = self.broker.pull(u64::MAX, &mut answer)?;
         Some(said(&answer, link))
     }
 
@@ -713,6 +713,6 @@ fn nothing_is_wanted_of_services() {
         assert_eq!(bench.tell(&replay(&format!("/service/{number}")))["successful"], true);
     }
     let wanted: usize =
-        bench.broker.sessions.iter().filter_map(|(_, s)| s.extras.as_ref()).map(|e| e.wanted.len()).sum();
+        bench.broker.sessions.iter().filter_map(|(_, s)| s.extras.as_ref()).map(|e| e.wants.len()).sum();
     assert_eq!(wanted, 1, "a list that no limit bounds");
 }

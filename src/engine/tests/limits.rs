@@ -1,8 +1,11 @@
 //! The bounds that show only on a whole connection or a whole turn, each at one less, exactly, and one more.
 
-use serde_json::json;
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
 
 use super::bench::{Bench, Client, Post};
+use crate::broker::rules::{Keep, Rule};
 use crate::conn::route::RefusalKind;
 use crate::limits::Limits;
 
@@ -131,6 +134,174 @@ fn limit_fanout_per_turn() {
     assert_eq!((b.take(busy.up).len(), b.take(other.up).len()), (9, 1), "who has waited comes first");
     b.turn();
     assert_eq!((b.published(), b.take(busy.up).len()), (11, 1));
+}
+
+/// Of fifty channels with three events each, who reads them all gets ten at a time, for fifty looks and ten events.
+fn fifty_channels(change: impl FnOnce(&mut Limits)) -> Bench {
+    let mut b = Bench::with(|setup| {
+        let keep = Some(Some(Keep { count: 3, ..Keep::default() }));
+        setup.broker.channels = vec![Rule { pattern: "/kept/**".to_owned(), history: keep, ..Rule::default() }];
+        setup.broker.transports = vec!["long-polling", "eventsource"];
+        setup.limits.outbox_events = 20;
+        change(&mut setup.limits);
+    });
+    for data in 0..3 {
+        for channel in 0..50 {
+            assert!(b.inject(&format!("/kept/{channel}"), &(50 * data + channel).to_string()));
+        }
+    }
+    b
+}
+
+/// A subscribe that reads from there on.
+fn replay(client: &Client, names: &[&str], from: i64) -> Value {
+    let mut subscribe = client.subscribe(json!(names));
+    let map: HashMap<_, _> = names.iter().map(|name| (*name, from)).collect();
+    subscribe["ext"] = json!({"replay": map});
+    subscribe
+}
+
+#[test]
+fn limit_fanout_per_turn_of_what_is_read_for_connects() {
+    for (fanout, answers) in [(60, 1), (61, 2), (120, 2), (121, 3)] {
+        let mut b = fifty_channels(|limits| limits.fanout_per_turn = fanout);
+        let clients: Vec<_> = (0..6).map(|_| b.client()).collect();
+        for client in &clients {
+            b.tell(client.up, &replay(client, &["/kept/**"], -2));
+            assert_eq!(b.events(client).len(), 10);
+        }
+        for client in &clients {
+            b.receive(client.down, &Post::json(&client.glance()).bytes());
+        }
+        for turn in 1..=6_usize.div_ceil(answers) {
+            b.turn_once();
+            let answered = b.engine.counters().delivered - 60;
+            assert_eq!(answered as usize, 10 * (turn * answers).min(6), "with {fanout}, after {turn} turns");
+        }
+    }
+}
+
+#[test]
+fn limit_fanout_per_turn_of_what_is_read_for_streams() {
+    for (fanout, answers) in [(1, 1), (60, 1), (61, 2), (120, 2), (121, 3)] {
+        let mut b = fifty_channels(|limits| limits.fanout_per_turn = fanout);
+        let request = b"GET /events/kept/**?since=-2 HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
+        let streams: Vec<_> = (0..5).map(|_| b.open()).collect();
+        for stream in &streams {
+            b.receive(*stream, request);
+        }
+        while b.sessions() < 5 {
+            b.turn_once();
+        }
+        // What was read for the requests themselves goes first.
+        streams.iter().for_each(|_| b.turn_once());
+        let (all, mut before) = (5 * 150, b.engine.counters().delivered);
+        assert!(before < all / 2, "{before}");
+        while before < all {
+            b.turn_once();
+            let after = b.engine.counters().delivered;
+            // At the end there are fewer streams than that.
+            let least = if all - before > 200 { 10 * answers } else { 10 };
+            assert!((least..=10 * answers).contains(&(after - before)), "with {fanout}, {before} and then {after}");
+            before = after;
+        }
+        for stream in streams {
+            let text = b.stream(stream).1;
+            let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+            assert!(data.eq((0..150).map(|n| n.to_string())), "all, each once, in order");
+        }
+    }
+}
+
+#[test]
+fn limit_fanout_per_turn_of_what_is_read_for_one_batch() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 61);
+    let clients: Vec<_> = (0..6).map(|_| b.client()).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    let before = b.engine.counters().delivered;
+    let batch: Vec<Value> = clients.iter().map(Client::glance).collect();
+    b.say(clients[0].up, &json!(batch));
+    assert_eq!(b.engine.counters().delivered - before, 20, "the others of the batch are answered without events");
+    for (client, first) in clients.iter().zip([20, 20, 10, 10, 10, 10]) {
+        let mut data = Vec::new();
+        while let events @ [_, ..] = &*b.events(client) {
+            data.extend(events.iter().map(|event| event["data"].as_u64().unwrap()));
+        }
+        assert_eq!(data, (first..150).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn limit_fanout_per_turn_of_what_one_batch_begins_to_read() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 61);
+    let clients: Vec<_> = (0..6).map(|_| b.client()).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    let before = b.engine.broker.work();
+    let batch: Vec<Value> = clients.iter().map(|client| replay(client, &["/x"], -2)).collect();
+    b.receive(clients[0].up, &Post::json(&json!(batch)).bytes());
+    assert_eq!(b.engine.broker.work() - before, 6 + 61, "a look for each name; and one reads, both patterns");
+}
+
+#[test]
+fn limit_fanout_per_turn_of_reading_that_finds_nothing() {
+    let mut b = fifty_channels(|limits| limits.fanout_per_turn = 51);
+    let clients: Vec<_> = (0..5).map(|_| b.subscriber("/other")).collect();
+    for client in &clients {
+        b.tell(client.up, &replay(client, &["/kept/**"], -2));
+        b.tell(client.up, &client.unsubscribe("/kept/**"));
+        assert_eq!(b.events(client).len(), 10);
+    }
+    for client in &clients {
+        let head = format!("GET /cometd/{} HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n", client.id);
+        let stream = b.open();
+        b.receive(stream, head.as_bytes());
+    }
+    let work = [(); 4].map(|()| {
+        let before = b.engine.broker.work();
+        b.turn_once();
+        b.engine.broker.work() - before
+    });
+    assert_eq!(work, [100, 100, 50, 0], "fifty looks for each of them");
+}
+
+#[test]
+fn limit_replay_wildcards() {
+    let names = ["/kept/**", "/kept/*", "/a/**", "/b/**"];
+    for wildcards in 2..=4 {
+        let mut b = fifty_channels(|limits| limits.replay_wildcards = 3);
+        let client = b.client();
+        let reply = b.tell(client.up, &replay(&client, &names[..wildcards], -2));
+        let refused = wildcards > 3;
+        assert_eq!(reply.get("error"), refused.then(|| json!("429:3:replay_limit")).as_ref(), "{wildcards} at once");
+        assert_eq!(b.engine.census().topics, if refused { 0 } else { wildcards }, "all or nothing");
+    }
+}
+
+#[test]
+fn limit_replay_wildcards_of_one_session_and_of_one_batch() {
+    let refused = |reply: &Value| reply["error"] == "429:3:replay_limit";
+    let mut b = fifty_channels(|limits| limits.replay_wildcards = 3);
+    let (client, other) = (b.client(), b.client());
+    assert!(!refused(&b.tell(client.up, &replay(&client, &["/kept/*", "/**"], -2))));
+    assert!(refused(&b.tell(client.up, &replay(&client, &["/a/**", "/b/**"], -2))), "it still reads the first two");
+    assert!(!refused(&b.tell(client.up, &replay(&client, &["/kept/*", "/**", "/a/**"], -2))), "these are no others");
+    assert!(!refused(&b.tell(client.up, &replay(&client, &["/b/**", "/c/*"], -1))), "nothing is to be read");
+    assert!(!refused(&b.tell(client.up, &replay(&client, &["/kept/1", "/kept/2", "/d"], -2))), "these are names");
+    while !b.events(&client).is_empty() {}
+    assert!(!refused(&b.tell(client.up, &replay(&client, &["/b/**", "/c/*"], -2))), "it has read all of the others");
+    let batch = json!([
+        replay(&client, &["/d/**", "/e/**"], -2),
+        replay(&other, &["/d/**", "/e/**"], -2),
+        replay(&other, &["/e/**"], -2),
+    ]);
+    let replies = b.say(client.up, &batch);
+    assert_eq!([0, 1, 2].map(|at| refused(&replies[at])), [false, true, false]);
 }
 
 #[test]
