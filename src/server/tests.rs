@@ -275,7 +275,7 @@ fn nobody_is_late_who_came_in_time_and_was_not_looked_at() {
         for client in &mut clients {
             client.set_nonblocking(true).unwrap();
         }
-        while !clients.iter().all(|client| says_connect(client)) {
+        while !clients.iter().all(says_connect) {
             bench.turn();
         }
         let late = bench.server.engine.counters().sessions_removed;
