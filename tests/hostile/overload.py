@@ -152,7 +152,8 @@ def capacity():
             rate = round(rate / 1.25)
             if rate < 5:
                 raise Unexpected("the machine is too busy for 5 messages a second to 1,000 clients")
-        while keeps_up(server, round(rate * 1.25)):
+        # Twice, for a moment of something else on the machine is not its capacity.
+        while any(keeps_up(server, round(rate * 1.25)) for _ in range(2)):
             rate = round(rate * 1.25)
     return rate
 

@@ -67,7 +67,7 @@ def soak(minutes):
     section.row("events published, delivered", f"{counted['published']:,}, {counted['delivered']:,}")
     section.row("lost, duplicated, out of order, of other runs", "{}, {}, {}, {}".format(*bad), "none", not any(bad))
     section.row("RSS at rest, trimmed, after the warm-up, at the end", f"{warm:,}, {series[-1]:,} KiB")
-    section.row("drift of it", f"{drift * 100:+.2f} %", f"< {DRIFT * 100:.0f} %", drift < DRIFT)
+    section.row("drift of it", f"{drift * 100:+.3f} %", f"< {DRIFT * 100:.0f} %", drift < DRIFT)
     for name, each in (("as it is", untrimmed), ("trimmed", series)):
         section.note(f"RSS at rest after each round, {name}, KiB: {', '.join(str(rss) for rss in each)}.")
     return section
