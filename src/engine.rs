@@ -695,7 +695,7 @@ impl Engine {
                     let who = Who { client: conn.peer().address, path: None };
                     self.refusals.note_end(
                         RefusalKind::Reader,
-                        "nothing was taken for write-timeout",
+                        "too little was taken within write-timeout",
                         who,
                         self.terms.now.mono_ms,
                     );
