@@ -26,6 +26,7 @@
 mod checks;
 mod handshakes;
 mod requests;
+mod settling;
 mod sockets;
 mod tally;
 mod terms;
@@ -34,13 +35,13 @@ use core::net::IpAddr;
 use std::io::IoSlice;
 
 use crate::arena::Arena;
-use crate::broker::policy::Policy;
 use crate::broker::token::Entropy;
-use crate::broker::{self, Broker, End, Publication};
+use crate::broker::{self, Broker};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Overdue, Parting, Pause, Step};
+use crate::conn::{Conn, ConnKey, Overdue, Pause, Step};
+use crate::hooks::{Command, Hooks};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
 use crate::http::host::HostRule;
@@ -70,25 +71,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Where secrets come from.
     pub entropy: Box<dyn Entropy>,
-    /// Who may do what.
-    pub policy: Box<dyn Policy>,
-}
-
-/// What another thread may ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Command {
-    /// Publish an event; `data` is valid JSON.
-    Publish {
-        /// A channel, not a pattern.
-        channel: String,
-        /// JSON.
-        data: String,
-        /// Whether it may wait for an answer that goes anyway.
-        lazy: bool,
-    },
-    /// End a session, by its client id.
-    Disconnect(String),
+    /// What the embedder's program says, changes and hears.
+    pub hooks: Hooks,
 }
 
 /// What can be changed while the engine runs.
@@ -170,6 +154,8 @@ pub struct Engine {
     refusals: Refusals,
     /// Answers made in this turn so far.
     flushed: usize,
+    /// Commands of hooks run in this turn so far.
+    followed: usize,
     /// The broker's work before this turn.
     worked_before: u64,
     /// The work after which no more answers are made in this turn.
@@ -192,10 +178,11 @@ impl core::fmt::Debug for Engine {
 impl Engine {
     /// An engine without connections.
     pub fn new(parts: Parts, now: Now) -> Self {
-        let Parts { site, broker, limits, entropy, policy } = parts;
+        let Parts { mut site, broker, limits, entropy, hooks } = parts;
+        site.has_fallback = hooks.fallback.is_some();
         Self {
             terms: Terms::new(site, limits.output_bytes, now),
-            broker: Broker::new(broker, limits.clone(), now, entropy, policy),
+            broker: Broker::new(broker, limits.clone(), now, entropy, hooks),
             limits,
             conns: Arena::default(),
             wheel: Wheel::new(now.mono_ms),
@@ -205,6 +192,7 @@ impl Engine {
             received: Tally::default(),
             refusals: Refusals::default(),
             flushed: 0,
+            followed: 0,
             worked_before: 0,
             enough: 0,
             answer: Answer::default(),
@@ -329,14 +317,9 @@ impl Engine {
     }
 
     /// Does what another thread asks for; whether it could be done.
-    pub fn command(&mut self, command: &Command, now: Now) -> bool {
+    pub fn command(&mut self, command: Command, now: Now) -> bool {
         self.terms.tell_time(now);
-        let done = match command {
-            Command::Publish { channel, data, lazy } => {
-                self.broker.publish_json(Publication { channel, data, lazy: *lazy }, now).is_ok()
-            }
-            Command::Disconnect(client_id) => self.broker.kick(client_id),
-        };
+        let done = self.broker.run_command(command, now);
         self.settle();
         self.tell_troubles();
         done
@@ -538,6 +521,7 @@ impl Engine {
             let pulled = if more { self.broker.pull(self.enough, &mut self.answer) } else { None };
             let Some((link, ticket)) = pulled else {
                 self.flushed = 0;
+                self.followed = 0;
                 self.worked_before = self.broker.work();
                 return false;
             };
@@ -589,7 +573,7 @@ impl Engine {
 
     /// When to be called next, in ms of the monotonic clock, and why; `None`: not before something happens.
     pub fn poll_timeout(&self) -> Option<(u64, Wake)> {
-        if self.broker.has_ready() || !self.dirty.is_empty() || !self.unread.is_empty() {
+        if self.broker.has_ready() || self.broker.has_commands() || !self.dirty.is_empty() || !self.unread.is_empty() {
             return Some((self.terms.now.mono_ms, Wake::Work));
         }
         let own = [self.refusals.next_report(), self.end_of_patience()];
@@ -725,35 +709,6 @@ impl Engine {
             return self.close_socket(key, CloseCode::GOING_AWAY, "the server ends");
         }
         self.end_poll(key);
-    }
-
-    /// Ends the held connects and the streams that the broker says are over.
-    fn settle(&mut self) {
-        while let Some(ending) = self.broker.take_endings() {
-            let Some(key) = conn_key(ending.link) else { continue };
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            let env = self.terms.env(&self.limits);
-            self.answer.clear();
-            let parting = match ending.end {
-                End::Superseded => Parting::Superseded,
-                End::Moved => Parting::Moved,
-                End::Closed { last, agreed } => {
-                    if !last.is_empty() {
-                        self.answer.replies.push(|out| out.extend_from_slice(&last));
-                    }
-                    Parting::Closed { last: &self.answer, agreed }
-                }
-            };
-            conn.end(ending.ticket, parting, env);
-            self.touch(key);
-        }
-    }
-
-    /// Tells the sessions that are answered on this connection that no more of it will be written.
-    fn tell_listeners(&mut self, key: ConnKey) {
-        while let Some(ticket) = self.conns.get_mut(key).and_then(Conn::take_listener) {
-            self.broker.answered(ticket, link(key), self.terms.now);
-        }
     }
 }
 

@@ -19,6 +19,7 @@ const RANKS: &[(&str, u8)] = &[
     ("event", 3),
     ("reply", 4),
     ("framing", 5),
+    ("hooks", 5),
     ("conn", 6),
     ("broker", 6),
     ("refusals", 7),

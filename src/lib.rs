@@ -84,6 +84,7 @@ pub mod conn;
 pub mod engine;
 pub mod event;
 pub mod framing;
+pub mod hooks;
 pub mod http;
 #[cfg(test)]
 mod layering;

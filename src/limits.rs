@@ -148,8 +148,19 @@ pub struct Limits {
     /// Bytes read from all connections in one turn of the loop, after which the others wait for the next turn: those first
     /// that had no read yet. Default 1 MiB.
     pub total_read_bytes_per_turn: usize,
-    /// Commands from other threads waiting in the mailbox, count. Default 4,096.
+    /// Commands from other threads waiting in the mailbox, count; as many of hooks may wait, and are run in one turn.
+    /// Default 4,096.
     pub mailbox_commands: usize,
+    /// How long a policy may take that has deferred its answer, ms; then it is no. Default 10 s.
+    pub defer_ms: u64,
+    /// Batches that wait for answers of policies, or behind one that does, count. Default 4,096.
+    pub deferred_batches: usize,
+    /// Bytes of them. Default 16 MiB.
+    pub deferred_bytes: usize,
+    /// Channels and patterns of which hooks know, count. Kept only where hooks want to know. Default 1,000,000.
+    pub channels: usize,
+    /// How long a channel that nobody uses is known to hooks, ms. Default 3 s.
+    pub sweep_ms: u64,
 }
 
 impl Limits {
@@ -212,6 +223,11 @@ impl Default for Limits {
             read_bytes_per_turn: 64 * 1024,
             total_read_bytes_per_turn: 1024 * 1024,
             mailbox_commands: 4_096,
+            defer_ms: 10_000,
+            deferred_batches: 4_096,
+            deferred_bytes: 16 * 1024 * 1024,
+            channels: 1_000_000,
+            sweep_ms: 3_000,
         }
     }
 }

@@ -39,13 +39,15 @@ pub enum Way {
     Aside,
     /// Not at all: the client asks for what this server does not do.
     Refused,
+    /// At any time until the link is gone, within this very program: no connect is needed.
+    Inside,
 }
 
 /// What a reply slot waits for: today the end of a held connect, in the broker's own numbering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub u64);
 
-/// One reply of a request: its place in the order is kept from the start, its bytes may come later.
+/// One reply of a request: its bytes, or that it comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Ready { start: usize, end: usize },
@@ -73,24 +75,9 @@ impl Replies {
         self.slots.push(Slot::Ready { start, end: self.bytes.len() });
     }
 
-    /// Appends a reply whose bytes come with [`Replies::fill`].
+    /// Appends a reply whose bytes come later.
     pub fn push_waiting(&mut self, ticket: Ticket) {
         self.slots.push(Slot::Waiting(ticket));
-    }
-
-    /// Fills the slots that wait for the ticket with one reply; whether there was such a slot.
-    pub fn fill(&mut self, ticket: Ticket, json: &[u8]) -> bool {
-        let start = self.bytes.len();
-        let ready = Slot::Ready { start, end: start.saturating_add(json.len()) };
-        let mut filled = false;
-        for slot in self.slots.iter_mut().filter(|slot| **slot == Slot::Waiting(ticket)) {
-            *slot = ready;
-            filled = true;
-        }
-        if filled {
-            self.bytes.extend_from_slice(json);
-        }
-        filled
     }
 
     /// Whether every slot has its bytes.
@@ -112,11 +99,6 @@ impl Replies {
             Slot::Waiting(ticket) => Some(ticket),
             Slot::Ready { .. } => None,
         })
-    }
-
-    /// Whether a slot waits for the ticket.
-    pub fn waits_for(&self, ticket: Ticket) -> bool {
-        self.slots.contains(&Slot::Waiting(ticket))
     }
 
     /// The replies that are ready, in order, each as JSON.
@@ -152,6 +134,8 @@ pub struct Answer {
     pub probe: Option<u32>,
     /// What is missing before the events, for who does not speak Bayeux.
     pub gap: Option<Gap>,
+    /// What the batch is known by if it has to wait: the answer, with the replies that are ready, comes later.
+    pub deferred: Option<u64>,
     /// Those of the sessions answered whose next events do not come by themselves: the link serves them no longer.
     pub left: Vec<Ticket>,
 }
@@ -165,6 +149,7 @@ impl Answer {
         self.cookie = None;
         self.probe = None;
         self.gap = None;
+        self.deferred = None;
         self.left.clear();
     }
 }
@@ -173,24 +158,16 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn text(replies: &Replies) -> Vec<&str> {
-        replies.ready().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect()
-    }
-
     #[test]
-    fn a_slot_keeps_its_place_while_it_waits() {
+    fn replies_are_in_order_and_one_that_waits_has_no_bytes() {
         let mut replies = Replies::default();
         replies.push(|out| out.extend_from_slice(b"1"));
         replies.push_waiting(Ticket(7));
         replies.push(|out| out.extend_from_slice(b"3"));
         assert!(!replies.is_ready());
-        assert!(replies.waits_for(Ticket(7)));
         assert_eq!(replies.sole_ticket(), None);
-        assert!(!replies.fill(Ticket(8), b"x"), "a ticket of someone else fills nothing");
-        assert!(replies.fill(Ticket(7), b"2"));
-        assert!(!replies.fill(Ticket(7), b"2"), "a ticket is good once");
-        assert!(replies.is_ready());
-        assert_eq!(text(&replies), ["1", "2", "3"]);
+        assert_eq!(replies.ready().collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(replies.tickets().collect::<Vec<_>>(), [Ticket(7)]);
     }
 
     #[test]

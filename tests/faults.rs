@@ -19,7 +19,7 @@ use common::node::{left_out, output_of};
 use common::peer::{PATIENT, Peer, connect, connected, eventually, post};
 use common::process::Process;
 use common::{Log, encke, without_settings};
-use encke::broker::policy::{Origin, Policy, Verdict};
+use encke::hooks::{Hooks, Query, SecurityPolicy, Session, Verdict};
 use encke::server::Server;
 use serde_json::{Value, json};
 use socket2::SockRef;
@@ -512,8 +512,8 @@ fn a_panic_beyond_a_peers_bytes_ends_the_daemon_with_a_last_line_that_says_so() 
 /// A policy with a bug.
 struct Careless;
 
-impl Policy for Careless {
-    fn can_subscribe(&mut self, _: Origin<'_>, _: &encke::bayeux::Message<'_>, name: &str) -> Verdict {
+impl SecurityPolicy for Careless {
+    fn can_subscribe(&mut self, _: &Query<'_>, _: &mut Session<'_>, name: &str) -> Verdict {
         assert_ne!(name, "/boom", "planted");
         Verdict::Allow
     }
@@ -525,7 +525,8 @@ const EMBEDDER: &str = "ENCKE_TEST_EMBEDDER";
 #[test]
 fn embedder() {
     if std::env::var_os(EMBEDDER).is_some() {
-        let server = Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).policy(Box::new(Careless));
+        let server =
+            Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).hooks(Hooks::default().policy(Careless));
         let server = server.build().unwrap();
         println!("\n@@{}", server.addresses()[0]);
         server.run().unwrap();

@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use encke::broker;
-use encke::broker::policy::AllowAll;
 use encke::broker::rules::Rule;
 use encke::broker::token::{Entropy, SECRET_BYTES};
 use encke::clock::Now;
 use encke::conn::route::Site;
 use encke::conn::{ConnKey, Step};
-use encke::engine::{Command, Engine, Parts};
+use encke::engine::{Engine, Parts};
+use encke::hooks::Command;
 use encke::http::forwarded::TrustedProxies;
 use encke::http::host::HostRule;
 use encke::http::origin::OriginRule;
@@ -144,11 +144,12 @@ impl Crowd {
                 proxies: TrustedProxies::default(),
                 publishing: Default::default(),
                 pages: encke::pages::Pages::new("/cometd", false),
+                has_fallback: false,
             },
             broker: broker::Config { channels, max_interval_ms: MAX_INTERVAL_MS, ..broker::Config::default() },
             limits: Limits { sessions: most, connections: most, ..Limits::default() },
             entropy: Box::new(Counter(0)),
-            policy: Box::new(AllowAll),
+            hooks: Default::default(),
         };
         let now = Now { mono_ms: 1, unix_ms: 1_700_000_000_000 };
         let (engine, clients) = (Engine::new(parts, now), Vec::with_capacity(most));
@@ -214,7 +215,7 @@ impl Crowd {
     pub(crate) fn publish(&mut self, data: &str) -> Spent {
         let command = Command::Publish { channel: CHANNEL.to_owned(), data: data.to_owned(), lazy: false };
         let start = worked();
-        assert!(self.engine.command(&command, self.now));
+        assert!(self.engine.command(command, self.now));
         let publish = worked() - start;
         Spent { publish, ..self.turn() }
     }

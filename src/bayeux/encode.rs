@@ -73,6 +73,23 @@ pub fn event_from_parts(out: &mut Vec<u8>, channel: Channel<'_>, data: &str, mar
     places
 }
 
+/// Appends the answer to a remote call (CometD): an event to one client, with the `id` of its message, and whether it went
+/// well. `data` must be one valid JSON value, and the id one that a message had.
+pub fn answer(
+    out: &mut Vec<u8>,
+    (channel, data): (Channel<'_>, &str),
+    (id, successful): (Option<&str>, bool),
+    marks: Marks<'_>,
+) -> Places {
+    let places = begin_event(out, channel, data, marks);
+    if let Some(id) = id {
+        out.extend_from_slice(b",\"id\":");
+        raw(out, id);
+    }
+    out.extend_from_slice(if successful { b",\"successful\":true}" } else { b",\"successful\":false}" });
+    places
+}
+
 /// Fills the blanks for the number of an event that begins the buffer. One with more digits than there are blanks is cut;
 /// no number below 10^16 has.
 pub fn write_number(json: &mut [u8], place: usize, number: u64) {

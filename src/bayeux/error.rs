@@ -22,6 +22,8 @@ pub enum Error<'a> {
     MessageIdInvalid,
     /// `402::session_unknown`: the client id is missing, wrong, expired or somebody else's; all look the same.
     SessionUnknown,
+    /// `404::message_deleted`: an extension has ended the message.
+    MessageDeleted,
     /// `403::handshake_denied`: policy.
     HandshakeDenied,
     /// `403:<reason>:publish_denied`: policy, with its reason.
@@ -30,6 +32,8 @@ pub enum Error<'a> {
     SubscribeDenied(&'a str),
     /// `403:<reason>:create_denied`: policy, with its reason.
     CreateDenied(&'a str),
+    /// `403:<reason>:channel_create_denied`: the same for a publish to a channel that is new.
+    ChannelCreateDenied(&'a str),
     /// `403::subscription_missing`: a subscribe or unsubscribe names no channel.
     SubscriptionMissing,
     /// `403::subscription_invalid`: neither a string nor an array of one or more strings.
@@ -53,6 +57,12 @@ pub enum Error<'a> {
     SessionLimit,
     /// `429::handshake_rate`: its address makes sessions too fast.
     HandshakeRate,
+    /// `429::deferred_limit`: too many messages wait for the answers of policies.
+    DeferredLimit,
+    /// `429::channel_limit`: there are as many channels as there may be.
+    ChannelLimit,
+    /// A whole error string of a policy's own.
+    Custom(&'a str),
     /// `429::queue_limit`: too much is waiting to be delivered.
     QueueLimit,
     /// `400::The replayId {…} you provided was invalid. …`: no number to read on from, or one from which events are gone; in
@@ -78,9 +88,11 @@ impl<'a> Error<'a> {
             Self::MessageIdInvalid => (405, "".into(), "message_id_invalid"),
             Self::SessionUnknown => (402, "".into(), "session_unknown"),
             Self::HandshakeDenied => (403, "".into(), "handshake_denied"),
+            Self::MessageDeleted => (404, "".into(), "message_deleted"),
             Self::PublishDenied(reason) => (403, cut(reason).into(), "publish_denied"),
             Self::SubscribeDenied(reason) => (403, cut(reason).into(), "subscribe_denied"),
             Self::CreateDenied(reason) => (403, cut(reason).into(), "create_denied"),
+            Self::ChannelCreateDenied(reason) => (403, cut(reason).into(), "channel_create_denied"),
             Self::SubscriptionMissing => (403, "".into(), "subscription_missing"),
             Self::SubscriptionInvalid => (403, "".into(), "subscription_invalid"),
             Self::DataMissing => (402, "".into(), "data_missing"),
@@ -93,6 +105,9 @@ impl<'a> Error<'a> {
             Self::SessionLimit => (429, "".into(), "session_limit"),
             Self::HandshakeRate => (429, "".into(), "handshake_rate"),
             Self::QueueLimit => (429, "".into(), "queue_limit"),
+            Self::DeferredLimit => (429, "".into(), "deferred_limit"),
+            Self::ChannelLimit => (429, "".into(), "channel_limit"),
+            Self::Custom(text) => return custom(text),
             Self::ReplayInvalid(id) => return (400, "".into(), replay_invalid(id).into()),
             Self::ReplayMissing { channel, map } => return (400, "".into(), replay_missing(channel, map).into()),
         };
@@ -118,6 +133,16 @@ impl From<FieldError> for Error<'_> {
             Field::Subscription => Self::SubscriptionInvalid,
             field => Self::FieldInvalid(field),
         }
+    }
+}
+
+/// The parts of a whole error string; what is none is the reason of a refusal.
+fn custom(text: &str) -> (u16, Cow<'_, str>, Cow<'static, str>) {
+    let mut parts = text.splitn(3, ':');
+    let code = parts.next().and_then(|code| code.parse().ok());
+    match (code, parts.next(), parts.next()) {
+        (Some(code), Some(arguments), Some(message)) => (code, cut(arguments).into(), cut(message).to_owned().into()),
+        _ => (403, cut(text).into(), "denied".into()),
     }
 }
 
@@ -178,9 +203,16 @@ mod tests {
             (Error::MessageIdInvalid, "405::message_id_invalid"),
             (Error::SessionUnknown, "402::session_unknown"),
             (Error::HandshakeDenied, "403::handshake_denied"),
+            (Error::MessageDeleted, "404::message_deleted"),
+            (Error::DeferredLimit, "429::deferred_limit"),
+            (Error::ChannelLimit, "429::channel_limit"),
+            (Error::Custom("401:bearer:token_expired: yesterday"), "401:bearer:token_expired: yesterday"),
+            (Error::Custom("no"), "403:no:denied"),
+            (Error::Custom("x:y:z"), "403:x:y:z:denied"),
             (Error::PublishDenied("quiet hours"), "403:quiet hours:publish_denied"),
             (Error::SubscribeDenied("/meta/*"), "403:/meta/*:subscribe_denied"),
             (Error::CreateDenied("fixed set"), "403:fixed set:create_denied"),
+            (Error::ChannelCreateDenied("fixed set"), "403:fixed set:channel_create_denied"),
             (Error::SubscriptionMissing, "403::subscription_missing"),
             (Error::SubscriptionInvalid, "403::subscription_invalid"),
             (Error::DataMissing, "402::data_missing"),

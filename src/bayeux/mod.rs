@@ -6,6 +6,8 @@
 //!
 //! - [`channel`]: names, patterns, and which kind of channel a message is addressed to;
 //! - [`message`]: one decoded message, borrowed from the request body;
+//! - [`owned`]: one message with its own memory, which may be changed;
+//! - [`pattern`]: patterns with their own memory;
 //! - [`decode`](mod@decode): a request body into messages, or the reason why not;
 //! - [`check`]: the pass over a text before it is decoded;
 //! - [`encode`]: events and replies, appended to a buffer;
@@ -29,6 +31,8 @@ pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod message;
+pub mod owned;
+pub mod pattern;
 pub mod raw;
 
 pub use channel::{Channel, InvalidChannel, Kind, Meta, OwnedChannel, Pattern};
@@ -36,3 +40,5 @@ pub use decode::{DecodeError, DecodeErrorKind, decode, decode_into};
 pub use encode::{Handshake, Reconnect, Reply, ReplyAdvice};
 pub use error::Error;
 pub use message::{Advice, Field, FieldError, Id, Message, Subscription};
+pub use owned::OwnedMessage;
+pub use pattern::OwnedPattern;

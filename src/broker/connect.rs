@@ -5,11 +5,12 @@
 
 use crate::bayeux::{Error, Id, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice};
 use crate::clock::Now;
+use crate::hooks::Admission;
 use crate::reply::{Answer, Link, Ticket, Way};
 
+use super::ask::{Asked, Questions};
 use super::browser::Joined;
 use super::ext::{Ack, Said};
-use super::policy::Verdict;
 use super::ready::Listed;
 use super::replay::Since;
 use super::session::{Counting, Flow, HeldId, Hold, Lasts, Reach, Session, SessionKey, Stream, Told};
@@ -121,7 +122,7 @@ impl Broker {
         Way::Answer
     }
 
-    fn refuse_connect(&self, message: &Message<'_>, error: Error<'_>, reconnect: Reconnect, answer: &mut Answer) {
+    fn refuse_connect(&mut self, message: &Message<'_>, error: Error<'_>, reconnect: Reconnect, answer: &mut Answer) {
         let advice = Some(self.advice(reconnect));
         self.put(Reply { error: Some(error), advice, ..reply_to(message, false) }, answer);
     }
@@ -144,6 +145,7 @@ impl Broker {
         match (way, wish.timeout) {
             (Way::Aside | Way::Refused, _) | (Way::Stream { .. }, Some(0)) => 0,
             (Way::Stream { hold_ms, .. }, _) => u64::from(hold_ms),
+            (Way::Inside, _) => 0,
             (Way::Answer | Way::Push, Some(timeout)) => timeout.min(most),
             (Way::Answer | Way::Push, None) => u64::from(self.config.timeout_ms),
         }
@@ -184,7 +186,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let old = session.stream;
         let stream = match way {
-            Way::Aside => return,
+            Way::Aside | Way::Inside => return,
             Way::Push => {
                 let new = Stream { link, flow: Flow::Open, lasts: Lasts::Link };
                 old.filter(|old| old.link == link).or(Some(new))
@@ -328,7 +330,7 @@ impl Broker {
             // It ends here, and its session has the time for another one.
             self.away(key);
         }
-        if self.sessions.get(key).is_some_and(|session| matches!(session.reach, Reach::Guest { .. })) {
+        if self.sessions.get(key).is_some_and(|session| matches!(session.reach, Reach::Guest { .. } | Reach::Local)) {
             return Err(StreamError::SessionUnknown);
         }
         self.divert(key, request.link, Way::Push, false);
@@ -356,8 +358,7 @@ impl Broker {
         if self.is_hasty(request).is_some() {
             return Err(StreamError::HandshakeRate);
         }
-        let fresh = self.topics.find(parsed).is_none();
-        self.may_listen(request, pattern, fresh)?;
+        let admission = self.may_come(request)?;
         let secret = self.entropy.secret();
         let stream = Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link });
         let mut guest = Session { stream, ..Session::new(secret, Reach::Guest { once }, self.now_ms) };
@@ -365,8 +366,14 @@ impl Broker {
             guest.expires_ms = guest.expires_ms.saturating_add(u64::from(self.config.timeout_ms));
         }
         let key = self.sessions.insert(guest);
+        self.admit(key, admission);
+        if let Err(error) = self.may_listen(request, key, parsed) {
+            self.sessions.remove(key);
+            return Err(error);
+        }
         self.schedule(key);
         sums::one(&mut self.counters.sessions_added);
+        self.tell(key, |listener, session, context| listener.session_added(session, context));
         self.add_subscription(key, parsed);
         if let Some(since) = since {
             self.read_from(key, parsed, since);
@@ -376,19 +383,20 @@ impl Broker {
         Ok(Ticket(key.to_bits()))
     }
 
-    /// The policy's word on somebody who is not a client of the protocol, and whose pattern may be `fresh`: nobody's yet.
-    fn may_listen(&mut self, request: &Request<'_>, pattern: &str, fresh: bool) -> Result<(), StreamError> {
-        let message = |meta: Meta| Message { channel: Some(meta.as_str().into()), ..Message::default() };
-        let granted = |verdict| match verdict {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny { reason, .. } => Err(StreamError::Denied(reason)),
-        };
-        granted(self.policy.can_handshake(request.origin, &message(Meta::Handshake)))?;
-        let subscribe = message(Meta::Subscribe);
-        if fresh {
-            granted(self.policy.can_create(request.origin, &subscribe, pattern))?;
-        }
-        granted(self.policy.can_subscribe(request.origin, &subscribe, pattern))
+    /// The policy's word on somebody who is not a client of the protocol.
+    fn may_come(&mut self, request: &Request<'_>) -> Result<Admission, StreamError> {
+        let message = Message { channel: Some(Meta::Handshake.as_str().into()), ..Message::default() };
+        let allowed = self.may_begin((&message, request.origin), &mut Questions::default());
+        allowed.map_err(|stop| StreamError::Denied(Self::at_once(stop).reason))
+    }
+
+    /// The same on what it wants to hear.
+    fn may_listen(&mut self, request: &Request<'_>, key: SessionKey, pattern: Pattern<'_>) -> Result<(), StreamError> {
+        let fresh = !self.is_known(pattern);
+        let message = Message { channel: Some(Meta::Subscribe.as_str().into()), ..Message::default() };
+        let asked = Asked { message: &message, origin: request.origin, session: Some(key) };
+        let allowed = self.may_have(asked, (pattern, fresh), &mut Questions::default());
+        allowed.map_err(|stop| StreamError::Denied(Self::at_once(stop).reason))
     }
 
     /// The link of a stream, or of a held connect, takes no more: it is gone, or about to be.
@@ -398,7 +406,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.flow_of(link).is_some() {
             session.stream = None;
-            if matches!(session.reach, Reach::Guest { .. }) {
+            if matches!(session.reach, Reach::Guest { .. } | Reach::Local) {
                 return self.remove(key, Removal::Expired);
             }
         }

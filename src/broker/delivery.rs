@@ -5,18 +5,21 @@
 
 use std::rc::Rc;
 
+use serde_json::value::RawValue;
+
 use crate::bayeux::encode::{self, Marks, NumberMark, Places};
-use crate::bayeux::{Channel, Error, Message, Reply};
+use crate::bayeux::{self, Channel, Error, Message, Reply};
 use crate::clock::Now;
 use crate::event::Event;
+use crate::hooks::SessionId;
 use crate::http::date::iso8601;
 use crate::reply::{Answer, Link, Ticket, Way};
 
+use super::ask::{Asked, Questions, Stop};
 use super::connect::connect_reply;
 use super::ext::Told;
 use super::extras::Acks;
 use super::history::Appended;
-use super::policy::Verdict;
 use super::ready::Listed;
 use super::replay::will_read;
 use super::rules::{Keep, ReplayShape, Traits};
@@ -38,22 +41,27 @@ pub enum PublishError {
     Full,
     /// The event alone is more than may wait for one client.
     TooLarge,
+    /// A filter or an extension has ended it.
+    Deleted,
 }
 
 /// Why an event was not taken, whoever has published it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NoRoom {
+enum NotTaken {
     /// See [`PublishError::Full`].
     Full,
     /// See [`PublishError::TooLarge`].
     TooLarge,
+    /// See [`PublishError::Deleted`].
+    Deleted,
 }
 
-impl From<NoRoom> for PublishError {
-    fn from(no_room: NoRoom) -> Self {
-        match no_room {
-            NoRoom::Full => Self::Full,
-            NoRoom::TooLarge => Self::TooLarge,
+impl From<NotTaken> for PublishError {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Full => Self::Full,
+            NotTaken::TooLarge => Self::TooLarge,
+            NotTaken::Deleted => Self::Deleted,
         }
     }
 }
@@ -69,6 +77,22 @@ pub struct Publication<'a> {
     pub lazy: bool,
 }
 
+/// What an event is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'a> {
+    /// What a client has sent.
+    Message(&'a Message<'a>),
+    /// JSON, checked by the caller.
+    Data(&'a str),
+}
+
+/// Who publishes, and how.
+#[derive(Clone, Copy, Debug)]
+struct Author {
+    session: Option<SessionKey>,
+    lazy: bool,
+}
+
 /// An event that waits for its number.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -77,39 +101,52 @@ pub(super) struct Draft {
     places: Places,
     keep: Keep,
     lazy: bool,
+    /// Who does not get it.
+    except: Option<SessionKey>,
 }
 
 impl Broker {
-    /// A publish of a client: checked, acknowledged, and delivered unless it is for a service.
+    /// A publish of a client: checked, acknowledged, and delivered, or given to a service.
     pub(super) fn publish_from(
         &mut self,
-        request: &Request<'_>,
+        (request, channel): (&Request<'_>, Channel<'_>),
         message: &Message<'_>,
-        channel: Channel<'_>,
+        questions: &mut Questions,
         answer: &mut Answer,
-    ) {
+    ) -> Result<(), Stop> {
         let Some(key) = self.authenticate(request, message) else {
-            return self.fail(message, Error::SessionUnknown, answer);
+            self.fail(message, Error::SessionUnknown, answer);
+            return Ok(());
         };
         if let Some(session) = self.sessions.get_mut(key) {
             session.active_ms = self.now_ms;
         }
         if message.data.is_none() {
-            return self.fail(message, Error::DataMissing, answer);
+            self.fail(message, Error::DataMissing, answer);
+            return Ok(());
         }
-        if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, message, channel.as_str()) {
-            return self.fail(message, Error::PublishDenied(&reason), answer);
-        }
-        if !channel.is_service() {
-            match self.publish(channel, false, |out, marks| encode::event(out, channel, message, marks)) {
-                Ok(_) => {}
-                Err(NoRoom::TooLarge) => {
-                    return self.fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer);
-                }
-                Err(NoRoom::Full) => return self.fail(message, Error::QueueLimit, answer),
+        let asked = Asked { message, origin: request.origin, session: Some(key) };
+        match self.may_publish(asked, channel, questions) {
+            Ok(()) => {}
+            Err(stop @ Stop::Deferred(_)) => return Err(stop),
+            Err(stop) => {
+                self.refuse(message, &stop, answer);
+                return Ok(());
             }
         }
-        self.succeed(message, answer);
+        if channel.is_service() {
+            self.serve(key, message, (channel, request.origin));
+            self.succeed(message, answer);
+            return Ok(());
+        }
+        let author = Author { session: Some(key), lazy: false };
+        match self.publish(channel, author, Content::Message(message)) {
+            Ok(_) => self.succeed(message, answer),
+            Err(NotTaken::Deleted) => self.fail(message, Error::MessageDeleted, answer),
+            Err(NotTaken::TooLarge) => self.fail(message, Error::EventTooLarge(self.limits.outbox_bytes), answer),
+            Err(NotTaken::Full) => self.fail(message, Error::QueueLimit, answer),
+        }
+        Ok(())
     }
 
     /// A publish from within the server; the event's number, if it has one by now.
@@ -118,6 +155,10 @@ impl Broker {
     /// [`PublishError`]; nothing has been delivered then.
     pub fn publish_json(&mut self, publication: Publication<'_>, now: Now) -> Result<Option<u64>, PublishError> {
         self.tell_time(now);
+        self.publish_own(publication)
+    }
+
+    pub(super) fn publish_own(&mut self, publication: Publication<'_>) -> Result<Option<u64>, PublishError> {
         let Publication { channel, data, lazy } = publication;
         let channel = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
         self.publish_parts(channel, data, lazy)
@@ -136,10 +177,11 @@ impl Broker {
     ) -> Result<Option<u64>, PublishError> {
         self.tell_time(now);
         let parsed = Channel::parse(channel).map_err(|_| PublishError::Channel)?;
-        let message = Message { channel: Some(channel.into()), ..Message::default() };
-        if let Verdict::Deny { reason, .. } = self.policy.can_publish(request.origin, &message, channel) {
-            return Err(PublishError::Denied(reason));
-        }
+        let value = RawValue::from_string(data.to_owned()).ok();
+        let message = Message { channel: Some(channel.into()), data: value.as_deref(), ..Message::default() };
+        let asked = Asked { message: &message, origin: request.origin, session: None };
+        let allowed = self.may_publish(asked, parsed, &mut Questions::default());
+        allowed.map_err(|stop| PublishError::Denied(Self::at_once(stop).reason))?;
         self.publish_parts(parsed, data, false)
     }
 
@@ -147,16 +189,23 @@ impl Broker {
         if channel.is_meta() || channel.is_service() {
             return Err(PublishError::Channel);
         }
-        Ok(self.publish(channel, lazy, |out, marks| encode::event_from_parts(out, channel, data, marks))?)
+        Ok(self.publish(channel, Author { session: None, lazy }, Content::Data(data))?)
     }
 
-    fn publish(
-        &mut self,
-        channel: Channel<'_>,
-        lazy: bool,
-        write: impl FnOnce(&mut Vec<u8>, Marks<'_>) -> Places,
-    ) -> Result<Option<u64>, NoRoom> {
-        let Traits { history, shape, lazy: always_lazy } = self.rules.of(channel);
+    /// Has hooks look at an event and publishes what they make of it.
+    fn publish(&mut self, channel: Channel<'_>, author: Author, content: Content<'_>) -> Result<Option<u64>, NotTaken> {
+        if !self.hooks.see_events() {
+            return self.fan_out(channel, author, content);
+        }
+        self.note_channel(channel.as_str(), false);
+        let Some(event) = self.shape(channel, content, author.session) else { return Err(NotTaken::Deleted) };
+        self.fan_out(channel, author, Content::Message(&event.as_message()))
+    }
+
+    fn fan_out(&mut self, channel: Channel<'_>, author: Author, content: Content<'_>) -> Result<Option<u64>, NotTaken> {
+        let Traits { history, shape, lazy: always_lazy, not_to_publisher, .. } = self.rules.of(channel);
+        let except = author.session.filter(|_| not_to_publisher);
+        let lazy = author.lazy || always_lazy;
         self.topics.gather(channel, &mut self.audience);
         if history.is_none() && self.audience.size() == 0 {
             sums::one(&mut self.counters.published);
@@ -164,7 +213,7 @@ impl Broker {
         }
         if self.is_full() && !self.make_room(channel) {
             sums::one(&mut self.counters.publishes_refused);
-            return Err(NoRoom::Full);
+            return Err(NotTaken::Full);
         }
         let dated = history.is_some() && shape == ReplayShape::Salesforce;
         let created = if dated { iso8601(self.unix_ms) } else { String::new() };
@@ -173,31 +222,34 @@ impl Broker {
             ReplayShape::Salesforce => NumberMark::Data(&created),
         });
         self.encoded.clear();
-        let places = write(&mut self.encoded, Marks { timestamp: self.date.as_deref(), number });
+        let marks = Marks { timestamp: self.date.as_deref(), number };
+        let places = match content {
+            Content::Message(message) => encode::event(&mut self.encoded, channel, message, marks),
+            Content::Data(data) => encode::event_from_parts(&mut self.encoded, channel, data, marks),
+        };
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end every session that it reached.
             sums::one(&mut self.counters.publishes_refused);
-            return Err(NoRoom::TooLarge);
+            return Err(NotTaken::TooLarge);
         }
         sums::one(&mut self.counters.published);
         sums::one(&mut self.counters.encoded);
-        let lazy = lazy || always_lazy;
         let Some(keep) = history else {
             let event = Event::new(&self.encoded, places.data);
-            self.deliver(channel, event, lazy);
+            self.deliver(channel, event, (lazy, except));
             return Ok(None);
         };
         match self.store.append(channel, &self.encoded) {
             Appended::Now(id) => {
                 let mut json = core::mem::take(&mut self.encoded);
-                self.deliver_kept(channel, &mut json, (places, id), (keep, lazy));
+                self.deliver_kept(channel, &mut json, (places, id), (keep, lazy, except));
                 self.encoded = json;
                 Ok(Some(id))
             }
             Appended::Later => {
                 sums::put(&mut self.drafted_bytes, self.encoded.len());
                 let json = self.encoded.as_slice().into();
-                self.drafts.push_back(Draft { channel: channel.as_str().into(), json, places, keep, lazy });
+                self.drafts.push_back(Draft { channel: channel.as_str().into(), json, places, keep, lazy, except });
                 Ok(None)
             }
         }
@@ -238,7 +290,7 @@ impl Broker {
         sums::take(&mut self.drafted_bytes, draft.json.len());
         if let Ok(channel) = Channel::parse(&draft.channel) {
             self.topics.gather(channel, &mut self.audience);
-            self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy));
+            self.deliver_kept(channel, &mut draft.json, (draft.places, id), (draft.keep, draft.lazy, draft.except));
         }
     }
 
@@ -248,23 +300,27 @@ impl Broker {
         channel: Channel<'_>,
         json: &mut [u8],
         (places, id): (Places, u64),
-        (keep, lazy): (Keep, bool),
+        (keep, lazy, except): (Keep, bool, Option<SessionKey>),
     ) {
         if let Some(place) = places.number {
             encode::write_number(json, place, id);
         }
         let event = Event::numbered(json, places.data, Some(id));
         self.history.keep(channel, &event, keep, self.now_ms);
-        self.deliver(channel, event, lazy);
+        self.deliver(channel, event, (lazy, except));
     }
 
     /// Puts an event into the outbox of each of its audience. Not inlined: it is large, and called in two places.
     #[inline(never)]
-    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, lazy: bool) {
+    fn deliver(&mut self, channel: Channel<'_>, event: Rc<Event>, (lazy, except): (bool, Option<SessionKey>)) {
         let queue = if self.audience.size() > self.limits.deliveries_per_turn { Listed::Bulk } else { Listed::Prompt };
         sums::add(&mut self.worked, self.audience.size() as u64);
         // Only whether it is the same matters.
         self.serial = self.serial.wrapping_add(1);
+        if let Some(publisher) = except.and_then(|key| self.sessions.get_mut(key)) {
+            // As if it had got the event already.
+            publisher.stamp = self.serial;
+        }
         for subscriber in self.topics.members(&self.audience) {
             let key = subscriber.session;
             let Some(session) = self.sessions.get_mut(key) else { continue };
@@ -299,10 +355,48 @@ impl Broker {
         self.relieve_overflowed();
     }
 
+    /// Sends an event to one session, whether it is subscribed or not: by itself, or as the answer to a message with this
+    /// id. Whether there is such a session, and the event is one.
+    pub(super) fn deliver_to(
+        &mut self,
+        session: SessionId,
+        (channel, data): (&str, &str),
+        answers: Option<(Option<&str>, bool)>,
+    ) -> bool {
+        let (Some(key), Ok(channel)) = (self.named(session), Channel::parse(channel)) else { return false };
+        let data = if channel.is_meta() { Err(()) } else { bayeux::owned::value(data.to_owned()).map_err(drop) };
+        let Ok(data) = data else { return false };
+        if self.is_full() && !self.make_room(channel) || self.sessions.get(key).is_none() {
+            return false;
+        }
+        self.encoded.clear();
+        let marks = Marks { timestamp: self.date.as_deref(), number: None };
+        let places = match answers {
+            None => encode::event_from_parts(&mut self.encoded, channel, data.get(), marks),
+            Some((id, successful)) => encode::answer(&mut self.encoded, (channel, data.get()), (id, successful), marks),
+        };
+        let event = Event::new(&self.encoded, places.data);
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.outbox.push(&event, &mut self.held);
+        session.urgent = true;
+        sums::one(&mut self.counters.encoded);
+        sums::one(&mut self.counters.queued);
+        if session.outbox.len() > self.limits.outbox_events || session.outbox.bytes() > self.limits.outbox_bytes {
+            self.overflowed.push(key);
+        }
+        if session.takes_events() {
+            self.ready.add(key, &mut session.listed, Listed::Prompt);
+        }
+        drop(event);
+        self.relieve_overflowed();
+        true
+    }
+
     /// Ends the sessions whose outbox is too full, or drops their oldest events; after the fan-out, so that it is never
     /// disturbed.
     fn relieve_overflowed(&mut self) {
         while let Some(key) = self.overflowed.pop() {
+            self.tell(key, |listener, session, context| listener.queue_overflow(session, context));
             let acknowledges = self.sessions.get_mut(key).is_some_and(|session| session.acks().is_some());
             if acknowledges || self.config.overflow == Overflow::Disconnect {
                 self.close(key, Removal::Overflow);
@@ -359,7 +453,7 @@ impl Broker {
             session.active_ms = self.now_ms;
         }
         session.relieved();
-        if matches!(session.reach, Reach::Guest { .. }) && session.has_gaps() {
+        if matches!(session.reach, Reach::Guest { .. } | Reach::Local) && session.has_gaps() {
             let nothing_else = events == 0 && !session.is_reading();
             let gaps = &mut session.extras.get_or_insert_default().gaps;
             let gap = answer.gap.get_or_insert_default();
@@ -447,6 +541,7 @@ impl Broker {
             self.news(key, Way::Answer, false, hold.advised)
         };
         let ext = self.told(key);
+        self.speaker = Some(key);
         self.put(Reply { ext: ext.as_deref(), ..connect_reply(&hold, None, advice) }, answer);
         self.unload(key, link, answer);
         if let Some(session) = self.sessions.get_mut(key) {
@@ -479,6 +574,8 @@ impl Broker {
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
         self.tell_time(now);
+        self.sweep();
+        self.give_up_waiting();
         for fired in 0..most {
             let Some(key) = self.wheel.expire(now.mono_ms) else { return fired };
             self.due(key);
@@ -489,6 +586,9 @@ impl Broker {
     fn due(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.timer = None;
+        if session.ends_ms().is_some_and(|at| at <= self.now_ms) {
+            return self.close(key, Removal::Unauthorized);
+        }
         if session.is_over(self.now_ms) {
             if session.held_by().is_some() && self.is_inactive(key) {
                 return self.close(key, Removal::Inactive);
@@ -521,5 +621,9 @@ impl Broker {
             && self.drafts.is_empty()
             && self.readers.is_empty()
             && self.hurried.is_empty()
+            && self.deferred.is_empty()
+            && self.late.is_empty()
+            && self.commands.is_empty()
+            && self.orphans.is_empty()
     }
 }

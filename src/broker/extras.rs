@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::bayeux::encode;
+use crate::hooks::Attributes;
 
 use super::ext::TimeSync;
 use super::wants::Wants;
@@ -27,12 +28,21 @@ pub struct Extras {
     pub gaps: Gaps,
     /// What it reads from the history, before events that are published go to it.
     pub wants: Wants,
+    /// What hooks have written on it.
+    pub attributes: Attributes,
+    /// When it ends at the latest, ms; 0: never.
+    pub ends_ms: u64,
 }
 
 impl Extras {
     /// Whether there is nothing of it.
     pub fn is_idle(&self) -> bool {
-        self.acks.is_none() && self.sync.is_none() && self.gaps.is_empty() && self.wants.is_empty()
+        self.acks.is_none()
+            && self.sync.is_none()
+            && self.gaps.is_empty()
+            && self.wants.is_empty()
+            && self.attributes.is_empty()
+            && self.ends_ms == 0
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! Owns what each of them checks and changes. Delivery of events is next door.
 
-use crate::bayeux::{Error, Handshake, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names};
-use crate::reply::{Answer, Way};
+use crate::bayeux::{
+    Error, Handshake, Kind, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names,
+};
+use crate::hooks::{Admission, Denial};
+use crate::reply::{Answer, Ticket, Way};
 
+use super::ask::{Asked, Questions, Stop};
 use super::browser::{BrowserId, Presented};
 use super::connect::connect_reply;
 use super::ext::{Ack, Said, Told};
 use super::extras::Acks;
-use super::policy::Verdict;
-use super::session::{Reach, Session, SessionKey, Subscription};
+use super::session::{Flow, Lasts, Reach, Session, SessionKey, Stream, Subscription};
 use super::token::{self, ClientId};
 use super::topics::Subscriber;
 use super::{Broker, End, Removal, Request, reply_to, sums};
@@ -20,34 +23,39 @@ const DENIED_INTERVAL_MS: u64 = 1_000;
 
 impl Broker {
     /// Makes a session, unless there is a reason not to.
-    pub(super) fn handshake(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
-        if let Err((error, advice)) = self.may_handshake(request, message) {
-            let reply = Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) };
-            return self.put(reply, answer);
+    pub(super) fn handshake(
+        &mut self,
+        (request, message): (&Request<'_>, &Message<'_>),
+        questions: &mut Questions,
+        answer: &mut Answer,
+    ) -> Result<(), Stop> {
+        if let Err((error, advice)) = self.can_take(request, message) {
+            self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
+            return Ok(());
         }
-        let browser = match (&request.browser, request.way) {
-            (Presented::Browser(browser), _) => Some(browser.clone()),
-            // There is no head to set a cookie in.
-            (_, Way::Push) => None,
-            (Presented::Nothing | Presented::Malformed, _) => {
-                let secret = self.entropy.secret();
-                answer.cookie = Some(token::browser_text(&secret));
-                Some(BrowserId::Issued(secret))
+        let admission = match self.may_begin((message, request.origin), questions) {
+            Ok(admission) => admission,
+            Err(Stop::Denied(_, denial)) => {
+                self.deny(message, denial, answer);
+                return Ok(());
             }
+            Err(stop) => return Err(stop),
         };
-        let secret = self.entropy.secret();
-        let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
-        session.expires_ms = session.expires_ms.saturating_add(u64::from(self.config.max_interval_ms));
-        let ext = self.agree(message, &mut session);
-        let key = self.sessions.insert(session);
+        let key = self.make_session(request, answer);
+        let ext = self.agree(key, message);
+        self.admit(key, admission);
+        self.speaker = Some(key);
         self.join_browser(key);
         self.schedule(key);
         sums::one(&mut self.counters.sessions_added);
         log::debug!("session {key:?} added");
+        self.tell(key, |listener, session, context| listener.session_added(session, context));
+        let Some(secret) = self.sessions.get(key).map(|session| session.secret) else { return Ok(()) };
         let client_id = ClientId { slot: key.slot(), secret }.to_text();
+        let transports = self.config.transports.clone();
         let reply = Reply {
             client_id: Some(&client_id),
-            handshake: Some(Handshake { supported_connection_types: &self.config.transports }),
+            handshake: Some(Handshake { supported_connection_types: &transports }),
             advice: Some(self.advice(Reconnect::Retry)),
             ext: ext.as_deref(),
             // Nothing can have come for a session that nobody has heard of yet.
@@ -55,10 +63,58 @@ impl Broker {
             ..reply_to(message, true)
         };
         self.put(reply, answer);
+        Ok(())
+    }
+
+    fn make_session(&mut self, request: &Request<'_>, answer: &mut Answer) -> SessionKey {
+        let browser = match (&request.browser, request.way) {
+            (Presented::Browser(browser), _) => Some(browser.clone()),
+            // There is no head to set a cookie in.
+            (_, Way::Push | Way::Inside) => None,
+            (Presented::Nothing | Presented::Malformed, _) => {
+                let secret = self.entropy.secret();
+                answer.cookie = Some(token::browser_text(&secret));
+                Some(BrowserId::Issued(secret))
+            }
+        };
+        let secret = self.entropy.secret();
+        if request.way == Way::Inside {
+            let stream = Some(Stream { link: request.link, flow: Flow::Open, lasts: Lasts::Link });
+            let key = self.sessions.insert(Session { stream, ..Session::new(secret, Reach::Local, self.now_ms) });
+            answer.answered.push(Ticket(key.to_bits()));
+            return key;
+        }
+        let mut session = Session { browser, ..Session::new(secret, Reach::New, self.now_ms) };
+        session.expires_ms = session.expires_ms.saturating_add(u64::from(self.config.max_interval_ms));
+        self.sessions.insert(session)
+    }
+
+    /// Takes note of the terms on which a session has been made.
+    pub(super) fn admit(&mut self, key: SessionKey, admission: Admission) {
+        let Admission { attributes, ends_unix_ms } = admission;
+        let ends_ms = ends_unix_ms.map(|at| self.now_ms.saturating_add(at.saturating_sub(self.unix_ms)));
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if ends_ms.is_some() || !attributes.is_empty() {
+            let extras = session.extras.get_or_insert_default();
+            extras.attributes = attributes;
+            extras.ends_ms = ends_ms.map_or(0, |at| at.max(1));
+        }
+    }
+
+    /// Answers a handshake that the policy denies.
+    fn deny(&mut self, message: &Message<'_>, denial: Denial, answer: &mut Answer) {
+        let mut advice = denial.advice.unwrap_or_else(|| self.advice(Reconnect::None));
+        if advice.reconnect == Reconnect::Handshake && advice.interval == 0 {
+            // Without a pause, Faye would shake hands in a loop.
+            advice.interval = DENIED_INTERVAL_MS;
+        }
+        let error = denial.error.as_deref().map_or(Error::HandshakeDenied, Error::Custom);
+        self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
     }
 
     /// The extensions that a handshake asks for; what the reply says of them.
-    fn agree(&self, message: &Message<'_>, session: &mut Session) -> Option<String> {
+    fn agree(&mut self, key: SessionKey, message: &Message<'_>) -> Option<String> {
+        let session = self.sessions.get_mut(key)?;
         let said = Said::of(message, self.unix_ms);
         let mut told = Told::default();
         if said.ack == Some(Ack::On) {
@@ -72,7 +128,8 @@ impl Broker {
         told.finish()
     }
 
-    fn may_handshake<'m>(
+    /// Whether a handshake is one, and there is room for what it asks for.
+    fn can_take<'m>(
         &mut self,
         request: &Request<'_>,
         message: &'m Message<'_>,
@@ -96,17 +153,7 @@ impl Broker {
             // One after another, at the pace at which there is room for them.
             return Err((Error::HandshakeRate, ReplyAdvice { interval: wait_ms, ..self.advice(Reconnect::Handshake) }));
         }
-        match self.policy.can_handshake(request.origin, message) {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny { advice, .. } => {
-                let mut advice = advice.unwrap_or_else(|| self.advice(Reconnect::None));
-                if advice.reconnect == Reconnect::Handshake && advice.interval == 0 {
-                    // Without a pause, Faye would shake hands in a loop.
-                    advice.interval = DENIED_INTERVAL_MS;
-                }
-                Err((Error::HandshakeDenied, advice))
-            }
-        }
+        Ok(())
     }
 
     /// Complete advice: several clients replace what they had by what comes.
@@ -124,17 +171,22 @@ impl Broker {
     /// Subscribes to all that the message names, or to nothing.
     pub(super) fn subscribe(
         &mut self,
-        request: &Request<'_>,
-        key: SessionKey,
+        (request, key): (&Request<'_>, SessionKey),
         message: &Message<'_>,
+        questions: &mut Questions,
         answer: &mut Answer,
-    ) {
-        let Some(names) = &message.subscription else { return self.fail(message, Error::SubscriptionMissing, answer) };
+    ) -> Result<(), Stop> {
+        let Some(names) = &message.subscription else {
+            self.fail(message, Error::SubscriptionMissing, answer);
+            return Ok(());
+        };
         if names.names.len() > self.limits.batch_messages {
-            return self.fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+            self.fail(message, Error::SubscriptionLimit(self.limits.subscriptions), answer);
+            return Ok(());
         }
         let said = Said::of(message, self.unix_ms);
-        let allowed = self.may_subscribe(request, key, message, names);
+        let asked = Asked { message, origin: request.origin, session: Some(key) };
+        let allowed = self.may_subscribe(asked, key, names, questions);
         match allowed.and_then(|wanted| Ok((wanted, self.positions(key, names, &said)?))) {
             Ok((wanted, positions)) => {
                 for pattern in wanted {
@@ -144,17 +196,27 @@ impl Broker {
                 told.add_sync(said.sync, self.unix_ms);
                 self.put(Reply { ext: told.finish().as_deref(), ..reply_to(message, true) }, answer);
             }
-            Err(refusal) => self.fail(message, refusal.error(), answer),
+            Err(Refusal::Plain(error)) => self.fail(message, error, answer),
+            Err(Refusal::Stopped(stop @ Stop::Deferred(_))) => return Err(stop),
+            Err(Refusal::Stopped(stop)) => self.refuse(message, &stop, answer),
         }
+        Ok(())
+    }
+
+    /// Answers a message that somebody has denied.
+    pub(super) fn refuse(&mut self, message: &Message<'_>, stop: &Stop, answer: &mut Answer) {
+        let error = Self::error_of(stop, message.kind() != Some(Kind::Meta(Meta::Subscribe)));
+        let advice = if let Stop::Denied(_, denial) = stop { denial.advice } else { None };
+        self.put(Reply { error: Some(error), advice, ..reply_to(message, false) }, answer);
     }
 
     /// The patterns that are to be added: those asked for, less those that the session has and those of services.
     fn may_subscribe<'m>(
         &mut self,
-        request: &Request<'_>,
+        asked: Asked<'_>,
         key: SessionKey,
-        message: &Message<'_>,
         names: &'m Names<'_>,
+        questions: &mut Questions,
     ) -> Result<Vec<Pattern<'m>>, Refusal<'m>> {
         let mut wanted = Vec::with_capacity(names.names.len().min(self.limits.subscriptions));
         let had = self.sessions.get(key).map_or(0, |session| session.subscriptions.as_slice().len());
@@ -168,13 +230,12 @@ impl Broker {
             if pattern.is_meta() {
                 return Err(Refusal::Plain(Error::SubscribeDenied(name)));
             }
-            if self.topics.find(pattern).is_none()
-                && let Verdict::Deny { reason, .. } = self.policy.can_create(request.origin, message, name)
-            {
-                return Err(Refusal::Create(reason));
-            }
-            if let Verdict::Deny { reason, .. } = self.policy.can_subscribe(request.origin, message, name) {
-                return Err(Refusal::Subscribe(reason));
+            if self.hooks.want_origin() {
+                let fresh = !self.is_known(pattern);
+                if fresh && self.channels.len() >= self.limits.channels {
+                    return Err(Refusal::Plain(Error::ChannelLimit));
+                }
+                self.may_have(asked, (pattern, fresh), questions).map_err(Refusal::Stopped)?;
             }
             if pattern.is_service() || wanted.contains(&pattern) || self.place_of(key, pattern).is_some() {
                 continue;
@@ -191,7 +252,7 @@ impl Broker {
     }
 
     /// The place of a pattern in the session's list.
-    fn place_of(&mut self, key: SessionKey, pattern: Pattern<'_>) -> Option<usize> {
+    pub(super) fn place_of(&mut self, key: SessionKey, pattern: Pattern<'_>) -> Option<usize> {
         let topic = self.topics.find(pattern)?;
         let session = self.sessions.get(key)?;
         session.subscriptions.as_slice().iter().position(|subscription| subscription.topic == topic)
@@ -202,6 +263,7 @@ impl Broker {
         let Ok(place) = u32::try_from(session.subscriptions.as_slice().len()) else { return };
         let Some((topic, place)) = self.topics.insert(pattern, Subscriber { session: key, place }) else { return };
         session.subscriptions.push(Subscription { topic, place });
+        self.subscribed(key, pattern);
     }
 
     /// Unsubscribes from all that the message names; what was not subscribed counts as done.
@@ -236,11 +298,12 @@ impl Broker {
     /// the session is gone and another handshake is welcome. Where it has a stream and no connect, that it is disconnected.
     pub(super) fn close(&mut self, key: SessionKey, removal: Removal) {
         let mut last = Vec::new();
+        let before = self.speaker.replace(key);
         if matches!(removal, Removal::Kicked | Removal::Inactive) {
             let notice = Reply { channel: Meta::Disconnect.as_str(), successful: true, ..Reply::default() };
-            self.dated(notice).write(&mut last);
+            self.write(notice, &mut last);
         }
-        let lost = removal == Removal::Overflow;
+        let lost = matches!(removal, Removal::Overflow | Removal::Unauthorized);
         let hold = self.release_hold(key);
         let stream = self.sessions.get(key).and_then(|session| session.stream).map(|stream| stream.link);
         if let Some(hold) = &hold {
@@ -249,7 +312,7 @@ impl Broker {
             }
             let reconnect = if lost { Reconnect::Handshake } else { Reconnect::None };
             let error = lost.then_some(Error::SessionUnknown);
-            self.dated(connect_reply(hold, error, Some(self.advice(reconnect)))).write(&mut last);
+            self.write(connect_reply(hold, error, Some(self.advice(reconnect))), &mut last);
         }
         if let Some(link) = hold.map(|hold| hold.link).or(stream).filter(|_| !last.is_empty()) {
             if let Some(session) = self.sessions.get_mut(key) {
@@ -257,6 +320,7 @@ impl Broker {
             }
             self.end(key, link, End::Closed { last, agreed: !lost });
         }
+        self.speaker = before;
         self.remove(key, removal);
     }
 
@@ -272,19 +336,9 @@ impl Broker {
     }
 }
 
-/// Why a subscription is refused; texts that are not the client's own.
+/// Why a subscription is refused.
 pub(super) enum Refusal<'m> {
     Plain(Error<'m>),
-    Create(String),
-    Subscribe(String),
-}
-
-impl Refusal<'_> {
-    fn error(&self) -> Error<'_> {
-        match self {
-            Self::Plain(error) => *error,
-            Self::Create(reason) => Error::CreateDenied(reason),
-            Self::Subscribe(reason) => Error::SubscribeDenied(reason),
-        }
-    }
+    /// Somebody says no, or later.
+    Stopped(Stop),
 }

@@ -22,8 +22,6 @@ pub mod ext;
 pub mod extras;
 pub mod history;
 pub mod outbox;
-pub mod pattern;
-pub mod policy;
 pub mod rate;
 pub mod ready;
 pub mod rules;
@@ -32,31 +30,40 @@ pub mod token;
 pub mod topics;
 pub mod wants;
 
+mod ask;
+mod batches;
 mod connect;
+mod deferred;
 mod delivery;
+mod hooked;
 mod meta;
 pub mod replay;
 mod sums;
 
 use core::net::IpAddr;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::arena::Arena;
-use crate::bayeux::{Error, Kind, Message, Meta, Reply};
+use crate::bayeux::{Error, Message, Reply};
 use crate::clock::Now;
+use crate::hooks::channels::Channels;
+use crate::hooks::command::Commands;
+use crate::hooks::{Hooks, Origin};
 use crate::http::date::iso8601;
 use crate::limits::Limits;
 use crate::reply::{Answer, Link, Ticket, Way};
 use crate::wheel::Wheel;
 
+pub use crate::hooks::Removal;
+pub use batches::Late;
 pub use connect::{StreamError, Wish};
 pub use delivery::{Publication, PublishError};
 
 use browser::{Browsers, Presented};
+use deferred::Deferred;
 use ext::Said;
 use history::{History, Memory, Store};
 use outbox::Held;
-use policy::{Origin, Policy};
 use rate::{Rate, Rates};
 use ready::Ready;
 use rules::{Rule, Rules};
@@ -147,24 +154,8 @@ pub struct Request<'a> {
     pub browser: Presented,
     /// For the policy.
     pub origin: Origin<'a>,
-}
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Removal {
-    /// Its client said so.
-    Disconnected,
-    /// The server said so.
-    Kicked,
-    /// It was not heard of in time.
-    Expired,
-    /// It kept sending but did not connect any more.
-    NoConnect,
-    /// More waited for it than its outbox may hold.
-    Overflow,
-    /// Nothing but meta messages came or went for `max_activity_ms`.
-    Inactive,
+    /// The local session whose batch it is: it needs no client id.
+    pub insider: Option<Ticket>,
 }
 
 /// How a held connect ends other than by an event or its timeout.
@@ -232,6 +223,8 @@ pub struct Counters {
     pub replayed: u64,
     /// Sessions ended because nothing but meta messages came or went.
     pub inactive: u64,
+    /// Commands of hooks that could not be done.
+    pub commands_failed: u64,
 }
 
 /// The broker. See the [module](self) for the order of calls.
@@ -285,7 +278,21 @@ pub struct Broker {
     /// Wildcards that the request under way has begun to read.
     begun_wildcards: usize,
     entropy: Box<dyn Entropy>,
-    policy: Box<dyn Policy>,
+    hooks: Hooks,
+    /// What hooks want done.
+    commands: Commands,
+    /// The channels that hooks know of.
+    channels: Channels,
+    /// Batches that wait for answers of the policy.
+    deferred: Deferred,
+    /// Answers to batches that have waited.
+    late: VecDeque<Late>,
+    /// Sessions that are gone for which batches wait.
+    orphans: Vec<SessionKey>,
+    /// Whose message is being handled, as far as it is known.
+    speaker: Option<SessionKey>,
+    /// Channels of services on which nobody listens, as the log has been told.
+    unheard: HashSet<Box<str>>,
     /// Connects that are held.
     parked: usize,
     /// Whether connects are held; not while the server ends.
@@ -302,7 +309,7 @@ impl core::fmt::Debug for Broker {
 
 impl Broker {
     /// A broker without sessions.
-    pub fn new(config: Config, limits: Limits, now: Now, entropy: Box<dyn Entropy>, policy: Box<dyn Policy>) -> Self {
+    pub fn new(config: Config, limits: Limits, now: Now, entropy: Box<dyn Entropy>, hooks: Hooks) -> Self {
         let store = Memory::new(now.unix_ms);
         let rules = Rules::new(config.channels.clone());
         Self {
@@ -310,6 +317,7 @@ impl Broker {
             rules,
             history: History::new(store.start(), &limits),
             share_bytes: limits.output_bytes,
+            commands: Commands::bounded(limits.mailbox_commands),
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
@@ -337,7 +345,13 @@ impl Broker {
             enough: 0,
             begun_wildcards: 0,
             entropy,
-            policy,
+            hooks,
+            channels: Channels::default(),
+            deferred: Deferred::default(),
+            late: VecDeque::new(),
+            orphans: Vec::new(),
+            speaker: None,
+            unheard: HashSet::new(),
             parked: 0,
             holding: true,
             encoded: Vec::new(),
@@ -429,7 +443,8 @@ impl Broker {
 
     /// When [`Broker::fire`] is wanted next, ms.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.wheel.next_deadline()
+        let others = [self.channels.next_sweep(), self.deferred.next_deadline()];
+        self.wheel.next_deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Whether [`Broker::pull`] has something.
@@ -476,29 +491,6 @@ impl Broker {
         spread_ms
     }
 
-    /// Handles one batch and appends what it is answered now to `answer`.
-    ///
-    /// A handshake stands alone: what else is in its batch is ignored. Connects are handled last, so that their replies
-    /// come after all others and the events queued by the batch itself go with them (Bayeux 1.0, "Batching").
-    pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
-        self.tell_time(now);
-        self.begin_call();
-        let handshake = messages.iter().find(|message| message.kind() == Some(Kind::Meta(Meta::Handshake)));
-        if let Some(message) = handshake {
-            self.handshake(request, message, answer);
-            return;
-        }
-        let is_connect = |message: &&Message<'_>| message.kind() == Some(Kind::Meta(Meta::Connect));
-        for message in messages.iter().filter(|message| !is_connect(message)) {
-            self.receive_one(request, message, answer);
-        }
-        self.begin_readers();
-        let sole = messages.len() == 1;
-        for message in messages.iter().filter(is_connect) {
-            self.connect(request, message, sole, answer);
-        }
-    }
-
     /// Whatever a request asks for, it reads so much and no more before others have their turn.
     fn begin_call(&mut self) {
         self.enough = self.work().saturating_add(self.limits.fanout_per_turn);
@@ -515,41 +507,18 @@ impl Broker {
         self.unix_ms = now.unix_ms;
     }
 
-    fn receive_one(&mut self, request: &Request<'_>, message: &Message<'_>, answer: &mut Answer) {
-        if let Some(invalid) = message.invalid {
-            return self.fail(message, invalid.into(), answer);
-        }
-        match message.kind() {
-            None => self.fail(message, Error::ChannelMissing, answer),
-            Some(Kind::Invalid) => {
-                self.fail(message, Error::ChannelInvalid(message.channel.as_deref().unwrap_or_default()), answer);
-            }
-            Some(Kind::UnknownMeta) => self.fail(message, Error::ChannelUnknown, answer),
-            Some(Kind::Meta(meta)) => {
-                let Some(session) = self.authenticate(request, message) else {
-                    return self.fail(message, Error::SessionUnknown, answer);
-                };
-                match meta {
-                    Meta::Subscribe => self.subscribe(request, session, message, answer),
-                    Meta::Unsubscribe => self.unsubscribe(session, message, answer),
-                    Meta::Disconnect => self.disconnect(session, message, answer),
-                    Meta::Handshake | Meta::Connect => {}
-                }
-            }
-            Some(Kind::Service(channel) | Kind::Broadcast(channel)) => {
-                self.publish_from(request, message, channel, answer);
-            }
-        }
+    fn now(&self) -> Now {
+        Now { mono_ms: self.now_ms, unix_ms: self.unix_ms }
     }
 
     /// The session that a message belongs to. A wrong, an unknown and a foreign client id look the same.
     fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
-        let id = token::ClientId::from_text(message.client_id.as_deref()?)?;
-        let key = self.sessions.key_at(id.slot)?;
-        let session = self.sessions.get_mut(key)?;
-        if !token::same_secret(&session.secret, &id.secret) {
-            return None;
+        if let Some(insider) = request.insider {
+            self.speaker = SessionKey::from_bits(insider.0).filter(|key| self.sessions.get(*key).is_some());
+            return self.speaker;
         }
+        let key = self.session_named(message)?;
+        let session = self.sessions.get_mut(key)?;
         let foreign = match (&request.browser, &session.browser) {
             (Presented::Browser(presented), Some(own)) => !presented.is(own),
             (Presented::Nothing, Some(_)) => self.config.require_browser_cookie,
@@ -561,7 +530,16 @@ impl Broker {
         }
         self.touch(key);
         self.confirm(key, message);
+        self.speaker = Some(key);
         Some(key)
+    }
+
+    /// The session whose client id stands in a message, whoever has sent it.
+    fn session_named(&self, message: &Message<'_>) -> Option<SessionKey> {
+        let id = token::ClientId::from_text(message.client_id.as_deref()?)?;
+        let key = self.sessions.key_at(id.slot)?;
+        let session = self.sessions.get(key)?;
+        token::same_secret(&session.secret, &id.secret).then_some(key)
     }
 
     /// Whether an address makes sessions too fast; if so, how long its next one has to wait, ms.
@@ -619,6 +597,10 @@ impl Broker {
         {
             self.drop_subscription(key, last);
         }
+        self.tell_removal(key, removal);
+        if self.deferred.holds_back(key) {
+            self.orphans.push(key);
+        }
         let Some(mut session) = self.sessions.remove(key) else { return };
         while session.outbox.pop(&mut self.held).is_some() {}
         if let Some(browser) = &session.browser {
@@ -629,15 +611,20 @@ impl Broker {
             Removal::Overflow => sums::one(&mut self.counters.overflows),
             Removal::NoConnect => sums::one(&mut self.counters.no_connects),
             Removal::Inactive => sums::one(&mut self.counters.inactive),
-            Removal::Disconnected | Removal::Kicked | Removal::Expired => {}
+            Removal::Disconnected | Removal::Kicked | Removal::Expired | Removal::Unauthorized => {}
         }
         log::debug!("session {key:?} removed: {removal:?}");
     }
 
-    /// Appends a reply, with the time if it is wanted.
-    fn put<'a>(&'a self, reply: Reply<'a>, answer: &mut Answer) {
-        let reply = self.dated(reply);
-        answer.replies.push(|out| reply.write(out));
+    /// Appends a reply, with the time if it is wanted and what extensions make of it.
+    fn put(&mut self, reply: Reply<'_>, answer: &mut Answer) {
+        answer.replies.push(|out| self.write(reply, out));
+    }
+
+    fn write(&mut self, reply: Reply<'_>, out: &mut Vec<u8>) {
+        let extended = self.extend_reply(&reply);
+        let ext = extended.as_ref().map_or(reply.ext, Option::as_deref);
+        self.dated(Reply { ext, ..reply }).write(out);
     }
 
     fn dated<'a>(&'a self, reply: Reply<'a>) -> Reply<'a> {
@@ -645,12 +632,12 @@ impl Broker {
     }
 
     /// Appends a failed reply.
-    fn fail(&self, message: &Message<'_>, error: Error<'_>, answer: &mut Answer) {
+    fn fail(&mut self, message: &Message<'_>, error: Error<'_>, answer: &mut Answer) {
         self.put(Reply { error: Some(error), ..reply_to(message, false) }, answer);
     }
 
     /// Appends the reply to a message that had its effect, with the answer about the time if it asked.
-    fn succeed(&self, message: &Message<'_>, answer: &mut Answer) {
+    fn succeed(&mut self, message: &Message<'_>, answer: &mut Answer) {
         let mut told = ext::Told::default();
         told.add_sync(Said::of(message, self.unix_ms).sync, self.unix_ms);
         self.put(Reply { ext: told.finish().as_deref(), ..reply_to(message, true) }, answer);
@@ -665,13 +652,20 @@ impl Broker {
     fn drop_subscription(&mut self, key: SessionKey, place: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(dropped) = session.subscriptions.swap_remove(place) else { return };
+        let name = self.hooks.watch_channels().then(|| self.topics.name(dropped.topic)).flatten();
         if let (Some(moved), Ok(place)) = (session.subscriptions.as_slice().get(place).copied(), u32::try_from(place)) {
             self.topics.moved(moved.topic, moved.place, place);
         }
-        let Some(moved) = self.topics.remove(dropped.topic, dropped.place) else { return };
-        let other = self.sessions.get_mut(moved.session);
-        if let Some(end) = other.and_then(|other| other.subscriptions.as_mut_slice().get_mut(moved.place as usize)) {
-            end.place = dropped.place;
+        if let Some(moved) = self.topics.remove(dropped.topic, dropped.place) {
+            let other = self.sessions.get_mut(moved.session);
+            if let Some(end) = other.and_then(|other| other.subscriptions.as_mut_slice().get_mut(moved.place as usize))
+            {
+                end.place = dropped.place;
+            }
+        }
+        if let Some(name) = name {
+            let last = self.topics.name(dropped.topic).is_none();
+            self.unsubscribed(key, &name, last);
         }
     }
 }

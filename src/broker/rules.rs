@@ -4,7 +4,7 @@
 
 use crate::bayeux::{Channel, Pattern};
 
-use super::pattern::{Depth, OwnedPattern};
+use crate::bayeux::pattern::{Depth, OwnedPattern, Reach};
 
 /// How many events of one channel are kept. All three hold at once; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,10 @@ pub struct Rule {
     pub shape: Option<ReplayShape>,
     /// Whether events may wait for the next answer that goes anyway, for `max-lazy-timeout` at most.
     pub lazy: Option<bool>,
+    /// Whether who publishes gets his own events, if he is subscribed. By default he does.
+    pub to_publisher: Option<bool>,
+    /// Whether a channel that nobody uses stays, with what hooks have written on it.
+    pub persistent: Option<bool>,
 }
 
 impl Rule {
@@ -62,6 +66,10 @@ pub struct Traits {
     pub shape: ReplayShape,
     /// Whether events may wait.
     pub lazy: bool,
+    /// Whether who publishes does not get his own events.
+    pub not_to_publisher: bool,
+    /// Whether a channel that nobody uses stays.
+    pub persistent: bool,
 }
 
 /// All rules, the most telling first: an exact name, then `*`, then `**`, and of several `**` the longest.
@@ -93,33 +101,27 @@ impl Rules {
 
     /// What holds for the name of a subscription, be it a channel or a pattern: that of the rules that cover all of it.
     pub fn of_name(&self, name: Pattern<'_>) -> Traits {
-        match name {
-            Pattern::Exact(channel) => self.of(channel),
-            Pattern::Children { parent } => self.first(|own| match own.depth() {
-                Depth::Exact => false,
-                Depth::Children => own.stem() == parent,
-                Depth::Descendants => is_within(parent, own.stem()),
-            }),
-            Pattern::Descendants { parent } => {
-                self.first(|own| own.depth() == Depth::Descendants && is_within(parent, own.stem()))
-            }
-        }
+        self.first(|own| own.reach(name) == Reach::All)
     }
 
     fn first(&self, holds: impl Fn(&OwnedPattern) -> bool) -> Traits {
         let (mut history, mut shape, mut lazy) = (None, None, None);
+        let (mut to_publisher, mut persistent) = (None, None);
         for (_, rule) in self.0.iter().filter(|(own, _)| holds(own)) {
             history = history.or(rule.history);
             shape = shape.or(rule.shape);
             lazy = lazy.or(rule.lazy);
+            to_publisher = to_publisher.or(rule.to_publisher);
+            persistent = persistent.or(rule.persistent);
         }
-        Traits { history: history.flatten(), shape: shape.unwrap_or_default(), lazy: lazy.unwrap_or_default() }
+        Traits {
+            history: history.flatten(),
+            shape: shape.unwrap_or_default(),
+            lazy: lazy.unwrap_or_default(),
+            not_to_publisher: to_publisher == Some(false),
+            persistent: persistent.unwrap_or_default(),
+        }
     }
-}
-
-/// Whether a path is another one, or below it; `""` is the root.
-fn is_within(path: &str, other: &str) -> bool {
-    path.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     fn rule(pattern: &str, history: Option<Option<Keep>>, lazy: Option<bool>) -> Rule {
-        Rule { pattern: pattern.to_owned(), history, shape: None, lazy }
+        Rule { pattern: pattern.to_owned(), history, lazy, ..Rule::default() }
     }
 
     #[test]

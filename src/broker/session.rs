@@ -12,10 +12,11 @@
 //! | `Away` | `Answering`, `Held` | a connect |
 //! | `Held` | `Answering` | an event, the connect's timeout, a newer connect |
 //! | | `Away` | its connection is gone |
-//! | `Guest` | | |
+//! | `Guest`, `Local` | | |
 //!
 //! Beside that a session may have a [`Stream`], a link over which events go without waiting for a connect. Then events do
-//! not end a held connect. A `Guest` has nothing but its stream, and ends with it.
+//! not end a held connect. A `Guest` has nothing but its stream, and ends with it; so does
+//! a `Local` one, which belongs to this program and also sends messages.
 //!
 //! | stream | next | by |
 //! |---|---|---|
@@ -33,6 +34,7 @@
 //! | | `Held`, a `Guest` for once | the connect, or the wait, ends |
 //! | `hurry_ms` | a stream that is `Unconfirmed` | its connect ends, with the advice to poll |
 //! | | lazy events | they go as if they were not |
+//! | [`Extras::ends_ms`] | any | the session ends |
 
 use crate::arena::Key;
 use crate::bayeux::Id;
@@ -68,6 +70,8 @@ pub enum Reach {
         /// Whether it ends with the first events.
         once: bool,
     },
+    /// Part of this program: it is reached over its stream, and never expires.
+    Local,
 }
 
 /// A link over which events go at any time.
@@ -333,7 +337,7 @@ impl Session {
 
     /// Whether there is something to say now: events, perhaps still to be read, losses, or the end of what it waits with.
     pub fn has_news(&self, now_ms: u64) -> bool {
-        let tellable = matches!(self.reach, Reach::Held(_) | Reach::Guest { .. });
+        let tellable = matches!(self.reach, Reach::Held(_) | Reach::Guest { .. } | Reach::Local);
         let events = self.urgent && !self.outbox.is_empty() || self.is_reading() || tellable && self.has_gaps();
         self.is_over(now_ms) || self.takes_events() && events
     }
@@ -376,10 +380,15 @@ impl Session {
     pub fn deadline(&self) -> Option<u64> {
         let own = match self.reach {
             Reach::New | Reach::Away | Reach::Held(_) | Reach::Guest { once: true } => Some(self.expires_ms),
-            Reach::Answering(_) | Reach::Guest { once: false } => None,
+            Reach::Answering(_) | Reach::Guest { once: false } | Reach::Local => None,
         };
         let hurry = Some(self.hurry_ms).filter(|at| *at != 0 && (self.is_unconfirmed() || self.takes_events()));
-        own.into_iter().chain(hurry).min()
+        own.into_iter().chain(hurry).chain(self.ends_ms()).min()
+    }
+
+    /// When it ends at the latest, ms.
+    pub fn ends_ms(&self) -> Option<u64> {
+        self.extras.as_ref().map(|extras| extras.ends_ms).filter(|at| *at != 0)
     }
 
     /// The state of its stream, if that is this link.

@@ -1,16 +1,16 @@
 //! The broker alone: limits at their edges, stale names, and what a policy can say.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use super::outbox::PLACE;
-use super::policy::{AllowAll, Verdict};
 use super::*;
 use crate::bayeux::{self, Reconnect, ReplyAdvice};
 use crate::event::BESIDE_JSON;
+use crate::hooks::{Admission, Denial, Query, SecurityPolicy, Session, Verdict};
 use crate::http::head::Head;
 
 const HEAD: &[u8] = b"POST /cometd HTTP/1.1\r\nHost: h\r\nAuthorization: Basic eDp5\r\n\r\n";
@@ -55,12 +55,12 @@ fn said(answer: &Answer, link: Link) -> Said {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(Limits::default(), Box::new(AllowAll))
+        Self::with(Limits::default(), Hooks::default())
     }
 
-    fn with(limits: Limits, policy: Box<dyn Policy>) -> Self {
+    fn with(limits: Limits, hooks: Hooks) -> Self {
         let now = Now { mono_ms: 1_000_000, unix_ms: 0 };
-        let broker = Broker::new(Config::default(), limits, now, Box::new(Counting(0)), policy);
+        let broker = Broker::new(Config::default(), limits, now, Box::new(Counting(0)), hooks);
         Self { broker, now, link: 0 }
     }
 
@@ -79,7 +79,8 @@ impl Bench {
             way: Way::Answer,
             client: None,
             browser: Presented::Nothing,
-            origin: Origin { head: Some(&head) },
+            origin: Origin { head: Some(&head), address: None },
+            insider: None,
         };
         let mut answer = Answer::default();
         self.broker.receive(&request, &messages, self.now, &mut answer);
@@ -145,7 +146,7 @@ fn publish(id: &str, channel: &str, data: impl Into<Value>) -> Value {
 
 #[test]
 fn limit_sessions() {
-    let mut bench = Bench::with(Limits { sessions: 3, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { sessions: 3, ..Limits::default() }, Hooks::default());
     let ids: Vec<String> = (0..3).map(|_| bench.handshake()).collect();
     assert_eq!(
         bench.tell(&json!({"channel": "/meta/handshake"})),
@@ -166,7 +167,7 @@ fn limit_subscribed_bytes() {
     assert_eq!(bench.tell(&subscribe(&one, both.clone()))["successful"], true);
     let full = bench.broker.subscribed_bytes();
     assert!((400..600).contains(&full), "{full} bytes for two patterns and two subscriptions");
-    let mut bench = Bench::with(Limits { subscribed_bytes: full, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { subscribed_bytes: full, ..Limits::default() }, Hooks::default());
     let (first, other) = (bench.session(), bench.session());
     assert_eq!(bench.tell(&subscribe(&first, both.clone()))["successful"], true);
     let refused = bench.tell(&subscribe(&other, "/a"));
@@ -182,7 +183,7 @@ fn limit_subscribed_bytes() {
 
 #[test]
 fn limit_subscriptions() {
-    let mut bench = Bench::with(Limits { subscriptions: 3, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { subscriptions: 3, ..Limits::default() }, Hooks::default());
     let id = bench.session();
     for channel in ["/a", "/b", "/a"] {
         assert_eq!(bench.tell(&subscribe(&id, channel))["successful"], true);
@@ -202,7 +203,7 @@ fn limit_subscriptions() {
 #[test]
 fn limit_outbox_events() {
     for (events, kept) in [(2, true), (3, true), (4, false)] {
-        let mut bench = Bench::with(Limits { outbox_events: 3, ..Limits::default() }, Box::new(AllowAll));
+        let mut bench = Bench::with(Limits { outbox_events: 3, ..Limits::default() }, Hooks::default());
         let (reader, writer) = (bench.subscriber("/a"), bench.session());
         for n in 0..events {
             assert_eq!(bench.tell(&publish(&writer, "/a", n))["successful"], true, "the publisher does not suffer");
@@ -219,7 +220,7 @@ fn limit_outbox_events() {
 fn limit_outbox_bytes() {
     // Each of these events takes 25 bytes: {"channel":"/a","data":1}.
     for (limit, kept) in [(49, false), (50, true), (51, true)] {
-        let mut bench = Bench::with(Limits { outbox_bytes: limit, ..Limits::default() }, Box::new(AllowAll));
+        let mut bench = Bench::with(Limits { outbox_bytes: limit, ..Limits::default() }, Hooks::default());
         let (reader, writer) = (bench.subscriber("/a"), bench.session());
         bench.tell(&publish(&writer, "/a", 1));
         bench.tell(&publish(&writer, "/a", 2));
@@ -237,7 +238,7 @@ fn limit_queued_bytes() {
     // As above: 50 bytes of JSON wait when the third one comes.
     let [at_one, at_two] = [1, 2].map(|queues| 25 + BESIDE_JSON + queues * PLACE);
     for (half, refused) in [(2 * at_two - 1, true), (2 * at_two, true), (2 * at_two + 1, false)] {
-        let mut bench = Bench::with(Limits { queued_bytes: 2 * half, ..Limits::default() }, Box::new(AllowAll));
+        let mut bench = Bench::with(Limits { queued_bytes: 2 * half, ..Limits::default() }, Hooks::default());
         let (one, two, writer) = (bench.subscriber("/a"), bench.subscriber("/a"), bench.session());
         for _ in 0..2 {
             assert_eq!(bench.tell(&publish(&writer, "/a", 1))["successful"], true);
@@ -262,7 +263,7 @@ fn limit_queued_bytes() {
 
 #[test]
 fn limit_output_bytes_splits_what_waits_over_several_connects() {
-    let mut bench = Bench::with(Limits { output_bytes: 50, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { output_bytes: 50, ..Limits::default() }, Hooks::default());
     let (reader, writer) = (bench.subscriber("/a"), bench.session());
     for n in 1..=5 {
         bench.tell(&publish(&writer, "/a", n));
@@ -288,7 +289,7 @@ fn limit_deliveries_can_be_stopped_between_two_sessions() {
 
 #[test]
 fn who_waits_for_a_single_event_does_not_wait_behind_a_broadcast() {
-    let mut bench = Bench::with(Limits { deliveries_per_turn: 3, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { deliveries_per_turn: 3, ..Limits::default() }, Hooks::default());
     let crowd: Vec<String> = (0..4).map(|_| bench.subscriber("/all")).collect();
     let few: Vec<String> = (0..2).map(|_| bench.subscriber("/few")).collect();
     let crowd: Vec<Link> = crowd.iter().map(|id| bench.hold(id).1).collect();
@@ -302,7 +303,7 @@ fn who_waits_for_a_single_event_does_not_wait_behind_a_broadcast() {
 
 #[test]
 fn who_waits_for_both_gets_both_at_the_better_place_and_once() {
-    let mut bench = Bench::with(Limits { deliveries_per_turn: 1, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { deliveries_per_turn: 1, ..Limits::default() }, Hooks::default());
     let crowd: Vec<String> = (0..3).map(|_| bench.subscriber("/all")).collect();
     assert_eq!(bench.tell(&subscribe(&crowd[2], "/few"))["successful"], true);
     let crowd: Vec<Link> = crowd.iter().map(|id| bench.hold(id).1).collect();
@@ -330,7 +331,7 @@ fn limit_timers_fired_at_once() {
 
 #[test]
 fn an_overflow_ends_a_held_connect_which_is_told_to_shake_hands() {
-    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Hooks::default());
     let reader = bench.subscriber("/a");
     let (ticket, link) = bench.hold(&reader);
     for _ in 0..2 {
@@ -350,7 +351,7 @@ fn an_overflow_ends_a_held_connect_which_is_told_to_shake_hands() {
 
 #[test]
 fn an_overflow_disturbs_no_other_subscriber_of_the_same_publish() {
-    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Hooks::default());
     let readers: Vec<String> = (0..4).map(|_| bench.subscriber("/a")).collect();
     bench.publish("/a", "1").unwrap();
     for reader in [&readers[0], &readers[2]] {
@@ -365,7 +366,7 @@ fn an_overflow_disturbs_no_other_subscriber_of_the_same_publish() {
 
 #[test]
 fn a_publisher_may_overflow_itself() {
-    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { outbox_events: 1, ..Limits::default() }, Hooks::default());
     let id = bench.subscriber("/a");
     let said = bench.say(&json!([publish(&id, "/a", 1), publish(&id, "/a", 2), publish(&id, "/a", 3)]));
     let successful: Vec<&Value> = said.replies.iter().map(|reply| &reply["successful"]).collect();
@@ -454,33 +455,29 @@ struct Denying {
     handshake: Option<Verdict>,
 }
 
-impl Policy for Denying {
-    fn can_handshake(&mut self, origin: Origin<'_>, _message: &Message<'_>) -> Verdict {
-        assert_eq!(
-            origin.head.unwrap().header("authorization"),
-            Some(&b"Basic eDp5"[..]),
-            "the policy sees the request"
-        );
+impl SecurityPolicy for Denying {
+    fn can_handshake(&mut self, query: &Query<'_>, _admission: &mut Admission) -> Verdict {
+        assert_eq!(query.header("authorization"), Some(&b"Basic eDp5"[..]), "the policy sees the request");
         self.handshake.clone().unwrap_or(Verdict::Allow)
     }
 
-    fn can_create(&mut self, _origin: Origin<'_>, _message: &Message<'_>, name: &str) -> Verdict {
+    fn can_create(&mut self, _: &Query<'_>, _: Option<&mut Session<'_>>, name: &str) -> Verdict {
         if name.contains("deny-create") { Verdict::deny("fixed set") } else { Verdict::Allow }
     }
 
-    fn can_subscribe(&mut self, _origin: Origin<'_>, message: &Message<'_>, name: &str) -> Verdict {
-        assert!(message.client_id.is_some());
+    fn can_subscribe(&mut self, query: &Query<'_>, _: &mut Session<'_>, name: &str) -> Verdict {
+        assert!(query.message().client_id.is_some());
         if name.contains("deny-subscribe") { Verdict::deny(format!("not {name}")) } else { Verdict::Allow }
     }
 
-    fn can_publish(&mut self, _origin: Origin<'_>, message: &Message<'_>, channel: &str) -> Verdict {
-        assert!(message.data.is_some());
+    fn can_publish(&mut self, query: &Query<'_>, _: Option<&mut Session<'_>>, channel: &str) -> Verdict {
+        assert!(query.message().data.is_some());
         if channel.contains("deny-publish") { Verdict::deny("quiet \"hours\"") } else { Verdict::Allow }
     }
 }
 
 fn denying(handshake: Option<Verdict>) -> Bench {
-    Bench::with(Limits::default(), Box::new(Denying { handshake }))
+    Bench::with(Limits::default(), Hooks::default().policy(Denying { handshake }))
 }
 
 #[test]
@@ -498,8 +495,8 @@ fn must_5_a_denied_handshake_is_403_and_not_to_be_tried_again() {
 fn must_5_a_denied_handshake_has_the_advice_of_the_policy() {
     let advice = |reconnect, interval| {
         let advice = ReplyAdvice { reconnect, interval, timeout: 7, multiple_clients: false, connection_type: None };
-        denying(Some(Verdict::Deny { reason: String::new(), advice: Some(advice) }))
-            .tell(&json!({"channel": "/meta/handshake"}))["advice"]
+        denying(Some(Verdict::Deny(Denial::default().with_advice(advice)))).tell(&json!({"channel": "/meta/handshake"}))
+            ["advice"]
             .clone()
     };
     assert_eq!(advice(Reconnect::Retry, 5), json!({"reconnect": "retry", "interval": 5, "timeout": 7}));
@@ -515,7 +512,7 @@ fn must_5_a_denied_handshake_is_never_advised_to_shake_hands_at_once() {
         multiple_clients: false,
         connection_type: None,
     };
-    let mut bench = denying(Some(Verdict::Deny { reason: String::new(), advice: Some(advice) }));
+    let mut bench = denying(Some(Verdict::Deny(Denial::default().with_advice(advice))));
     let reply = bench.tell(&json!({"channel": "/meta/handshake"}));
     let loops = reply["advice"]["reconnect"] == "handshake" && reply["advice"]["interval"] == 0;
     assert!(!loops, "Faye would loop: {reply}");
@@ -555,20 +552,24 @@ fn must_5_a_denied_subscription_is_403_with_its_reason_and_all_or_nothing() {
 }
 
 #[test]
-fn must_5_creation_is_asked_for_only_while_nobody_is_subscribed() {
+fn must_5_creation_is_asked_for_only_while_there_is_no_such_channel() {
     struct Once(u32);
-    impl Policy for Once {
-        fn can_create(&mut self, _origin: Origin<'_>, _message: &Message<'_>, _name: &str) -> Verdict {
+    impl SecurityPolicy for Once {
+        fn can_create(&mut self, _: &Query<'_>, _: Option<&mut Session<'_>>, _name: &str) -> Verdict {
             self.0 += 1;
             if self.0 == 1 { Verdict::Allow } else { Verdict::deny("again") }
         }
     }
-    let mut bench = Bench::with(Limits::default(), Box::new(Once(0)));
+    let mut bench = Bench::with(Limits::default(), Hooks::default().policy(Once(0)));
     let (one, two) = (bench.subscriber("/a"), bench.subscriber("/a"));
     for id in [&one, &two] {
         bench.tell(&json!({"channel": "/meta/unsubscribe", "clientId": id, "subscription": "/a"}));
     }
+    assert_eq!(bench.tell(&subscribe(&one, "/a"))["successful"], true, "it has not been swept");
+    bench.tell(&json!({"channel": "/meta/unsubscribe", "clientId": one, "subscription": "/a"}));
+    bench.advance(2 * Limits::default().sweep_ms);
     assert_eq!(bench.tell(&subscribe(&one, "/a"))["error"], "403:again:create_denied");
+    assert_eq!(bench.tell(&publish(&one, "/a", 1))["error"], "403:again:channel_create_denied");
 }
 
 #[test]
@@ -576,35 +577,39 @@ fn who_listens_without_bayeux_is_asked_about_until_the_first_no() {
     /// Says no to one question, and counts them.
     struct Picky {
         no: usize,
-        asked: Rc<Cell<usize>>,
+        asked: Arc<AtomicUsize>,
     }
     impl Picky {
         fn say(&self) -> Verdict {
-            self.asked.set(self.asked.get() + 1);
-            if self.asked.get() == self.no { Verdict::deny(self.no.to_string()) } else { Verdict::Allow }
+            if self.asked.fetch_add(1, Ordering::Relaxed) + 1 == self.no {
+                Verdict::deny(self.no.to_string())
+            } else {
+                Verdict::Allow
+            }
         }
     }
-    impl Policy for Picky {
-        fn can_handshake(&mut self, _origin: Origin<'_>, _message: &Message<'_>) -> Verdict {
+    impl SecurityPolicy for Picky {
+        fn can_handshake(&mut self, _: &Query<'_>, _: &mut Admission) -> Verdict {
             self.say()
         }
 
-        fn can_create(&mut self, _origin: Origin<'_>, _message: &Message<'_>, _name: &str) -> Verdict {
+        fn can_create(&mut self, _: &Query<'_>, _: Option<&mut Session<'_>>, _name: &str) -> Verdict {
             self.say()
         }
 
-        fn can_subscribe(&mut self, _origin: Origin<'_>, _message: &Message<'_>, _name: &str) -> Verdict {
+        fn can_subscribe(&mut self, _: &Query<'_>, _: &mut Session<'_>, _name: &str) -> Verdict {
             self.say()
         }
     }
     for no in 1..=4 {
-        let asked = Rc::new(Cell::new(0));
-        let mut bench = Bench::with(Limits::default(), Box::new(Picky { no, asked: Rc::clone(&asked) }));
-        let (browser, origin) = (Presented::Nothing, Origin { head: None });
-        let request = Request { link: Link(1), way: Way::Push, client: None, browser, origin };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let policy = Picky { no, asked: Arc::clone(&asked) };
+        let mut bench = Bench::with(Limits::default(), Hooks::default().policy(policy));
+        let (browser, origin) = (Presented::Nothing, Origin::default());
+        let request = Request { link: Link(1), way: Way::Push, client: None, browser, origin, insider: None };
         let opened = bench.broker.open(&request, Wish { pattern: "/a", once: false, since: None }, bench.now);
         let refused = (no <= 3).then(|| StreamError::Denied(no.to_string()));
-        assert_eq!((opened.err(), asked.get()), (refused, no.min(3)));
+        assert_eq!((opened.err(), asked.load(Ordering::Relaxed)), (refused, no.min(3)));
         assert_eq!(bench.broker.sessions(), usize::from(no > 3));
     }
 }
@@ -615,7 +620,7 @@ fn limit_outbox_bytes_of_one_event() {
     // {"channel":"/a","data":"…"} without the dots.
     let frame = r#"{"channel":"/a","data":""}"#.len();
     for (bytes, error) in [(99, Value::Null), (100, Value::Null), (101, json!("413:100:event_too_large"))] {
-        let mut bench = Bench::with(Limits { outbox_bytes: 100, ..Limits::default() }, Box::new(AllowAll));
+        let mut bench = Bench::with(Limits { outbox_bytes: 100, ..Limits::default() }, Hooks::default());
         let id = bench.subscriber("/a");
         bench.hold(&id);
         let other = bench.session();
@@ -626,7 +631,7 @@ fn limit_outbox_bytes_of_one_event() {
 
 #[test]
 fn limit_names_of_one_subscribe() {
-    let mut bench = Bench::with(Limits { batch_messages: 4, ..Limits::default() }, Box::new(AllowAll));
+    let mut bench = Bench::with(Limits { batch_messages: 4, ..Limits::default() }, Hooks::default());
     let id = bench.session();
     for (names, error) in [(3, Value::Null), (4, Value::Null), (5, json!("429:256:subscription_limit"))] {
         let names = vec!["/a"; names];

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use crate::arena::{Arena, Key};
 use crate::bayeux::{Channel, Pattern};
 
-use super::pattern::{Depth, OwnedPattern, split};
 use super::session::SessionKey;
 use super::sums;
+use crate::bayeux::pattern::{Depth, OwnedPattern, split};
 
 /// What a pattern takes beside its text, which is kept twice, bytes: itself, its entry in a table that is not full, and
 /// what the allocations need.
@@ -91,6 +91,11 @@ impl Topics {
     pub fn find(&mut self, pattern: Pattern<'_>) -> Option<TopicKey> {
         let (depth, stem) = split(pattern);
         self.table(depth).get(stem).copied()
+    }
+
+    /// The text of a pattern, while it has a subscriber.
+    pub fn name(&self, topic: TopicKey) -> Option<String> {
+        self.topics.get(topic).map(|topic| topic.pattern.to_string())
     }
 
     /// Adds a subscriber who is not yet there; returns the topic and the subscriber's place in it. `None` with 2^32

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::bayeux::{Channel, Pattern};
 
-use super::pattern::{Depth, OwnedPattern, split};
+use crate::bayeux::pattern::{Depth, OwnedPattern, split};
 
 /// What has gone.
 #[derive(Clone, Copy, Debug, Default)]

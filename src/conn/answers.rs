@@ -12,27 +12,39 @@ use crate::pages::{File, Page};
 use crate::reply::{Answer, Ticket};
 
 use super::route::{PageForm, Refusal, ReplyTo};
-use super::{BROWSER_COOKIE, Conn, Env, Exchange, Phase, Several};
+use super::{BROWSER_COOKIE, Conn, Deferred, Env, Exchange, Phase};
 
 /// The type of short answers for people.
 const TEXT: &str = "text/plain;charset=UTF-8";
 
 impl Conn {
-    /// Answers a request, or keeps it open for the replies that wait.
-    pub fn answer(&mut self, answer: &mut Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
-        if answer.replies.is_ready() {
-            return self.write_answer(answer, &to, persistence, env);
+    /// Answers a request, or keeps it open for the reply that waits, or for the whole answer.
+    pub fn answer(&mut self, answer: &Answer, to: ReplyTo, persistence: Persistence, env: Env<'_>) {
+        if let Some(id) = answer.deferred {
+            self.wait(persistence);
+            self.exchange = Exchange::Deferred(Box::new(Deferred { id, to, persistence }));
+            return;
         }
         match answer.replies.sole_ticket() {
             Some(ticket) if to.wire.is_stream() => {
                 let opening = Opening { probe: answer.probe, cursor: None };
                 self.open_stream(ticket, opening, (to, persistence), env);
             }
-            Some(ticket) if answer.events.is_empty() => self.park(ticket, to, persistence),
-            _ => {
-                self.wait(persistence);
-                let several = Several { answer: core::mem::take(answer), to, persistence };
-                self.exchange = Exchange::Several(Box::new(several));
+            Some(ticket) => self.park(ticket, to, persistence),
+            None => self.write_answer(answer, &to, persistence, env),
+        }
+    }
+
+    /// The answer has come to a batch that had to wait; whether it is waited for here.
+    pub fn answer_late(&mut self, id: u64, answer: &Answer, env: Env<'_>) -> bool {
+        match core::mem::replace(&mut self.exchange, Exchange::None) {
+            Exchange::Deferred(deferred) if deferred.id == id => {
+                self.write_answer(answer, &deferred.to, deferred.persistence, env);
+                true
+            }
+            other => {
+                self.exchange = other;
+                false
             }
         }
     }
@@ -69,18 +81,6 @@ impl Conn {
                     self.write_frames(come, env);
                 }
                 known
-            }
-            Exchange::Several(mut several) if several.answer.replies.waits_for(ticket) => {
-                several.answer.events.extend(come.events.iter().cloned());
-                several.answer.answered.extend(&come.answered);
-                let json: Vec<u8> = come.replies.ready().flatten().copied().collect();
-                several.answer.replies.fill(ticket, &json);
-                if several.answer.replies.is_ready() {
-                    self.write_answer(&several.answer, &several.to, several.persistence, env);
-                } else {
-                    self.exchange = Exchange::Several(several);
-                }
-                true
             }
             other => {
                 self.exchange = other;
@@ -210,6 +210,24 @@ impl Conn {
             caching: Caching::NoStore,
         };
         self.write_whole(&head, &body, env);
+    }
+
+    /// Answers with what the embedder's program has made.
+    pub fn answer_foreign(
+        &mut self,
+        (status, media_type): (u16, &str),
+        body: &[u8],
+        with_body: bool,
+        persistence: Persistence,
+        env: Env<'_>,
+    ) {
+        let persistence = env.settle(persistence);
+        self.begin_output(env);
+        let out = self.output.buffer();
+        if response::foreign(out, status, (media_type, body.len()), (persistence, env.date)) && with_body {
+            out.extend_from_slice(body);
+        }
+        self.written_out(persistence, env);
     }
 
     /// Answers with a file of the server's own.

@@ -123,8 +123,8 @@ enum Exchange {
     None,
     /// The one reply of the request: a held connect.
     Sole { ticket: Ticket, to: ReplyTo, persistence: Persistence },
-    /// Some of several replies.
-    Several(Box<Several>),
+    /// The answer to a batch that has to wait.
+    Deferred(Box<Deferred>),
     /// The end of a response over which events go.
     Stream(Box<Streaming>),
     /// The end of the connection, which is a WebSocket.
@@ -132,8 +132,9 @@ enum Exchange {
 }
 
 #[derive(Debug)]
-struct Several {
-    answer: Answer,
+struct Deferred {
+    /// What the broker knows it by.
+    id: u64,
     to: ReplyTo,
     persistence: Persistence,
 }
@@ -364,7 +365,7 @@ impl Conn {
         self.phase == Phase::Open
             && self.unwritten < limits.pipelined_requests
             && self.output.len() < env.share_bytes
-            && !matches!(self.exchange, Exchange::Several(_))
+            && !matches!(self.exchange, Exchange::Deferred(_))
     }
 
     /// Whether more may come: it would not only be added to what waits already.
@@ -441,7 +442,7 @@ impl Conn {
     /// The tickets that wait on this connection.
     pub fn tickets(&self) -> &[Ticket] {
         match &self.exchange {
-            Exchange::None | Exchange::Several(_) => &[],
+            Exchange::None | Exchange::Deferred(_) => &[],
             Exchange::Sole { ticket, .. } => core::slice::from_ref(ticket),
             Exchange::Stream(stream) => core::slice::from_ref(&stream.ticket),
             Exchange::Socket(socket) => socket.tickets.as_slice(),
@@ -453,7 +454,7 @@ impl Conn {
         match &self.exchange {
             Exchange::Sole { ticket, .. } => Some(*ticket),
             Exchange::Stream(stream) => Some(stream.ticket),
-            Exchange::None | Exchange::Several(_) | Exchange::Socket(_) => None,
+            Exchange::None | Exchange::Deferred(_) | Exchange::Socket(_) => None,
         }
     }
 
@@ -680,7 +681,7 @@ impl Conn {
                 Exchange::None if self.phase == Phase::Open => since(limits.idle_ms),
                 Exchange::Stream(stream) => Some(stream.deadline(self.progress_ms, limits)),
                 Exchange::Socket(socket) => socket.deadline(self.since_ms, limits),
-                Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => None,
+                Exchange::None | Exchange::Sole { .. } | Exchange::Deferred(_) => None,
             },
         };
         match (writing, reading) {
@@ -706,19 +707,10 @@ impl Conn {
                 Overdue::Nothing
             }
             Exchange::Socket(_) => self.ping_or_close(limits, env),
-            Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => {
+            Exchange::None | Exchange::Sole { .. } | Exchange::Deferred(_) => {
                 self.kill();
                 Overdue::Nothing
             }
-        }
-    }
-
-    /// The replies kept for a request that waits for several; for tests.
-    #[cfg(test)]
-    fn open_replies(&self) -> Option<&crate::reply::Replies> {
-        match &self.exchange {
-            Exchange::Several(several) => Some(&several.answer.replies),
-            _ => None,
         }
     }
 }

@@ -27,6 +27,8 @@ use super::plain;
 pub struct Site {
     /// The path of the Bayeux endpoint, such as `/cometd`; everything below it is the endpoint too.
     pub mount: String,
+    /// Whether the embedder's program answers what is not the server's.
+    pub has_fallback: bool,
     /// Which hosts are answered for.
     pub hosts: HostRule,
     /// Which other sites' pages may use this server.
@@ -110,6 +112,8 @@ pub enum Route {
     },
     /// A file of the server's own.
     Page(PageForm),
+    /// Nothing of the server's: the embedder's program may know what to answer.
+    Elsewhere,
     /// Not to be had.
     Refuse(Refusal),
 }
@@ -298,7 +302,7 @@ impl Site {
         }
         let plain = self.plain(head.path);
         if !self.is_mounted(head.path) && plain.is_none() {
-            return self.route_elsewhere(head, reads);
+            return self.route_elsewhere(head, peer, reads);
         }
         let forwarded = Forwarded::from_head(head, peer, &self.proxies);
         let (grant, cross) = match self.origins.check_head(head, &forwarded) {
@@ -356,13 +360,20 @@ impl Site {
     }
 
     /// A request for something beside the endpoint.
-    fn route_elsewhere(&self, head: &Head<'_>, reads: bool) -> Route {
+    fn route_elsewhere(&self, head: &Head<'_>, peer: Peer, reads: bool) -> Route {
         if head.method == Method::Options {
             return Route::NoContent;
         }
         let Some(page) = self.pages.find(head.path) else {
-            let text = format!("Nothing here. The Bayeux endpoint is {}", self.mount);
-            return Route::Refuse(Refusal::new(Status::NotFound, text));
+            if !self.has_fallback {
+                return Route::Refuse(self.nothing());
+            }
+            // What changes something is not for pages of sites that are not allowed.
+            let forwarded = Forwarded::from_head(head, peer, &self.proxies);
+            if !reads && matches!(self.origins.check_head(head, &forwarded), Verdict::Refused) {
+                return Route::Refuse(refused_origin(head, self.origins.any_listed()));
+            }
+            return Route::Elsewhere;
         };
         if !reads {
             return Route::Refuse(read_only());
@@ -374,6 +385,11 @@ impl Site {
             Method::Head => PageForm::Head(Coding::wanted(head)),
             _ => PageForm::Whole(Coding::wanted(head)),
         })
+    }
+
+    /// There is nothing to be had under a path.
+    pub fn nothing(&self) -> Refusal {
+        Refusal::new(Status::NotFound, format!("Nothing here. The Bayeux endpoint is {}", self.mount))
     }
 
     /// The host that is not answered for, and the field that it stands in: the one that is asked for, or the one that a

@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 
 use crate::framing::{Batch, Wire};
+use crate::http::head::OwnedHead;
 use crate::limits::Limits;
 use crate::reply::{Answer, Ticket};
 use crate::ws::close::CloseCode;
@@ -21,9 +22,8 @@ const MISSED_PINGS: u8 = 2;
 pub struct Socket {
     /// Sessions whose events go here.
     pub(super) tickets: Tickets,
-    /// The browser cookie of the request that opened it.
-    #[expect(clippy::box_collection, reason = "8 bytes in each connection, in place of 24")]
-    cookie: Option<Box<Vec<u8>>>,
+    /// What is kept of the request that opened it.
+    opened_by: Option<Box<OpenedBy>>,
     /// If a pong is among what is to be written.
     pong: Option<Box<Pong>>,
     /// Whether compressed messages may come, and go.
@@ -36,6 +36,13 @@ pub struct Socket {
     pub(super) until_ms: u64,
 }
 
+/// What is kept of the request that opened a WebSocket, for all its frames.
+#[derive(Debug)]
+struct OpenedBy {
+    cookie: Option<Vec<u8>>,
+    head: Option<OwnedHead>,
+}
+
 /// A pong that is to be written.
 #[derive(Debug, Default)]
 struct Pong {
@@ -45,10 +52,12 @@ struct Pong {
 
 impl Socket {
     /// A WebSocket that serves nobody yet.
-    pub fn new(cookie: Option<&[u8]>, deflate: bool, counted: bool) -> Self {
+    pub fn new(cookie: Option<&[u8]>, head: Option<OwnedHead>, deflate: bool, counted: bool) -> Self {
+        let opened_by = OpenedBy { cookie: cookie.map(<[u8]>::to_vec), head };
+        let is_empty = opened_by.cookie.is_none() && opened_by.head.is_none();
         Self {
             tickets: Tickets::None,
-            cookie: cookie.map(|cookie| Box::new(cookie.to_vec())),
+            opened_by: (!is_empty).then(|| Box::new(opened_by)),
             pong: None,
             deflate,
             counted,
@@ -69,7 +78,12 @@ impl Socket {
 
     /// The browser cookie of the request that opened it, which counts for all its frames.
     pub fn cookie(&self) -> Option<&[u8]> {
-        self.cookie.as_deref().map(Vec::as_slice)
+        self.opened_by.as_ref()?.cookie.as_deref()
+    }
+
+    /// The head of that request, if it is wanted.
+    pub fn head(&self) -> Option<&OwnedHead> {
+        self.opened_by.as_ref()?.head.as_ref()
     }
 
     /// When it is to be closed, or pinged, ms. `since_ms`: when something was heard or it was pinged.

@@ -123,7 +123,7 @@ impl Conn {
         match &mut self.exchange {
             Exchange::Stream(stream) => stream.until_ms = stream.until_ms.min(at_ms),
             Exchange::Socket(socket) => socket.until_ms = socket.until_ms.min(at_ms),
-            Exchange::None | Exchange::Sole { .. } | Exchange::Several(_) => {}
+            Exchange::None | Exchange::Sole { .. } | Exchange::Deferred(_) => {}
         }
     }
 }

@@ -42,22 +42,19 @@ fn a_connection_stays_small() {
 }
 
 #[test]
-fn a_request_with_some_replies_missing_waits_for_all_and_keeps_their_order() {
+fn a_batch_that_has_to_wait_is_answered_as_a_whole_and_nothing_is_read_before() {
     let bench = Bench::new();
     let mut conn = Conn::new(None, NOW);
-    let mut answer = reply("1");
-    answer.replies.push_waiting(Ticket(7));
-    answer.replies.push(|out| out.extend_from_slice(b"3"));
-    answer.replies.push_waiting(Ticket(8));
-    conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
-    assert!(conn.open_replies().is_some());
+    conn.request_taken(bench.at(NOW));
+    let waits = Answer { deferred: Some(7), ..reply("1") };
+    conn.answer(&waits, TO, Persistence::KeepAlive, bench.at(NOW));
+    assert_eq!((conn.pending(), conn.is_waiting(), conn.tickets()), (0, true, &[][..]));
+    assert_eq!(conn.deadline(&Limits::default(), bench.at(NOW)), None);
     assert!(!conn.may_parse(&Limits::default(), bench.at(NOW)), "the next request waits");
-    assert!(!conn.fill(Ticket(9), &reply("x"), bench.at(NOW)), "a stale ticket fills nothing");
-    assert!(conn.fill(Ticket(8), &reply("4"), bench.at(NOW)));
-    assert_eq!(conn.pending(), 0);
-    assert!(conn.fill(Ticket(7), &reply("2"), bench.at(NOW)));
-    assert_eq!(body(&conn), "[1,2,3,4]");
-    assert!(!conn.is_waiting());
+    assert!(!conn.answer_late(8, &reply("x"), bench.at(NOW)), "what is for another one is not for it");
+    assert!(conn.answer_late(7, &reply("2"), bench.at(NOW)));
+    assert_eq!(body(&conn), "[2]");
+    assert!(!conn.is_waiting() && !conn.answer_late(7, &reply("3"), bench.at(NOW)));
 }
 
 #[test]
@@ -69,7 +66,7 @@ fn a_parked_poll_has_no_deadline_and_an_idle_connection_has() {
     assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + limits.idle_ms));
     let mut answer = Answer::default();
     answer.replies.push_waiting(Ticket(7));
-    conn.answer(&mut answer, TO, Persistence::KeepAlive, bench.at(NOW));
+    conn.answer(&answer, TO, Persistence::KeepAlive, bench.at(NOW));
     assert_eq!((conn.parked(), conn.deadline(&limits, bench.at(NOW))), (Some(Ticket(7)), None));
     assert!(conn.fill(Ticket(7), &reply("1"), bench.at(NOW + 5)));
     assert_eq!(conn.deadline(&limits, bench.at(NOW)), Some(NOW + 5 + limits.write_ms));
@@ -104,7 +101,7 @@ fn limit_pipelined_requests() {
     let mut conn = Conn::new(None, NOW);
     for answered in 0..limits.pipelined_requests {
         assert!(conn.may_parse(&limits, bench.at(NOW)), "{answered} answers are unwritten");
-        conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
+        conn.answer(&reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     }
     assert!(!conn.may_parse(&limits, bench.at(NOW)));
     assert!(!conn.sent(1, &limits, bench.at(NOW)), "one byte is not all");
@@ -181,7 +178,7 @@ fn an_answer_that_is_not_taken_ends_the_connection() {
     let (bench, limits) = (Bench::new(), Limits::default());
     let mut conn = Conn::new(None, NOW);
     conn.request_taken(bench.at(NOW));
-    conn.answer(&mut reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
+    conn.answer(&reply("1"), TO, Persistence::KeepAlive, bench.at(NOW));
     conn.sent(1, &limits, bench.at(NOW + 3));
     let due = conn.deadline(&limits, bench.at(NOW)).unwrap();
     assert_eq!(due, NOW + limits.write_ms, "a byte is no progress");

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::bayeux::{self, DecodeErrorKind, Kind, Message, Meta};
 use crate::broker::browser::Presented;
-use crate::broker::policy::Origin;
 use crate::broker::replay::Since;
 use crate::broker::{PublishError, Request, StreamError, Wish};
 use crate::clock::Now;
@@ -15,6 +14,7 @@ use crate::conn::reader::{Next, Progress, Reader};
 use crate::conn::route::{BodyForm, Refusal, RefusalKind, ReplyTo, Route};
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Pause};
 use crate::framing::{self, Opening, Wire};
+use crate::hooks::{Origin, WebRequest};
 use crate::http::head::{Head, Method};
 use crate::http::origin::Grant;
 use crate::http::response::Status;
@@ -228,11 +228,26 @@ impl Engine {
                 }
                 Ok(())
             }
+            Route::Elsewhere => self.elsewhere(key, head, body),
             Route::Refuse(refusal) => Err(refusal),
         };
         if let Err(refusal) = refused {
             self.refuse(key, head, &refusal);
         }
+    }
+
+    /// Answers what the embedder's program knows an answer to.
+    fn elsewhere(&mut self, key: ConnKey, head: &Head<'_>, body: &[u8]) -> Result<(), Refusal> {
+        let Some(conn) = self.conns.get(key) else { return Ok(()) };
+        let request = WebRequest { head, body, address: who(&self.terms.site, head, conn).client };
+        let answer = self.broker.fall_back(&request, self.terms.now).ok_or_else(|| self.terms.site.nothing())?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            let env = self.terms.env(&self.limits);
+            let (kind, with_body) = ((answer.status, answer.content_type.as_str()), head.method != Method::Head);
+            conn.answer_foreign(kind, &answer.body, with_body, head.persistence, env);
+        }
+        self.settle();
+        Ok(())
     }
 
     fn refuse(&mut self, key: ConnKey, head: &Head<'_>, refusal: &Refusal) {
@@ -258,7 +273,11 @@ impl Engine {
 
     fn request_from<'a>(&self, key: ConnKey, head: &'a Head<'a>, way: Way) -> Request<'a> {
         let browser = Presented::from_cookie(cookie::find(head, BROWSER_COOKIE));
-        Request { link: link(key), way, client: None, browser, origin: Origin { head: Some(head) } }
+        let wanted = self.broker.wants_origin();
+        let conn = self.conns.get(key).filter(|_| wanted);
+        let address = conn.and_then(|conn| who(&self.terms.site, head, conn).client);
+        let origin = Origin { head: Some(head), address };
+        Request { link: link(key), way, client: None, browser, origin, insider: None }
     }
 
     /// The address that a handshake is counted for: what a trusted proxy says it is, or the connection's own, unless it is
@@ -302,7 +321,7 @@ impl Engine {
         self.broker.receive(&request, messages, self.terms.now, &mut self.answer);
         if let Some(conn) = self.conns.get_mut(key) {
             let env = self.terms.env(&self.limits);
-            conn.answer(&mut self.answer, to, head.persistence, env);
+            conn.answer(&self.answer, to, head.persistence, env);
         }
         self.settle();
     }
@@ -370,6 +389,9 @@ impl Engine {
             PublishError::Denied(reason) => bad(Status::Forbidden, &format!("publishing is denied: {reason}")),
             PublishError::Full => {
                 bad(Status::ServiceUnavailable, "too much waits for clients already; try again later")
+            }
+            PublishError::Deleted => {
+                bad(Status::Forbidden, "a filter or an extension of this server has ended the event")
             }
             PublishError::TooLarge => bad(Status::ContentTooLarge, "the event is larger than max-queue-size allows"),
         })?;

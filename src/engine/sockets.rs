@@ -3,11 +3,11 @@
 use crate::bayeux::{self, DecodeErrorKind};
 use crate::broker::Request;
 use crate::broker::browser::Presented;
-use crate::broker::policy::Origin;
 use crate::conn::route::RefusalKind;
 use crate::conn::{BROWSER_COOKIE, Conn, ConnKey, Input, Pause, Socket};
+use crate::hooks::Origin;
 use crate::http::cookie;
-use crate::http::head::Head;
+use crate::http::head::{Head, OwnedHead};
 use crate::refusals::Who;
 use crate::reply::Way;
 use crate::ws::close::{CloseCode, Fault};
@@ -29,7 +29,8 @@ impl Engine {
         let mut response = Vec::new();
         handshake::write_response(&mut response, accepted, &self.terms.date);
         let counted = self.counted(key, head).is_some();
-        let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), accepted.deflate.is_some(), counted);
+        let kept = self.broker.wants_origin().then(|| OwnedHead::from(head));
+        let socket = Socket::new(cookie::find(head, BROWSER_COOKIE), kept, accepted.deflate.is_some(), counted);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.upgrade(client, &response, socket, self.terms.env(&self.limits));
     }
@@ -154,21 +155,31 @@ impl Engine {
         }
         let Some(conn) = self.conns.get(key) else { return };
         let (peer, Some(socket)) = (conn.peer(), conn.socket()) else { return };
+        let head = socket.head().and_then(|head| head.head(&self.limits));
         let request = Request {
             link: link(key),
             way: Way::Push,
             client: peer.address.filter(|_| socket.is_counted()),
             browser: Presented::from_cookie(socket.cookie()),
-            origin: Origin { head: None },
+            origin: Origin { head: head.as_ref(), address: peer.address },
+            insider: None,
         };
         self.answer.clear();
         self.broker.receive(&request, &messages, self.terms.now, &mut self.answer);
+        self.answer_socket(key);
+        self.settle();
+    }
+
+    /// Gives a WebSocket what is to be said to a batch, unless that comes later.
+    pub(super) fn answer_socket(&mut self, key: ConnKey) {
+        if self.answer.deferred.is_some() {
+            return;
+        }
         self.pack(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !conn.answer_frame(&self.answer, &self.limits, self.terms.env(&self.limits)) {
             self.close_socket(key, CloseCode::POLICY, "too many sessions on one WebSocket");
         }
-        self.settle();
     }
 
     /// Has the events of the answer compressed, if they go to a WebSocket that takes them so: each once, whoever else gets

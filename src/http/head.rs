@@ -57,6 +57,54 @@ impl BodyFraming {
     }
 }
 
+/// The fields and the target of a request head, kept beyond the bytes it was read from.
+#[derive(Clone, Debug)]
+pub struct OwnedHead(Box<[u8]>);
+
+impl OwnedHead {
+    /// The head again; `None` if the limits have become too low for it since.
+    pub fn head(&self, limits: &Limits) -> Option<Head<'_>> {
+        Head::parse(&self.0, limits).ok()
+    }
+
+    /// The memory that it takes, bytes.
+    pub fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<&Head<'_>> for OwnedHead {
+    /// Without a body: what frames one is left out.
+    fn from(head: &Head<'_>) -> Self {
+        let mut bytes = Vec::new();
+        let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
+        bytes.extend_from_slice(b"GET ");
+        bytes.extend_from_slice(if head.path == "*" { b"/" } else { head.path.as_bytes() });
+        if let Some(query) = head.query {
+            bytes.push(b'?');
+            bytes.extend_from_slice(query.as_bytes());
+        }
+        bytes.extend_from_slice(b" HTTP/");
+        bytes.extend_from_slice(version.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+        let frames = |name: &str| FRAMING.iter().any(|own| own.eq_ignore_ascii_case(name));
+        // That of an absolute target counts, and stands here in its place.
+        let host = head.host.map(|host| ("Host", host.as_bytes()));
+        let others = head.headers().filter(|(name, _)| !frames(name));
+        for (name, value) in host.into_iter().chain(others) {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        Self(bytes.into())
+    }
+}
+
+/// Fields that say something of the target or of the body, and nothing to those who look at a head later.
+const FRAMING: [&str; 4] = ["Host", "Content-Length", "Transfer-Encoding", "Expect"];
+
 /// A request head, borrowed from the bytes it was read from.
 #[derive(Clone, Debug)]
 pub struct Head<'b> {

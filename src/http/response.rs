@@ -339,11 +339,38 @@ pub fn preflight(out: &mut Vec<u8>, persistence: Persistence, date: &HttpDate, c
     );
 }
 
+/// Appends the head of an answer that is not the server's own: of any status, with the phrase left out (RFC 9112 section 4),
+/// and a body of this type and of so many bytes. `media_type` has no line ends. Whether a body goes with it.
+pub fn foreign(
+    out: &mut Vec<u8>,
+    status: u16,
+    (media_type, bytes): (&str, usize),
+    (persistence, date): (Persistence, &HttpDate),
+) -> bool {
+    out.reserve(USUAL_HEAD_BYTES);
+    write_line(out, status, "", (date, persistence));
+    Caching::NoStore.write(out);
+    let has_body = !matches!(status, 204 | 304);
+    if has_body {
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(media_type.as_bytes());
+        out.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ");
+        write_decimal(out, bytes);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    has_body
+}
+
 fn write_start(out: &mut Vec<u8>, status: Status, date: &HttpDate, persistence: Persistence) {
+    write_line(out, status.code(), status.phrase(), (date, persistence));
+}
+
+fn write_line(out: &mut Vec<u8>, status: u16, phrase: &str, (date, persistence): (&HttpDate, Persistence)) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, usize::from(status.code()));
+    write_decimal(out, usize::from(status));
     out.extend_from_slice(b" ");
-    out.extend_from_slice(status.phrase().as_bytes());
+    out.extend_from_slice(phrase.as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
     out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(match persistence {

@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use mio::{Poll, Token, Waker};
 
 use crate::bayeux::Channel;
-use crate::broker::policy::{AllowAll, Policy};
 use crate::broker::rules::{Keep, Rule};
 use crate::broker::{self, token::Entropy};
 use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
 use crate::engine::{Change, Engine, Parts};
+use crate::hooks::Hooks;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
@@ -116,7 +116,7 @@ pub struct Builder {
     socket_mode: u32,
     mount: String,
     settings: Settings,
-    policy: Box<dyn Policy>,
+    hooks: Hooks,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
 }
@@ -136,7 +136,7 @@ impl Default for Builder {
             socket_mode: SOCKET_MODE,
             mount: MOUNT.to_owned(),
             settings: Settings::default(),
-            policy: Box::new(AllowAll),
+            hooks: Hooks::default(),
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -209,10 +209,10 @@ impl Builder {
         self
     }
 
-    /// Who may do what, in place of everyone everything.
+    /// What the embedder's program says, changes and hears, in place of nothing.
     #[must_use]
-    pub fn policy(mut self, policy: Box<dyn Policy>) -> Self {
-        self.policy = policy;
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
         self
     }
 
@@ -225,7 +225,7 @@ impl Builder {
         let shutdown_ms = self.settings.shutdown_ms;
         let Change { hosts, origins, proxies, publishing, demo, broker, limits } = self.settings.into_change()?;
         let pages = Pages::new(&self.mount, demo);
-        let site = Site { mount: self.mount, hosts, origins, proxies, publishing, pages };
+        let site = Site { mount: self.mount, hosts, origins, proxies, publishing, pages, has_fallback: false };
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -242,7 +242,7 @@ impl Builder {
         let scratch = limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]
         let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
-        let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), policy: self.policy };
+        let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), hooks: self.hooks };
         Ok(Server {
             engine: Engine::new(parts, clock.now()),
             poll,

@@ -10,7 +10,7 @@ use mio::Waker;
 
 use crate::bayeux::Channel;
 use crate::bayeux::check;
-use crate::engine::Command;
+use crate::hooks::Command;
 use crate::limits::Limits;
 
 /// What can be in the mailbox.
@@ -131,7 +131,7 @@ impl Handle {
     /// # Errors
     /// [`HandleError::Full`] or [`HandleError::Closed`].
     pub fn disconnect(&self, client_id: &str) -> Result<(), HandleError> {
-        self.send(Mail::Command(Command::Disconnect(client_id.to_owned())))
+        self.send(Mail::Command(Command::DisconnectClient(client_id.to_owned())))
     }
 
     /// Ends [`Server::run`](super::Server::run) when its clients have been told to go, in the time that

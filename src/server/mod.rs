@@ -373,7 +373,7 @@ impl Server {
             match self.mail.next() {
                 Some(Mail::Command(command)) => {
                     // What could not be published is counted and told by the engine.
-                    self.engine.command(&command, now);
+                    self.engine.command(command, now);
                 }
                 // Only who sends signals is in a hurry when he asks again.
                 Some(Mail::Shutdown) if self.life == Life::Serving => self.shutdown(now),

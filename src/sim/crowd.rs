@@ -3,7 +3,7 @@
 //! Owns the clients, their alarms and the book of what they got. The server's own publishes and dismissals, which come
 //! through commands, are made here as well, as by one more publisher.
 
-use crate::engine::Command;
+use crate::hooks::Command;
 
 use super::client::{Client, Scene};
 use super::hostile::Hostile;
@@ -169,7 +169,7 @@ impl Crowd {
         self.alarms.push(ground.now + pause, SERVER, Alarm::Server);
         if self.rng.chance(self.scenario.habits.dismiss) {
             let number = self.rng.below(self.clients.len() as u64) as usize;
-            ground.commands.extend(self.clients[number].give_up_session().map(Command::Disconnect));
+            ground.commands.extend(self.clients[number].give_up_session().map(Command::DisconnectClient));
             return;
         }
         let channel = *self.rng.pick(&["/a/b", "/x"]);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::broker;
-use crate::engine::Command;
+use crate::hooks::Command;
 use crate::limits::Limits;
 
 use super::network::{Arrival, Faults, WireId};

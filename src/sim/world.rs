@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 
 use crate::broker::history::Memory;
-use crate::broker::policy::AllowAll;
 use crate::broker::{self, Counters};
 use crate::clock::Now;
 use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Command, Engine, Parts, Wake};
+use crate::engine::{Engine, Parts, Wake};
+use crate::hooks::Command;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
@@ -283,7 +283,7 @@ impl<P: People> World<P> {
             }
         }
         for command in core::mem::take(&mut self.commands) {
-            let done = self.engine.command(&command, self.clock());
+            let done = self.engine.command(command.clone(), self.clock());
             self.people.commanded(&command, done, self.now);
         }
         self.guards.note_turn(&self.engine);
@@ -564,9 +564,10 @@ fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
         proxies: TrustedProxies::parse(&["loopback".to_owned()]).unwrap(),
         publishing: Default::default(),
         pages: crate::pages::Pages::new("/cometd", false),
+        has_fallback: false,
     };
     let entropy = Box::new(SeededEntropy(run.chance.secret("entropy", life)));
-    let mut engine = Engine::new(Parts { site, broker, limits, entropy, policy: Box::new(AllowAll) }, now);
+    let mut engine = Engine::new(Parts { site, broker, limits, entropy, hooks: Default::default() }, now);
     engine.set_store(Box::new(Tapped { store: Memory::new(now.unix_ms), tap: tap.clone() }));
     engine
 }

@@ -27,7 +27,6 @@
 use core::net::IpAddr;
 
 use encke::bayeux::check;
-use encke::broker::policy::AllowAll;
 use encke::broker::rules::{Keep, ReplayShape, Rule};
 use encke::broker::token::{Entropy, SECRET_BYTES};
 use encke::broker::{self, Overflow};
@@ -35,7 +34,8 @@ use encke::clock::Now;
 use encke::conn::plain::Publishing;
 use encke::conn::route::Site;
 use encke::conn::{ConnKey, Step};
-use encke::engine::{Census, Change, Command, Engine, Parts, Wake};
+use encke::engine::{Census, Change, Engine, Parts, Wake};
+use encke::hooks::Command;
 use encke::http::forwarded::TrustedProxies;
 use encke::http::host::HostRule;
 use encke::http::origin::OriginRule;
@@ -149,7 +149,7 @@ impl World {
             broker: settings(mode),
             limits: limits.clone(),
             entropy: Box::new(Counting(0)),
-            policy: Box::new(AllowAll),
+            hooks: Default::default(),
         };
         let engine = Engine::new(parts, START);
         Self {
@@ -212,7 +212,7 @@ impl World {
             b'p' => self.publish(with),
             b'k' => {
                 let id = self.filled(with);
-                self.command(&Command::Disconnect(String::from_utf8_lossy(&id).into_owned()));
+                self.command(&Command::DisconnectClient(String::from_utf8_lossy(&id).into_owned()));
             }
             b'r' => self.change(with.first().copied().unwrap_or_default()),
             b'z' => {
@@ -319,7 +319,7 @@ impl World {
 
     fn command(&mut self, command: &Command) {
         let now = self.now;
-        self.call(|engine| engine.command(command, now));
+        self.call(|engine| engine.command(command.clone(), now));
     }
 
     fn change(&mut self, mode: u8) {
@@ -590,5 +590,6 @@ fn site(mode: u8) -> Site {
         proxies: TrustedProxies::parse(&trusted).expect("these are words for peers"),
         publishing: if mode >> 7 & 1 == 1 { Publishing::Local } else { token() },
         pages: Pages::new("/cometd", mode & 1 == 0),
+        has_fallback: false,
     }
 }

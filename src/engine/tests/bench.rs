@@ -7,13 +7,13 @@ use std::io::IoSlice;
 use serde_json::{Value, json};
 
 use crate::broker;
-use crate::broker::policy::{AllowAll, Policy};
 use crate::broker::token::{Entropy, SECRET_BYTES};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::Site;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Command, Engine, Parts, Wake};
+use crate::engine::{Engine, Parts, Wake};
+use crate::hooks::{Command, Hooks};
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
@@ -33,7 +33,7 @@ pub(super) struct Setup {
     pub(super) proxies: Vec<&'static str>,
     pub(super) broker: broker::Config,
     pub(super) limits: Limits,
-    pub(super) policy: Box<dyn Policy>,
+    pub(super) hooks: Hooks,
     pub(super) demo: bool,
     pub(super) publishing: Publishing,
 }
@@ -220,7 +220,7 @@ impl Bench {
             proxies: vec!["loopback", "unix"],
             broker: broker::Config { transports: vec!["long-polling"], ..broker::Config::default() },
             limits: Limits::default(),
-            policy: Box::new(AllowAll),
+            hooks: Default::default(),
             demo: false,
             publishing: Publishing::Off,
         };
@@ -233,6 +233,7 @@ impl Bench {
             proxies: TrustedProxies::parse(&list(&setup.proxies)).unwrap(),
             publishing: setup.publishing,
             pages: Pages::new(setup.mount, setup.demo),
+            has_fallback: false,
         };
         // 2026-01-01T00:00:00Z, and a monotonic clock with another start.
         let now = Now { mono_ms: 5_000_000, unix_ms: 1_767_225_600_000 };
@@ -241,7 +242,7 @@ impl Bench {
             broker: setup.broker,
             limits: setup.limits,
             entropy: Box::new(Counting(0)),
-            policy: setup.policy,
+            hooks: setup.hooks,
         };
         Self { engine: Engine::new(parts, now), now, seen: HashMap::new() }
     }
@@ -329,7 +330,7 @@ impl Bench {
 
     /// Another thread asks for something; whether it was done.
     pub(super) fn command(&mut self, command: &Command) -> bool {
-        let done = self.engine.command(command, self.now);
+        let done = self.engine.command(command.clone(), self.now);
         self.turn();
         done
     }
@@ -401,7 +402,7 @@ impl Bench {
     /// An event of the server's own; the turn goes on.
     pub(super) fn inject_without_a_turn(&mut self, channel: &str, data: &str) -> bool {
         let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy: false };
-        self.engine.command(&command, self.now)
+        self.engine.command(command, self.now)
     }
 
     /// One flush; how many connections then have something to write, which they do.

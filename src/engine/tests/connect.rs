@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, Client, HANDSHAKE, Post, connected, retry, unknown_connect};
 use crate::conn::Step;
-use crate::engine::Command;
+use crate::hooks::Command;
 
 /// The reply to a connect, with advice.
 fn advised(advice: Value) -> Value {
@@ -351,13 +351,13 @@ fn must_5_the_server_ends_a_session_with_a_disconnect_and_the_connect_reply() {
     let mut b = Bench::new();
     let client = b.client();
     b.hold(&client);
-    assert!(b.command(&Command::Disconnect(client.id.clone())));
+    assert!(b.command(&Command::DisconnectClient(client.id.clone())));
     assert_eq!(
         b.one(client.down).json(),
         json!([{"channel": "/meta/disconnect", "successful": true}, advised(json!({"reconnect": "none"}))])
     );
     assert_eq!(b.sessions(), 0);
-    assert!(!b.command(&Command::Disconnect(client.id)), "once");
+    assert!(!b.command(&Command::DisconnectClient(client.id)), "once");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, Client, Post, connected, retry};
 use crate::broker::Overflow;
 use crate::broker::rules::Rule;
-use crate::engine::Command;
+use crate::hooks::Command;
 
 fn lazy(b: &mut Bench, data: &str) {
     b.command(&Command::Publish { channel: "/a".to_owned(), data: data.to_owned(), lazy: true });

@@ -623,7 +623,7 @@ fn must_5_a_server_that_disconnects_a_client_between_two_connects_says_so() {
     let (conn, id) = client(&mut b);
     b.advance(30_000);
     assert_eq!(messages(&mut b, conn), [json!([connected()])]);
-    assert!(b.command(&crate::engine::Command::Disconnect(id)));
+    assert!(b.command(&crate::hooks::Command::DisconnectClient(id)));
     let mut came = frames(&mut b, conn);
     assert!(matches!(came.pop(), Some(Incoming::Close { code: Some(code), .. }) if code.get() == 1000), "{came:?}");
     assert_eq!(came, [Incoming::Text(br#"[{"channel":"/meta/disconnect","successful":true}]"#.to_vec())]);

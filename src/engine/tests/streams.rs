@@ -265,7 +265,7 @@ fn must_5_an_event_source_is_told_that_the_server_disconnects() {
     let mut b = bench();
     let client = b.subscriber("/a");
     let (conn, _) = source(&mut b, &client);
-    assert!(b.command(&crate::engine::Command::Disconnect(client.id)));
+    assert!(b.command(&crate::hooks::Command::DisconnectClient(client.id)));
     let notice = "data: [{\"channel\":\"/meta/disconnect\",\"successful\":true}]\n\n".to_owned();
     assert_eq!(b.stream(conn), (None, notice, true));
 }

@@ -1,0 +1,240 @@
+//! Batches that wait: for the answer of a policy, or behind one of their session that does.
+//!
+//! Owns them while they wait, in the order of each session, and their deadlines. What becomes of one that goes on is decided
+//! where batches are handled.
+//!
+//! | state | next | by |
+//! |---|---|---|
+//! | asking | goes on | [`Deferred::answered`] with its ticket, [`Deferred::overdue`] |
+//! | behind | goes on | the batch before it of its session is done |
+
+use core::net::IpAddr;
+use std::collections::{HashMap, VecDeque};
+
+use crate::bayeux::OwnedMessage;
+use crate::http::head::OwnedHead;
+use crate::reply::{Answer, Link, Way};
+
+use super::browser::Presented;
+use super::session::SessionKey;
+use super::sums;
+
+/// A batch that has not been handled as a whole.
+#[derive(Debug)]
+pub(super) struct Suspended {
+    /// What its connection knows it by.
+    pub(super) id: u64,
+    pub(super) link: Link,
+    pub(super) way: Way,
+    pub(super) client: Option<IpAddr>,
+    pub(super) browser: Presented,
+    pub(super) head: Option<OwnedHead>,
+    pub(super) address: Option<IpAddr>,
+    /// What is left of it, in the order in which it is handled.
+    pub(super) messages: Vec<OwnedMessage>,
+    /// Whether it had one message.
+    pub(super) sole: bool,
+    /// The question about the first of them that is to be answered; `None`: it has not begun.
+    pub(super) question: Option<u32>,
+    /// Whose message the first is, unless it is a handshake.
+    pub(super) session: Option<SessionKey>,
+    /// What has been answered so far.
+    pub(super) answer: Answer,
+}
+
+impl Suspended {
+    fn weight(&self) -> usize {
+        let head = self.head.as_ref().map_or(0, OwnedHead::weight);
+        let messages = self.messages.iter().map(OwnedMessage::weight);
+        messages.fold(head.saturating_add(size_of::<Self>()), usize::saturating_add)
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    batches: HashMap<u64, Suspended>,
+    /// By ticket, which batch asks.
+    asking: HashMap<u64, u64>,
+    /// When which ticket is overdue, ms: all have the same time, so the first is the earliest.
+    deadlines: VecDeque<(u64, u64)>,
+    /// By session, its batches; the first is the one that asks.
+    queues: HashMap<u64, VecDeque<u64>>,
+    bytes: usize,
+    ticket: u64,
+    id: u64,
+}
+
+impl Deferred {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The ticket of the next question that is deferred.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// A name for a batch that is to wait.
+    pub(super) fn new_id(&mut self) -> u64 {
+        sums::one(&mut self.id);
+        self.id
+    }
+
+    /// Whether a batch waits.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.batches.contains_key(&id)
+    }
+
+    /// Whether the first batch of a session waits for an answer, not for its turn.
+    pub(super) fn asks_first(&self, session: SessionKey) -> bool {
+        let first = self.queues.get(&session.to_bits()).and_then(|queue| queue.front());
+        first.and_then(|id| self.batches.get(id)).is_some_and(|batch| batch.question.is_some())
+    }
+
+    /// Whether messages of a session have to wait behind others.
+    pub(super) fn holds_back(&self, session: SessionKey) -> bool {
+        self.queues.contains_key(&session.to_bits())
+    }
+
+    /// Keeps a batch whose question has just been deferred, until then, ms. It comes before those of its session that are
+    /// behind it.
+    pub(super) fn ask(&mut self, batch: Suspended, deadline_ms: u64) {
+        let ticket = self.ticket;
+        sums::one(&mut self.ticket);
+        self.asking.insert(ticket, batch.id);
+        self.deadlines.push_back((deadline_ms, ticket));
+        if let Some(session) = batch.session {
+            self.queues.entry(session.to_bits()).or_default().push_front(batch.id);
+        }
+        self.keep(batch);
+    }
+
+    /// Keeps a batch behind those of the session of its first message.
+    pub(super) fn follow(&mut self, batch: Suspended) {
+        if let Some(session) = batch.session {
+            self.queues.entry(session.to_bits()).or_default().push_back(batch.id);
+        }
+        self.keep(batch);
+    }
+
+    fn keep(&mut self, batch: Suspended) {
+        sums::put(&mut self.bytes, batch.weight());
+        self.batches.insert(batch.id, batch);
+    }
+
+    fn take(&mut self, id: u64) -> Option<Suspended> {
+        let batch = self.batches.remove(&id)?;
+        sums::take(&mut self.bytes, batch.weight());
+        Some(batch)
+    }
+
+    /// The batch whose question has this ticket; a ticket is good once.
+    pub(super) fn answered(&mut self, ticket: u64) -> Option<Suspended> {
+        let id = self.asking.remove(&ticket)?;
+        while self.deadlines.front().is_some_and(|(_, first)| !self.asking.contains_key(first)) {
+            self.deadlines.pop_front();
+        }
+        let batch = self.take(id)?;
+        if let Some(queue) = batch.session.and_then(|session| self.queues.get_mut(&session.to_bits())) {
+            queue.pop_front();
+        }
+        Some(batch)
+    }
+
+    /// The next batch of a session whose first has gone on and is done.
+    pub(super) fn next_of(&mut self, session: SessionKey) -> Option<Suspended> {
+        let queue = self.queues.get_mut(&session.to_bits())?;
+        match queue.pop_front() {
+            Some(id) => self.take(id),
+            None => {
+                self.queues.remove(&session.to_bits());
+                None
+            }
+        }
+    }
+
+    /// When the first ticket is overdue, ms.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+
+    /// A ticket that is overdue.
+    pub(super) fn overdue(&self, now_ms: u64) -> Option<u64> {
+        self.deadlines.front().filter(|(at, _)| *at <= now_ms).map(|(_, ticket)| *ticket)
+    }
+}
+
+impl Deferred {
+    /// The first batch of a session that is gone, which waits for nothing any more.
+    pub(super) fn abandon(&mut self, session: SessionKey) -> Option<Suspended> {
+        let id = *self.queues.get(&session.to_bits())?.front()?;
+        let ticket = self.asking.iter().find(|(_, asking)| **asking == id).map(|(ticket, _)| *ticket)?;
+        self.answered(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(slot: u64) -> SessionKey {
+        SessionKey::from_bits(1 << 32 | slot).unwrap()
+    }
+
+    fn batch(deferred: &mut Deferred, of: Option<SessionKey>) -> Suspended {
+        Suspended {
+            id: deferred.new_id(),
+            link: Link(7),
+            way: Way::Answer,
+            client: None,
+            browser: Presented::Nothing,
+            head: None,
+            address: None,
+            messages: vec![OwnedMessage::default()],
+            sole: true,
+            question: None,
+            session: of,
+            answer: Answer::default(),
+        }
+    }
+
+    #[test]
+    fn batches_of_a_session_go_on_one_after_another() {
+        let mut deferred = Deferred::default();
+        let (a, b) = (Some(session(1)), Some(session(2)));
+        let first = batch(&mut deferred, a);
+        deferred.ask(first, 100);
+        let second = batch(&mut deferred, a);
+        deferred.follow(second);
+        let other = batch(&mut deferred, b);
+        deferred.ask(other, 110);
+        let nobody = batch(&mut deferred, None);
+        deferred.ask(nobody, 120);
+        assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
+        assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
+        assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
+        let first = deferred.answered(0).unwrap();
+        assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
+        assert!(deferred.answered(0).is_none() && deferred.holds_back(session(1)));
+        // It asks once more: those behind it stay there.
+        deferred.ask(first, 130);
+        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
+        assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
+        assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));
+        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(1)));
+        assert_eq!(deferred.abandon(session(2)).map(|batch| batch.id), Some(3));
+        assert!(deferred.abandon(session(2)).is_none());
+        assert!(deferred.next_of(session(2)).is_none());
+        assert_eq!(deferred.answered(2).map(|batch| batch.id), Some(4));
+        assert!(deferred.is_empty() && deferred.bytes() == 0 && deferred.queues.is_empty());
+    }
+}

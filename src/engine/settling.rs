@@ -1,0 +1,78 @@
+//! What comes of what was done: answers that had to wait, links that are over, and what hooks want done.
+//!
+//! Owns the order of it: nothing that hooks want done is begun before what was done is told.
+
+use crate::broker::{End, Late};
+use crate::conn::{Conn, ConnKey, Parting};
+use crate::reply::Link;
+
+use super::{Engine, conn_key, link};
+
+impl Engine {
+    /// Does what hooks want done, as much of it as fits into a turn, and tells connections what has come of it all.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.end_all();
+            self.answer_late();
+            let more = self.followed < self.limits.mailbox_commands && !self.is_spent();
+            if !more || !self.broker.follow_up() {
+                return;
+            }
+            self.followed = self.followed.saturating_add(1);
+        }
+    }
+
+    /// Gives the answers that have come to batches that had to wait.
+    fn answer_late(&mut self) {
+        while let Some(Late { link, id, answer }) = self.broker.take_late() {
+            let Some(key) = conn_key(link) else { continue };
+            self.answer = answer;
+            if self.is_socket(key) {
+                self.answer_socket(key);
+            } else {
+                let env = self.terms.env(&self.limits);
+                let answered = self.conns.get_mut(key).is_some_and(|conn| conn.answer_late(id, &self.answer, env));
+                if !answered {
+                    self.give_back(link);
+                }
+            }
+            self.touch(key);
+        }
+    }
+
+    /// Nobody is there for an answer any more: its sessions hear that it has been written as far as it will be.
+    fn give_back(&mut self, link: Link) {
+        while let Some(ticket) = self.answer.answered.pop() {
+            self.broker.answered(ticket, link, self.terms.now);
+        }
+    }
+
+    /// Ends the held connects and the streams that the broker says are over.
+    fn end_all(&mut self) {
+        while let Some(ending) = self.broker.take_endings() {
+            let Some(key) = conn_key(ending.link) else { continue };
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let env = self.terms.env(&self.limits);
+            self.answer.clear();
+            let parting = match ending.end {
+                End::Superseded => Parting::Superseded,
+                End::Moved => Parting::Moved,
+                End::Closed { last, agreed } => {
+                    if !last.is_empty() {
+                        self.answer.replies.push(|out| out.extend_from_slice(&last));
+                    }
+                    Parting::Closed { last: &self.answer, agreed }
+                }
+            };
+            conn.end(ending.ticket, parting, env);
+            self.touch(key);
+        }
+    }
+
+    /// Tells the sessions that are answered on this connection that no more of it will be written.
+    pub(super) fn tell_listeners(&mut self, key: ConnKey) {
+        while let Some(ticket) = self.conns.get_mut(key).and_then(Conn::take_listener) {
+            self.broker.answered(ticket, link(key), self.terms.now);
+        }
+    }
+}
