@@ -25,6 +25,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod checks;
 mod handshakes;
+mod locals;
 mod requests;
 mod settling;
 mod sockets;
@@ -52,6 +53,7 @@ use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
 
+use locals::{Locals, local_of};
 use tally::Tally;
 use terms::{Life, Terms};
 
@@ -143,6 +145,7 @@ pub struct Engine {
     limits: Limits,
     broker: Broker,
     conns: Arena<Conn>,
+    locals: Locals,
     wheel: Wheel<ConnKey>,
     dirty: Vec<ConnKey>,
     /// Connections that have used up their turn before all that came was looked at.
@@ -185,6 +188,7 @@ impl Engine {
             broker: Broker::new(broker, limits.clone(), now, entropy, hooks),
             limits,
             conns: Arena::default(),
+            locals: Locals::default(),
             wheel: Wheel::new(now.mono_ms),
             dirty: Vec::new(),
             unread: Vec::new(),
@@ -526,6 +530,10 @@ impl Engine {
                 return false;
             };
             self.flushed = self.flushed.saturating_add(1);
+            if let Some(id) = local_of(link) {
+                self.answer_local(id);
+                continue;
+            }
             let Some(key) = conn_key(link) else { continue };
             self.pack(key);
             let env = self.terms.env(&self.limits);
@@ -584,6 +592,7 @@ impl Engine {
     /// Whether nothing is kept for anyone: what must hold once all connections and sessions have ended.
     pub fn is_at_rest(&self) -> bool {
         self.conns.is_empty()
+            && self.locals.is_empty()
             && self.wheel.is_empty()
             && self.unsent.is_empty()
             && self.received.is_empty()
@@ -604,6 +613,7 @@ impl Engine {
         for (key, conn) in self.conns.iter().filter(|(_, conn)| !conn.takes_no_more()) {
             waiting.extend(conn.tickets().iter().map(|ticket| (ticket.0, key.to_bits())));
         }
+        waiting.extend(self.locals.tickets());
         wanted.sort_unstable();
         waiting.sort_unstable();
         assert_eq!(

@@ -54,6 +54,10 @@ impl Broker {
         let Some(key) = self.authenticate(request, message) else {
             return self.refuse_connect(message, Error::SessionUnknown, Reconnect::Handshake, answer);
         };
+        if request.way == Way::Inside {
+            // Its events go without.
+            return self.succeed(message, answer);
+        }
         if request.way == Way::Refused {
             let types: Vec<_> = message.connection_type.iter().cloned().collect();
             return self.refuse_connect(message, Error::NoCommonConnectionType(&types), Reconnect::Handshake, answer);

@@ -216,8 +216,7 @@ impl Conn {
     pub fn answer_foreign(
         &mut self,
         (status, media_type): (u16, &str),
-        body: &[u8],
-        with_body: bool,
+        (body, with_body): (&[u8], bool),
         persistence: Persistence,
         env: Env<'_>,
     ) {

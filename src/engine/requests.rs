@@ -244,7 +244,7 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(key) {
             let env = self.terms.env(&self.limits);
             let (kind, with_body) = ((answer.status, answer.content_type.as_str()), head.method != Method::Head);
-            conn.answer_foreign(kind, &answer.body, with_body, head.persistence, env);
+            conn.answer_foreign(kind, (&answer.body, with_body), head.persistence, env);
         }
         self.settle();
         Ok(())

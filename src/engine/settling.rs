@@ -6,6 +6,7 @@ use crate::broker::{End, Late};
 use crate::conn::{Conn, ConnKey, Parting};
 use crate::reply::Link;
 
+use super::locals::local_of;
 use super::{Engine, conn_key, link};
 
 impl Engine {
@@ -25,8 +26,12 @@ impl Engine {
     /// Gives the answers that have come to batches that had to wait.
     fn answer_late(&mut self) {
         while let Some(Late { link, id, answer }) = self.broker.take_late() {
-            let Some(key) = conn_key(link) else { continue };
             self.answer = answer;
+            if let Some(id) = local_of(link) {
+                self.answer_local(id);
+                continue;
+            }
+            let Some(key) = conn_key(link) else { continue };
             if self.is_socket(key) {
                 self.answer_socket(key);
             } else {
@@ -50,6 +55,11 @@ impl Engine {
     /// Ends the held connects and the streams that the broker says are over.
     fn end_all(&mut self) {
         while let Some(ending) = self.broker.take_endings() {
+            if let Some(id) = local_of(ending.link) {
+                let last = if let End::Closed { last, .. } = &ending.end { last.as_slice() } else { &[] };
+                self.end_local(id, last);
+                continue;
+            }
             let Some(key) = conn_key(ending.link) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { continue };
             let env = self.terms.env(&self.limits);

@@ -11,6 +11,7 @@ mod framing;
 mod history;
 mod http;
 mod limits;
+mod locals;
 mod meta;
 mod origin;
 mod overload;

@@ -33,6 +33,7 @@ pub(crate) mod channels;
 pub mod command;
 pub mod extension;
 pub mod listener;
+pub mod local;
 pub mod policy;
 pub mod service;
 pub mod session;
@@ -43,6 +44,7 @@ pub use crate::bayeux::owned::NotJson;
 pub use command::{Call, Command, CommandsFull, Context};
 pub use extension::{DataFilter, Extension, Filtered, OutgoingReply, Passage};
 pub use listener::{Listener, Published, Removal};
+pub use local::{Delivery, LocalId, Room, Sink};
 pub use policy::{
     Admission, Authorizer, Denial, Operation, Opinion, Origin, PolicyTicket, Query, SecurityPolicy, Verdict,
 };
