@@ -46,31 +46,24 @@ impl Broker {
     pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
         self.tell_time(now);
         self.begin_call();
+        let whole = (messages.len() == 1, None, None);
+        if messages.len() <= 1 {
+            return self.proceed((request, &mut messages.iter()), whole, answer);
+        }
         let is_meta = |message: &Message<'_>, meta| message.kind() == Some(Kind::Meta(meta));
-        let handshake = messages.iter().position(|message| is_meta(message, Meta::Handshake));
-        let sole = messages.len() == 1;
-        if let Some(at) = handshake {
-            let alone = messages.iter().skip(at).take(1);
-            return self.proceed((request, alone), (sole, None, None), answer);
-        }
-        let (mut connects, mut others) = (0_usize, 0_usize);
-        for message in messages {
-            let counted = if is_meta(message, Meta::Connect) { &mut connects } else { &mut others };
-            *counted = counted.saturating_add(1);
-        }
-        if connects == 0 || others == 0 {
-            return self.proceed((request, messages.iter()), (sole, None, None), answer);
+        if let Some(at) = messages.iter().position(|message| is_meta(message, Meta::Handshake)) {
+            return self.proceed((request, &mut messages.iter().skip(at).take(1)), whole, answer);
         }
         let last = messages.iter().filter(|message| is_meta(message, Meta::Connect));
         let first = messages.iter().filter(|message| !is_meta(message, Meta::Connect));
-        self.proceed((request, first.chain(last)), (sole, None, None), answer);
+        self.proceed((request, &mut first.chain(last)), whole, answer);
     }
 
     /// Handles messages one after another, until one has to wait: then it is kept with all that follow. The answer to what
     /// the first was waiting for may have come. A session's own batch does not wait behind itself.
     fn proceed<'m>(
         &mut self,
-        (request, mut messages): (&Request<'_>, impl Iterator<Item = &'m Message<'m>>),
+        (request, messages): (&Request<'_>, &mut dyn Iterator<Item = &'m Message<'m>>),
         (sole, mut settled, own): (bool, Option<Settled>, Option<SessionKey>),
         answer: &mut Answer,
     ) {
@@ -253,7 +246,7 @@ impl Broker {
         let request = Request { link, way, client, browser, origin, insider: None };
         let messages: Vec<Message<'_>> = messages.iter().map(OwnedMessage::as_message).collect();
         answer.deferred = Some(id);
-        self.proceed((&request, messages.iter()), (sole, settled, session), &mut answer);
+        self.proceed((&request, &mut messages.iter()), (sole, settled, session), &mut answer);
         // It is another one if the batch has to wait again.
         if answer.deferred.take_if(|_| !self.deferred.has(id)).is_some() {
             self.late.push_back(Late { link, id, answer });
