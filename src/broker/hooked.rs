@@ -112,11 +112,8 @@ impl Broker {
         passage
     }
 
-    /// Has extensions look at a reply: its `ext` as it is to go, if there are any.
-    pub(super) fn extend_reply(&mut self, reply: &Reply<'_>) -> Option<Option<String>> {
-        if self.hooks.extensions.is_empty() {
-            return None;
-        }
+    /// Has extensions look at a reply: its `ext` as it is to go.
+    pub(super) fn extend_reply(&mut self, reply: &Reply<'_>) -> Option<String> {
         let now = self.now();
         let mut seen = self.speaker.and_then(|key| self.see(key, Origin::default()));
         let ext = reply.ext.map(str::to_owned);
@@ -132,7 +129,7 @@ impl Broker {
         if let Some(seen) = seen {
             self.unsee(seen);
         }
-        Some(ext)
+        ext
     }
 
     /// What hooks make of an event before it goes anywhere; `None` if it ends here.

@@ -622,9 +622,11 @@ impl Broker {
     }
 
     fn write(&mut self, reply: Reply<'_>, out: &mut Vec<u8>) {
-        let extended = self.extend_reply(&reply);
-        let ext = extended.as_ref().map_or(reply.ext, Option::as_deref);
-        self.dated(Reply { ext, ..reply }).write(out);
+        if self.hooks.extensions.is_empty() {
+            return self.dated(reply).write(out);
+        }
+        let ext = self.extend_reply(&reply);
+        self.dated(Reply { ext: ext.as_deref(), ..reply }).write(out);
     }
 
     fn dated<'a>(&'a self, reply: Reply<'a>) -> Reply<'a> {

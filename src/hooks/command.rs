@@ -102,11 +102,12 @@ impl Commands {
     }
 
     pub(crate) fn next(&mut self) -> Option<Command> {
-        let first = self.waiting.pop_front();
+        let first = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
+            // The memory of a rush goes with it.
             self.waiting = VecDeque::new();
         }
-        first
+        Some(first)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
