@@ -91,6 +91,16 @@ pub enum Command {
     Disconnect(String),
 }
 
+impl Command {
+    /// Bytes of the texts in it.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::Publish { channel, data, .. } => channel.len().saturating_add(data.len()),
+            Self::Disconnect(client_id) => client_id.len(),
+        }
+    }
+}
+
 /// What can be changed while the engine runs.
 #[derive(Debug)]
 pub struct Change {
@@ -340,6 +350,15 @@ impl Engine {
         self.settle();
         self.tell_troubles();
         done
+    }
+
+    /// Publishes events one after another, with nothing between them; how many were taken.
+    pub fn publish_all<'a>(&mut self, events: impl Iterator<Item = Publication<'a>>, now: Now) -> usize {
+        self.terms.tell_time(now);
+        let taken = events.filter(|event| self.broker.publish_json(*event, now).is_ok()).count();
+        self.settle();
+        self.tell_troubles();
+        taken
     }
 
     /// Changes what can be changed. What was granted to requests under way holds for them.

@@ -37,7 +37,7 @@ impl Verdict {
 }
 
 /// Decides who may do what. Every method allows unless it is overridden.
-pub trait Policy {
+pub trait Policy: Send {
     /// May this handshake make a session?
     fn can_handshake(&mut self, _origin: Origin<'_>, _message: &Message<'_>) -> Verdict {
         Verdict::Allow

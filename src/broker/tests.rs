@@ -1,8 +1,8 @@
 //! The broker alone: limits at their edges, stale names, and what a policy can say.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -576,12 +576,12 @@ fn who_listens_without_bayeux_is_asked_about_until_the_first_no() {
     /// Says no to one question, and counts them.
     struct Picky {
         no: usize,
-        asked: Rc<Cell<usize>>,
+        asked: Arc<AtomicUsize>,
     }
     impl Picky {
         fn say(&self) -> Verdict {
-            self.asked.set(self.asked.get() + 1);
-            if self.asked.get() == self.no { Verdict::deny(self.no.to_string()) } else { Verdict::Allow }
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+            if asked == self.no { Verdict::deny(self.no.to_string()) } else { Verdict::Allow }
         }
     }
     impl Policy for Picky {
@@ -598,13 +598,13 @@ fn who_listens_without_bayeux_is_asked_about_until_the_first_no() {
         }
     }
     for no in 1..=4 {
-        let asked = Rc::new(Cell::new(0));
-        let mut bench = Bench::with(Limits::default(), Box::new(Picky { no, asked: Rc::clone(&asked) }));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut bench = Bench::with(Limits::default(), Box::new(Picky { no, asked: Arc::clone(&asked) }));
         let (browser, origin) = (Presented::Nothing, Origin { head: None });
         let request = Request { link: Link(1), way: Way::Push, client: None, browser, origin };
         let opened = bench.broker.open(&request, Wish { pattern: "/a", once: false, since: None }, bench.now);
         let refused = (no <= 3).then(|| StreamError::Denied(no.to_string()));
-        assert_eq!((opened.err(), asked.get()), (refused, no.min(3)));
+        assert_eq!((opened.err(), asked.load(Ordering::Relaxed)), (refused, no.min(3)));
         assert_eq!(bench.broker.sessions(), usize::from(no > 3));
     }
 }
