@@ -28,11 +28,17 @@ use super::mailbox::Mail;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is published until it is sent"]
 pub struct Batch {
     handle: Handle,
     events: Events,
+}
+
+impl core::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Batch").field("events", &self.len()).finish_non_exhaustive()
+    }
 }
 
 impl Batch {
@@ -115,7 +121,7 @@ pub(super) fn check_event(channel: &str, data: &str, data_depth: usize) -> Resul
 }
 
 /// What an event takes beside its texts, bytes.
-const EVENT_BYTES: usize = size_of::<Part>();
+pub(super) const EVENT_BYTES: usize = size_of::<Part>();
 
 /// How much of the text belongs to one event: its channel, and its data behind that.
 #[derive(Clone, Copy, Debug)]

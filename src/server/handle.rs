@@ -49,9 +49,15 @@ impl core::error::Error for HandleError {}
 /// thread and the loop there is room for [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) and
 /// [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes); who sends faster than the loop works is told
 /// [`HandleError::Full`]. A handle does not keep its server running.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     pub(super) mailbox: Arc<Mailbox>,
+}
+
+impl core::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
 }
 
 impl Handle {

@@ -232,7 +232,7 @@ impl Server {
     }
 
     /// Waits until something happens, or is due, for so long at most (`None`: however long that takes), and takes one turn.
-    /// What is asked of the caller, if anything. After [`Asked::End`] there is nothing left to do but to drop the server.
+    /// What is asked of the caller, if anything. After [`Asked::End`] nothing else comes: drop the server.
     ///
     /// This is for those who have a loop of their own. There the server's file descriptor stands among the others, to be
     /// waited for until it can be read, and no longer than [`Server::deadline`] says; then it is
@@ -242,6 +242,9 @@ impl Server {
     /// # Errors
     /// Those of the operating system that leave nothing to go on with.
     pub fn poll_once(&mut self, timeout: Option<Duration>) -> io::Result<Option<Asked>> {
+        if self.life == Life::Over {
+            return Ok(Some(Asked::End));
+        }
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
         let wait = [timeout, self.deadline()].into_iter().flatten().min();
         let asked = match self.poll.poll(&mut events, wait) {
@@ -288,8 +291,8 @@ impl Server {
             // Who waits for the file descriptor to become readable is not told again of what was left.
             self.due_ms = Some(now.mono_ms);
         }
-        // What came in this turn may be followed by more.
-        let calm = events.is_empty() && !self.has_to_read();
+        // What came in this turn may be followed by more; what threads still send goes to nobody.
+        let calm = events.iter().all(|event| event.token() == WAKER) && !self.has_to_read();
         if let Life::Draining { until_ms } = self.life
             && (until_ms <= now.mono_ms || (calm && drained))
         {
