@@ -181,6 +181,17 @@ fn a_batch_counts_by_its_events_for_the_turn_but_a_small_one_is_not_divided() {
 }
 
 #[test]
+fn who_publishes_on_does_not_keep_a_server_from_ending() {
+    let settings = Settings { shutdown_ms: 3_600_000, ..Settings::default() };
+    let server = Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).settings(settings).build().unwrap();
+    let mut bench = Bench { server, events: Events::with_capacity(64) };
+    let handle = bench.server.handle();
+    handle.shutdown().unwrap();
+    let turns = (0..100).take_while(|_| handle.publish("/a", "1").is_ok() && bench.turn()).count();
+    assert!(turns < 100, "nobody is there to be waited for");
+}
+
+#[test]
 fn limit_mailbox_bytes() {
     // What one command takes beside its texts.
     let own = size_of::<Mail>();
