@@ -5,14 +5,14 @@
 //! Events count when the broker has published them ([`Counters::published`](encke::broker::Counters::published)), and each
 //! one that was taken must be.
 //!
-//! The events are texts that are there before; names and JSON are checked by the threads, as they always are. The second
-//! pair of rows is of a server where each event finds a pattern of the settings and none of its channel: what a look-up
-//! costs is in it.
+//! The events are texts that are there before; names and JSON are checked by the threads, as they always are. In the second
+//! pair of rows one client is subscribed to a channel, a `*` and a `**` that none of the events is for, so that each of them
+//! is looked up, and in the third the settings have a rule for their channels as well.
 //!
 //! `cargo test` runs it with few events and takes no times.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,7 +51,26 @@ fn main() -> ExitCode {
 fn server(rules: Vec<Rule>) -> io::Result<Running> {
     let mut settings = Settings::default();
     settings.broker.channels = rules;
+    // Who has subscribed says nothing more.
+    settings.broker.max_interval_ms = u32::MAX;
     Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).settings(settings).spawn()
+}
+
+/// Subscribes a client to what nobody publishes to.
+fn subscribe(server: &Running) -> io::Result<()> {
+    let address = server.addresses()[0];
+    let say = |message: &str| {
+        let mut socket = TcpStream::connect(address)?;
+        let head = "POST /cometd HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json";
+        write!(socket, "{head}\r\nContent-Length: {}\r\n\r\n{message}", message.len())?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        if answer.contains(r#""successful":true"#) { Ok(answer) } else { Err(io::Error::other(answer)) }
+    };
+    let hello = say(r#"{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["long-polling"]}"#)?;
+    let id = hello.split(r#""clientId":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let names = r#"["/elsewhere/a","/elsewhere/*","/elsewhere/**"]"#;
+    say(&format!(r#"{{"channel":"/meta/subscribe","clientId":"{id}","subscription":{names}}}"#)).map(drop)
 }
 
 /// The events of one batch: channel and data.
@@ -105,27 +124,34 @@ fn settle(server: Running, taken: u64) -> Result<(), String> {
     if published == taken { Ok(()) } else { Err(format!("{taken} events were taken, and {published} published")) }
 }
 
+/// How many events a second so many threads have published, and how many times there was no room.
+fn rate(server: Running, threads: usize, time: Duration) -> Result<(f64, u64), String> {
+    let (handle, events) = (server.handle(), prices());
+    let start = Instant::now();
+    let watch = thread::spawn({
+        let handle = handle.clone();
+        move || {
+            thread::sleep(time);
+            handle.counters().published as f64 / start.elapsed().as_secs_f64()
+        }
+    });
+    let (taken, full) = together(threads, || publish(&handle, &events, || start.elapsed() < time))?;
+    let rate = watch.join().map_err(|_| "the watch has panicked")?;
+    settle(server, taken)?;
+    Ok((rate, full))
+}
+
 fn measure(time: Duration) -> Result<(), String> {
-    let events = prices();
-    println!("| rules | threads | events a second | times full |\n|---|---|---|---|");
+    println!("| subscribed elsewhere | rules | threads | events a second | times full |\n|---|---|---|---|---|");
     let rule = Rule { pattern: "/prices/**".to_owned(), lazy: Some(true), ..Rule::default() };
-    for rules in [vec![], vec![rule]] {
+    for (client, rules) in [(false, vec![]), (true, vec![]), (true, vec![rule])] {
         for threads in [1, 8] {
             let server = server(rules.clone()).map_err(|error| error.to_string())?;
-            let handle = server.handle();
-            let start = Instant::now();
-            let watch = thread::spawn({
-                let handle = handle.clone();
-                move || {
-                    thread::sleep(time);
-                    (handle.counters().published, start.elapsed())
-                }
-            });
-            let (taken, full) = together(threads, || publish(&handle, &events, || start.elapsed() < time))?;
-            let (published, took) = watch.join().map_err(|_| "the watch has panicked")?;
-            let rate = published as f64 / took.as_secs_f64();
-            println!("| {} | {threads} | {rate:.0} | {full} |", rules.len());
-            settle(server, taken)?;
+            if client {
+                subscribe(&server).map_err(|error| error.to_string())?;
+            }
+            let (rate, full) = rate(server, threads, time)?;
+            println!("| {client} | {} | {threads} | {rate:.0} | {full} |", rules.len());
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -130,10 +130,10 @@ fn a_spawned_server_serves_until_it_is_told_to_end() {
     eventually("its connect is held", || (handle.census().parked == 1).then_some(()));
     assert_eq!((handle.census().sessions, handle.census().topics), (1, 1));
     assert!(!server.is_finished());
-    handle.shutdown().unwrap();
+    let ending = thread::spawn(|| server.shutdown());
     assert_eq!(client.response().json()[0]["advice"]["reconnect"], "retry", "its connect ends as it should");
     drop(client);
-    server.join().unwrap();
+    ending.join().unwrap().unwrap();
     assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
 }
 
@@ -364,10 +364,9 @@ fn a_server_that_ends_in_the_middle_tells_all_threads_so() {
     server.join().unwrap();
 }
 
-#[test]
-fn a_server_takes_its_turns_in_a_loop_of_somebody_else() {
+/// Serves a client, whose thread it talks to by `own`, between waits for either. `wait` returns whether `own` is ready.
+fn serve_between(mut wait: impl FnMut(&Server, &UnixStream) -> bool) {
     let mut server = patient(Limits::default()).build().unwrap();
-    assert_eq!(server.as_fd().as_raw_fd(), server.as_raw_fd());
     let (handle, address) = (server.handle(), server.addresses()[0]);
     let (mut own, mut others) = UnixStream::pair().unwrap();
     let client = thread::spawn(move || {
@@ -382,16 +381,7 @@ fn a_server_takes_its_turns_in_a_loop_of_somebody_else() {
         others
     });
     let asked = loop {
-        let wait = server.deadline();
-        let most = Timespec::try_from(wait.unwrap_or(LIMIT)).unwrap();
-        let mut both = [PollFd::new(&server, PollFlags::IN), PollFd::new(&own, PollFlags::IN)];
-        let ready = match poll(&mut both, Some(&most)) {
-            Err(error) if error == Errno::INTR => 0,
-            ready => ready.unwrap(),
-        };
-        assert!(ready > 0 || wait.is_some(), "nothing has come, and nothing was due");
-        let is_own = !both[1].revents().is_empty();
-        if is_own {
+        if wait(&server, &own) {
             let mut byte = [0];
             own.read_exact(&mut byte).unwrap();
             match byte {
@@ -407,4 +397,40 @@ fn a_server_takes_its_turns_in_a_loop_of_somebody_else() {
     assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
     assert_eq!(server.poll_once(None).unwrap(), Some(Asked::End), "it does not begin anew");
     client.join().unwrap();
+}
+
+#[test]
+fn a_server_takes_its_turns_in_a_loop_of_somebody_else() {
+    serve_between(|server, own| {
+        let due = server.deadline();
+        let most = Timespec::try_from(due.unwrap_or(LIMIT)).unwrap();
+        let mut both = [PollFd::new(server, PollFlags::IN), PollFd::new(own, PollFlags::IN)];
+        let ready = match poll(&mut both, Some(&most)) {
+            Err(error) if error == Errno::INTR => return false,
+            ready => ready.unwrap(),
+        };
+        assert!(ready > 0 || due.is_some(), "nothing has come, and nothing was due");
+        !both[1].revents().is_empty()
+    });
+}
+
+#[test]
+fn the_loop_of_somebody_else_may_be_told_of_edges_only() {
+    let mut outer = mio::Poll::new().unwrap();
+    let (mut events, mut is_new) = (mio::Events::with_capacity(2), true);
+    serve_between(|server, own| {
+        if std::mem::take(&mut is_new) {
+            for (token, fd) in [server.as_raw_fd(), own.as_raw_fd()].iter().enumerate() {
+                let (token, readable) = (mio::Token(token), mio::Interest::READABLE);
+                outer.registry().register(&mut mio::unix::SourceFd(fd), token, readable).unwrap();
+            }
+        }
+        let due = server.deadline();
+        match outer.poll(&mut events, Some(due.unwrap_or(LIMIT))) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return false,
+            polled => polled.unwrap(),
+        }
+        assert!(!events.is_empty() || due.is_some(), "nothing has come, and nothing was due");
+        events.iter().any(|event| event.token() == mio::Token(1))
+    });
 }

@@ -235,9 +235,31 @@ impl Server {
     /// What is asked of the caller, if anything. After [`Asked::End`] nothing else comes: drop the server.
     ///
     /// This is for those who have a loop of their own. There the server's file descriptor stands among the others, to be
-    /// waited for until it can be read, and no longer than [`Server::deadline`] says; then it is
+    /// waited for until it can be read, level- or edge-triggered, and no longer than [`Server::deadline`] says; then it is
     /// `poll_once(Some(Duration::ZERO))`. To call it too often is harmless. A turn is bounded, and what it leaves over makes
-    /// the deadline zero.
+    /// the deadline zero: so ask for that before each wait.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsRawFd;
+    /// use std::time::Duration;
+    ///
+    /// use encke::server::{Asked, Server};
+    /// use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut server = Server::builder().build()?;
+    /// let mut poll = Poll::new()?;
+    /// poll.registry().register(&mut SourceFd(&server.as_raw_fd()), Token(0), Interest::READABLE)?;
+    /// let mut events = Events::with_capacity(64);
+    /// loop {
+    ///     poll.poll(&mut events, server.deadline())?;
+    ///     // Events of other tokens are the program's own.
+    ///     if server.poll_once(Some(Duration::ZERO))? == Some(Asked::End) {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of the operating system that leave nothing to go on with.

@@ -16,7 +16,7 @@ const NAME: &str = "encke";
 /// A server that runs on a thread of its own, from [`Builder::spawn`].
 ///
 /// It runs on when this is dropped, as threads do; a [`Handle`] ends it. When the process ends it ends, too, without a word
-/// to its clients: who wants them to be told calls [`Handle::shutdown`] and then [`Running::join`].
+/// to its clients: who wants them to be told calls [`Running::shutdown`].
 #[derive(Debug)]
 #[must_use = "dropped, it runs on, and only a handle can end it"]
 pub struct Running {
@@ -73,6 +73,19 @@ impl Running {
     /// Whether it has ended, so that [`Running::join`] returns at once.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
+    }
+
+    /// Has it end as [`Handle::shutdown`] does, and waits until it has.
+    ///
+    /// # Errors
+    /// As [`Running::join`].
+    ///
+    /// # Panics
+    /// As [`Running::join`].
+    pub fn shutdown(self) -> io::Result<()> {
+        // One that has ended is not there to be asked.
+        let _ = self.handle.shutdown();
+        self.join()
     }
 
     /// Waits until it has ended. It does not ask it to: see [`Handle::shutdown`].
