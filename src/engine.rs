@@ -37,7 +37,7 @@ use std::io::IoSlice;
 
 use crate::arena::Arena;
 use crate::broker::token::Entropy;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
@@ -327,6 +327,15 @@ impl Engine {
         self.settle();
         self.tell_troubles();
         done
+    }
+
+    /// Publishes events one after another, with nothing between them; how many were taken.
+    pub fn publish_all<'a>(&mut self, events: impl Iterator<Item = Publication<'a>>, now: Now) -> usize {
+        self.terms.tell_time(now);
+        let taken = events.filter(|event| self.broker.publish_json(*event, now).is_ok()).count();
+        self.settle();
+        self.tell_troubles();
+        taken
     }
 
     /// Changes what can be changed. What was granted to requests under way holds for them.

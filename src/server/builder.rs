@@ -22,9 +22,11 @@ use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
+use super::mailbox::Inbox;
 use super::reading::Reading;
+use super::running::Running;
 use super::slots::Slots;
-use super::{Door, LISTENERS, Life, Server, WAKER, handle};
+use super::{Door, Handle, LISTENERS, Life, Server, WAKER};
 #[cfg(feature = "tls")]
 use super::{
     handshakes::Handshakes,
@@ -117,6 +119,7 @@ pub struct Builder {
     mount: String,
     settings: Settings,
     hooks: Hooks,
+    mail: Inbox,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
 }
@@ -129,13 +132,15 @@ impl core::fmt::Debug for Builder {
 
 impl Default for Builder {
     fn default() -> Self {
+        let settings = Settings::default();
         Self {
+            mail: Inbox::new(&settings.limits),
             listen: vec![Listen::Tcp(ADDRESS)],
             open: Vec::new(),
             backlog: BACKLOG,
             socket_mode: SOCKET_MODE,
             mount: MOUNT.to_owned(),
-            settings: Settings::default(),
+            settings,
             hooks: Hooks::default(),
             #[cfg(feature = "tls")]
             identity: None,
@@ -205,6 +210,7 @@ impl Builder {
     /// Everything that can be changed later.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
+        self.mail.bound(&settings.limits);
         self.settings = settings;
         self
     }
@@ -214,6 +220,13 @@ impl Builder {
     pub fn hooks(mut self, hooks: Hooks) -> Self {
         self.hooks = hooks;
         self
+    }
+
+    /// For other threads, and for hooks that are given to this builder: the server's, before there is one. What is sent waits
+    /// in the mailbox, with the bounds that the builder's settings have, until the server has been built and runs. If that
+    /// never happens, the mailbox closes with the builder.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.mail.mailbox())
     }
 
     /// Begins to listen.
@@ -237,15 +250,17 @@ impl Builder {
         for (at, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - at))?;
         }
-        let (handle, mail) = handle::mailbox(waker, &limits);
+        self.mail.connect(waker);
         let mount = site.mount.clone();
         let scratch = limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]
         let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
         let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), hooks: self.hooks };
-        Ok(Server {
-            engine: Engine::new(parts, clock.now()),
+        let now = clock.now();
+        let mut server = Server {
+            engine: Engine::new(parts, now),
             poll,
+            events: None,
             listeners,
             slots: Slots::default(),
             reading: Reading::default(),
@@ -257,13 +272,23 @@ impl Builder {
             scratch: vec![0; scratch],
             clock,
             mount,
-            handle,
-            mail,
+            mail: self.mail,
+            batch: None,
             #[cfg(feature = "daemon")]
             signals: None,
             #[cfg(feature = "tls")]
             handshakes,
-        })
+        };
+        server.plan(false, now);
+        Ok(server)
+    }
+
+    /// Builds the server on a thread of its own, and serves there until it is told to end.
+    ///
+    /// # Errors
+    /// As [`Builder::build`], and the operating system's if there can be no thread.
+    pub fn spawn(self) -> io::Result<Running> {
+        Running::start(self)
     }
 }
 

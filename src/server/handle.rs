@@ -1,106 +1,72 @@
 //! How other threads speak to the loop.
 //!
-//! Owns the mailbox: bounded, so that a publisher that is faster than the loop is told so and fills no memory. It has
-//! memory for what is in it only; the bounded channel of the standard library has all of it from the start.
+//! Owns what they may ask for, and what they hear when it is not taken. The queue is the [mailbox](super::mailbox)'s.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use mio::Waker;
-
-use crate::bayeux::Channel;
-use crate::bayeux::check;
+use crate::broker::Counters;
+use crate::engine::Census;
 use crate::hooks::Command;
-use crate::limits::Limits;
 
-/// What can be in the mailbox.
-#[derive(Debug)]
-pub(super) enum Mail {
-    Command(Command),
-    Shutdown,
-    Stop,
-}
+use super::batch::{Batch, check_event};
+use super::mailbox::{Mail, Mailbox, Wish};
 
 /// Why the server did not take a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
-    /// The mailbox is full; try again when the loop has caught up.
+    /// The mailbox is full; try again when the loop has caught up. A hook that runs on the loop's own thread must not wait
+    /// for that.
     Full,
-    /// The server has stopped.
+    /// The server has ended, or was never built.
     Closed,
-    /// Not a channel that events can be published to.
+    /// Not a channel that events can be published to: a pattern, a meta or service channel, or no name at all.
     Channel,
-    /// Not JSON, nested deeper than [`Limits::data_depth`], or with a lone surrogate in a string.
+    /// Not JSON, nested deeper than [`Limits::data_depth`](crate::limits::Limits::data_depth), or with a lone surrogate in a
+    /// string.
     Data,
+    /// More than [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes) by itself: it would never be taken.
+    TooLarge,
 }
 
 impl core::fmt::Display for HandleError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::Full => "the server's mailbox is full",
-            Self::Closed => "the server has stopped",
-            Self::Channel => "not a channel that events can be published to",
+            Self::Full => "the server's mailbox is full; try again later",
+            Self::Closed => "the server has ended",
+            Self::Channel => "not a channel that events can be published to, such as /chat/1",
             Self::Data => "not JSON that clients take",
+            Self::TooLarge => "more than the server's mailbox can hold; publish it in parts",
         })
     }
 }
 
 impl core::error::Error for HandleError {}
 
-/// A server, seen from another thread.
-#[derive(Clone, Debug)]
+/// A server, seen from another thread, or from a hook on its own.
+///
+/// What is asked for is done in the loop's next turns, in the order in which it was sent, and nothing here waits for that.
+/// `Ok` says that it is in the mailbox; when the server ends before its turn has come, nothing becomes of it. Between the
+/// thread and the loop there is room for [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) and
+/// [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes); who sends faster than the loop works is told
+/// [`HandleError::Full`]. A handle does not keep its server running.
+#[derive(Clone)]
 pub struct Handle {
-    mailbox: Arc<Mailbox>,
-    waker: Arc<Waker>,
+    pub(super) mailbox: Arc<Mailbox>,
 }
 
-#[derive(Debug)]
-struct Mailbox {
-    /// `None` when nobody reads it any more.
-    mail: Mutex<Option<VecDeque<Mail>>>,
-    most: usize,
-    data_depth: usize,
-}
-
-impl Mailbox {
-    /// Nothing is done under the lock that could panic half-way.
-    fn open(&self) -> MutexGuard<'_, Option<VecDeque<Mail>>> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+impl core::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
     }
-}
-
-/// The mailbox as the loop has it; when this is gone, nothing is taken any more.
-pub(super) struct Inbox(Arc<Mailbox>);
-
-impl Inbox {
-    /// What has come first.
-    pub(super) fn next(&self) -> Option<Mail> {
-        let mut mail = self.0.open();
-        let queue = mail.as_mut()?;
-        let first = queue.pop_front();
-        if first.is_none() {
-            // The memory of a rush goes with it.
-            *queue = VecDeque::new();
-        }
-        first
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        *self.0.open() = None;
-    }
-}
-
-pub(super) fn mailbox(waker: Waker, limits: &Limits) -> (Handle, Inbox) {
-    let mail = Mutex::new(Some(VecDeque::new()));
-    let mailbox = Arc::new(Mailbox { mail, most: limits.mailbox_commands, data_depth: limits.data_depth() });
-    (Handle { mailbox: Arc::clone(&mailbox), waker: Arc::new(waker) }, Inbox(mailbox))
 }
 
 impl Handle {
-    /// Publishes an event; `data` is JSON text. It is delivered in the loop's next turn.
+    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox }
+    }
+
+    /// Publishes an event; `data` is JSON text.
     ///
     /// # Errors
     /// [`HandleError`]; nothing is published then.
@@ -117,52 +83,68 @@ impl Handle {
     }
 
     fn publish_event(&self, channel: &str, data: &str, lazy: bool) -> Result<(), HandleError> {
-        let parsed = Channel::parse(channel).map_err(|_| HandleError::Channel)?;
-        if parsed.is_meta() || parsed.is_service() {
-            return Err(HandleError::Channel);
+        check_event(channel, data, self.mailbox.data_depth())?;
+        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy };
+        self.mailbox.send(Mail::Command(command))
+    }
+
+    /// Publishes many events, pairs of channel and JSON text, all of them or none. It is far cheaper than as many calls of
+    /// [`Handle::publish`], and what is said of a [`Batch`] holds.
+    ///
+    /// # Errors
+    /// [`HandleError`], of the first event that is no good; nothing is published then.
+    pub fn publish_batch<C: AsRef<str>, D: AsRef<str>>(
+        &self,
+        events: impl IntoIterator<Item = (C, D)>,
+    ) -> Result<(), HandleError> {
+        // Not worth looking at what there is no room for.
+        self.mailbox.check()?;
+        let mut batch = self.batch();
+        for (channel, data) in events {
+            batch.publish(channel.as_ref(), data.as_ref())?;
         }
-        // What a client may not send, for the sake of those who receive, a thread may not either.
-        check::value(data.as_bytes(), self.mailbox.data_depth).map_err(|_| HandleError::Data)?;
-        self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy }))
+        batch.send()
+    }
+
+    /// A batch to be filled, and sent when it is complete.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
     }
 
     /// Ends a session by its client id; one that does not exist is no error.
     ///
     /// # Errors
-    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    /// [`HandleError::Full`], [`HandleError::Closed`], or [`HandleError::TooLarge`] for an endless id.
     pub fn disconnect(&self, client_id: &str) -> Result<(), HandleError> {
-        self.send(Mail::Command(Command::DisconnectClient(client_id.to_owned())))
+        self.mailbox.send(Mail::Command(Command::DisconnectClient(client_id.to_owned())))
+    }
+
+    /// What there was at the end of the loop's last turn. Costs a copy, and waits for nobody; nothing before the first turn.
+    pub fn census(&self) -> Census {
+        self.mailbox.seen().0
+    }
+
+    /// What had happened by the end of the loop's last turn, as [`Handle::census`].
+    pub fn counters(&self) -> Counters {
+        self.mailbox.seen().1
     }
 
     /// Ends [`Server::run`](super::Server::run) when its clients have been told to go, in the time that
-    /// [`Settings::shutdown_ms`](super::Settings::shutdown_ms) gives them.
+    /// [`Settings::shutdown_ms`](super::Settings::shutdown_ms) gives them. What was sent before is done before. There is
+    /// always room for this in the mailbox; to ask again changes nothing.
     ///
     /// # Errors
-    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    /// [`HandleError::Closed`].
     pub fn shutdown(&self) -> Result<(), HandleError> {
-        self.send(Mail::Shutdown)
+        self.mailbox.end(Wish::Shutdown)
     }
 
-    /// Ends [`Server::run`](super::Server::run) at once.
+    /// Ends [`Server::run`](super::Server::run) without waiting for clients. What was sent before is done before, but need
+    /// not reach anyone. There is always room for this in the mailbox.
     ///
     /// # Errors
-    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    /// [`HandleError::Closed`].
     pub fn stop(&self) -> Result<(), HandleError> {
-        self.send(Mail::Stop)
-    }
-
-    /// Has the loop look into the mailbox.
-    pub(super) fn wake(&self) {
-        // It fails only when the poll is gone, and with it the loop.
-        let _ = self.waker.wake();
-    }
-
-    fn send(&self, mail: Mail) -> Result<(), HandleError> {
-        match self.mailbox.open().as_mut() {
-            None => return Err(HandleError::Closed),
-            Some(waiting) if waiting.len() >= self.mailbox.most => return Err(HandleError::Full),
-            Some(waiting) => waiting.push_back(mail),
-        }
-        self.waker.wake().map_err(|_| HandleError::Closed)
+        self.mailbox.end(Wish::Stop)
     }
 }
