@@ -24,14 +24,23 @@ pub(super) enum Stop {
     /// There are too many channels.
     NoRoom,
     /// The policy answers this question later.
-    Deferred(u32),
+    Deferred(Pending),
+}
+
+/// A question that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    /// Its place among those of its message.
+    pub(super) question: u32,
+    /// What its answer will be known by. It is never given again, whatever becomes of the message.
+    pub(super) ticket: u64,
 }
 
 impl Stop {
     /// The question that is answered later, if that is why.
-    pub(super) fn question(&self) -> Option<u32> {
+    pub(super) fn pending(&self) -> Option<Pending> {
         match self {
-            Self::Deferred(question) => Some(*question),
+            Self::Deferred(pending) => Some(*pending),
             Self::Denied(..) | Self::NoRoom => None,
         }
     }
@@ -145,7 +154,7 @@ impl Broker {
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
             Some(Verdict::Deny(denial)) => denied(denial),
-            Some(Verdict::Defer) => Err(Stop::Deferred(0)),
+            Some(Verdict::Defer) => Err(self.defer(0)),
         }
     }
 
@@ -213,7 +222,7 @@ impl Broker {
             (Some(_), Operation::Subscribe, None) => Verdict::deny("there is no session"),
         };
         let result = match by_policy {
-            Verdict::Defer => Err(Stop::Deferred(number)),
+            Verdict::Defer => Err(self.defer(number)),
             Verdict::Deny(denial) => Err(Stop::Denied(operation, denial)),
             Verdict::Allow => self.hooks.authorize((operation, pattern, name), &query, view),
         };
@@ -221,6 +230,11 @@ impl Broker {
             self.unsee(seen);
         }
         result
+    }
+
+    /// A question whose answer comes later: its ticket is given away.
+    fn defer(&mut self, question: u32) -> Stop {
+        Stop::Deferred(Pending { question, ticket: self.deferred.take_ticket() })
     }
 
     /// Whether a channel, or a pattern, has come into being: somebody is subscribed to it, or it is known to hooks.

@@ -9,7 +9,7 @@ use crate::hooks::{Admission, Denial, Origin, Passage, PolicyTicket};
 use crate::http::head::OwnedHead;
 use crate::reply::{Answer, Link};
 
-use super::ask::{Questions, Settled, Stop};
+use super::ask::{Pending, Questions, Settled, Stop};
 use super::deferred::Suspended;
 use super::session::SessionKey;
 use super::token::ClientId;
@@ -32,7 +32,7 @@ pub struct Late {
 /// Why a batch does not go on now.
 enum Halt {
     /// A policy answers this question about its first message later.
-    Asking(u32),
+    Asking(Pending),
     /// Others of the session come first.
     Behind,
 }
@@ -82,7 +82,7 @@ impl Broker {
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
                 fresh = true;
-                result.map(|(message, question)| (message, Halt::Asking(question), self.speaker))
+                result.map(|(message, pending)| (message, Halt::Asking(pending), self.speaker))
             };
             let Some((first, halt, session)) = halted else { continue };
             let full = self.deferred.len() >= self.limits.deferred_batches
@@ -92,8 +92,8 @@ impl Broker {
                 continue;
             }
             let rest = core::iter::once(first).chain(messages.map(OwnedMessage::from)).collect();
-            let question = if let Halt::Asking(question) = halt { Some(question) } else { None };
-            return self.suspend(request, (rest, sole, question, session), answer);
+            let pending = if let Halt::Asking(pending) = halt { Some(pending) } else { None };
+            return self.suspend(request, (rest, sole, pending, session), answer);
         }
         self.begin_readers();
     }
@@ -102,7 +102,7 @@ impl Broker {
     fn suspend(
         &mut self,
         request: &Request<'_>,
-        (messages, sole, question, session): (Vec<OwnedMessage>, bool, Option<u32>, Option<SessionKey>),
+        (messages, sole, pending, session): (Vec<OwnedMessage>, bool, Option<Pending>, Option<SessionKey>),
         answer: &mut Answer,
     ) {
         self.begin_readers();
@@ -117,13 +117,13 @@ impl Broker {
             address: request.origin.address,
             messages,
             sole,
-            question,
+            question: pending.map(|pending| pending.question),
             session,
             answer: core::mem::take(answer),
         };
         answer.deferred = Some(id);
-        if question.is_some() {
-            self.deferred.ask(batch, self.now_ms.saturating_add(self.limits.defer_ms));
+        if let Some(Pending { ticket, .. }) = pending {
+            self.deferred.ask(batch, ticket, self.now_ms.saturating_add(self.limits.defer_ms));
         } else {
             self.deferred.follow(batch);
         }
@@ -148,12 +148,12 @@ impl Broker {
         (request, message): (&Request<'_>, &Message<'_>),
         (sole, fresh, settled): (bool, bool, Option<Settled>),
         answer: &mut Answer,
-    ) -> Option<(OwnedMessage, u32)> {
+    ) -> Option<(OwnedMessage, Pending)> {
         self.speaker = None;
         let mut questions = Questions::settled(settled);
         if self.hooks.extensions.is_empty() || !fresh {
             let stopped = self.act((request, message), sole, &mut questions, answer);
-            return stopped.err().and_then(|stop| stop.question()).map(|question| (message.into(), question));
+            return stopped.err().and_then(|stop| stop.pending()).map(|pending| (message.into(), pending));
         }
         let mut changed = OwnedMessage::from(message);
         if self.extend_incoming(&mut changed, request.origin) == Passage::Delete {
@@ -161,7 +161,7 @@ impl Broker {
             return None;
         }
         let stopped = self.act((request, &changed.as_message()), sole, &mut questions, answer);
-        stopped.err().and_then(|stop| stop.question()).map(|question| (changed, question))
+        stopped.err().and_then(|stop| stop.pending()).map(|pending| (changed, pending))
     }
 
     /// Does what a message asks for; only what is deferred comes back.

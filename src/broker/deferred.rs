@@ -83,6 +83,13 @@ impl Deferred {
         self.ticket
     }
 
+    /// The same for one that is: it is given to no other question, or an answer could become that to another one.
+    pub(super) fn take_ticket(&mut self) -> u64 {
+        let ticket = self.ticket;
+        sums::one(&mut self.ticket);
+        ticket
+    }
+
     /// A name for a batch that is to wait.
     pub(super) fn new_id(&mut self) -> u64 {
         sums::one(&mut self.id);
@@ -105,11 +112,9 @@ impl Deferred {
         self.queues.contains_key(&session.to_bits())
     }
 
-    /// Keeps a batch whose question has just been deferred, until then, ms. It comes before those of its session that are
-    /// behind it.
-    pub(super) fn ask(&mut self, batch: Suspended, deadline_ms: u64) {
-        let ticket = self.ticket;
-        sums::one(&mut self.ticket);
+    /// Keeps a batch whose question with this ticket has just been deferred, until then, ms. It comes before those of its
+    /// session that are behind it.
+    pub(super) fn ask(&mut self, batch: Suspended, ticket: u64, deadline_ms: u64) {
         self.asking.insert(ticket, batch.id);
         self.deadlines.push_back((deadline_ms, ticket));
         if let Some(session) = batch.session {
@@ -212,13 +217,17 @@ mod tests {
         let mut deferred = Deferred::default();
         let (a, b) = (Some(session(1)), Some(session(2)));
         let first = batch(&mut deferred, a);
-        deferred.ask(first, 100);
+        let ask = |deferred: &mut Deferred, batch, deadline_ms| {
+            let ticket = deferred.take_ticket();
+            deferred.ask(batch, ticket, deadline_ms);
+        };
+        ask(&mut deferred, first, 100);
         let second = batch(&mut deferred, a);
         deferred.follow(second);
         let other = batch(&mut deferred, b);
-        deferred.ask(other, 110);
+        ask(&mut deferred, other, 110);
         let nobody = batch(&mut deferred, None);
-        deferred.ask(nobody, 120);
+        ask(&mut deferred, nobody, 120);
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
@@ -226,7 +235,7 @@ mod tests {
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
         assert!(deferred.answered(0).is_none() && deferred.holds_back(session(1)));
         // It asks once more: those behind it stay there.
-        deferred.ask(first, 130);
+        ask(&mut deferred, first, 130);
         assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
         assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
         assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));
