@@ -68,6 +68,11 @@ impl Questions {
         Self { next: 0, settled }
     }
 
+    /// Whether the policy has answered one of them.
+    pub(super) fn have_answer(&self) -> bool {
+        self.settled.is_some()
+    }
+
     /// Numbers a question: who still has to be asked.
     fn take(&mut self) -> (u32, Left) {
         let number = self.next;
