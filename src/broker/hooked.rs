@@ -227,10 +227,10 @@ impl Broker {
         !self.commands.is_empty() || !self.orphans.is_empty()
     }
 
-    /// Runs the next command of a hook; whether there was one.
+    /// Lets go what waits for sessions that are gone, and runs the next command of a hook; whether there was any of it.
     pub fn follow_up(&mut self) -> bool {
-        self.release_orphans();
-        let Some(command) = self.commands.next() else { return false };
+        let released = self.release_orphans();
+        let Some(command) = self.commands.next() else { return released };
         if !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
