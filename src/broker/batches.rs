@@ -12,7 +12,6 @@ use crate::reply::{Answer, Link};
 use super::ask::{Pending, Questions, Settled, Stop};
 use super::deferred::Suspended;
 use super::session::SessionKey;
-use super::token::ClientId;
 use super::{Broker, Request};
 
 /// What a policy is taken to have said that has not answered in time.
@@ -27,6 +26,12 @@ pub struct Late {
     pub id: u64,
     /// What it is answered.
     pub answer: Answer,
+}
+
+/// The first message of a batch has been begun before.
+struct Begun {
+    /// The answer to what it waited for; `None` if there is no use for one any more.
+    settled: Option<Settled>,
 }
 
 /// Why a batch does not go on now.
@@ -66,17 +71,17 @@ impl Broker {
         self.proceed((request, first.chain(last)), (sole, None, None), answer);
     }
 
-    /// Handles messages one after another, until one has to wait: then it is kept with all that follow. The answer to what
-    /// the first was waiting for may have come. A session's own batch does not wait behind itself.
+    /// Handles messages one after another, until one has to wait: then it is kept with all that follow. The first may have
+    /// been begun. A session's own batch does not wait behind itself.
     fn proceed<'m>(
         &mut self,
         (request, mut messages): (&Request<'_>, impl Iterator<Item = &'m Message<'m>>),
-        (sole, mut settled, own): (bool, Option<Settled>, Option<SessionKey>),
+        (sole, begun, own): (bool, Option<Begun>, Option<SessionKey>),
         answer: &mut Answer,
     ) {
-        let mut fresh = settled.is_none();
+        let (mut fresh, mut settled) = (begun.is_none(), begun.and_then(|begun| begun.settled));
         while let Some(message) = messages.next() {
-            let session = self.held_back(message, own);
+            let session = self.held_back(request, message, own);
             let halted = if let Some(session) = session {
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
@@ -88,6 +93,7 @@ impl Broker {
             let full = self.deferred.len() >= self.limits.deferred_batches
                 || self.deferred.bytes() >= self.limits.deferred_bytes;
             if full {
+                self.speaker = session;
                 self.fail(&first.as_message(), Error::DeferredLimit, answer);
                 continue;
             }
@@ -113,6 +119,7 @@ impl Broker {
             way: request.way,
             client: request.client,
             browser: request.browser.clone(),
+            insider: request.insider,
             head: request.origin.head.map(OwnedHead::from),
             address: request.origin.address,
             messages,
@@ -130,15 +137,13 @@ impl Broker {
     }
 
     /// The session that a message belongs to, if others of it come first.
-    fn held_back(&self, message: &Message<'_>, own: Option<SessionKey>) -> Option<SessionKey> {
-        if self.deferred.is_empty() || message.kind() == Some(Kind::Meta(Meta::Handshake)) {
+    fn held_back(&self, request: &Request<'_>, message: &Message<'_>, own: Option<SessionKey>) -> Option<SessionKey> {
+        // A connect by itself is how a client waits, and has an effect on nothing else.
+        if self.deferred.is_empty() || matches!(message.kind(), Some(Kind::Meta(Meta::Handshake | Meta::Connect))) {
             return None;
         }
-        // A connect by itself is how a client waits, and has an effect on nothing else.
-        let id = ClientId::from_text(message.client_id.as_deref()?)?;
-        let session = self.sessions.key_at(id.slot)?;
-        let waits = message.kind() != Some(Kind::Meta(Meta::Connect));
-        (waits && Some(session) != own && self.deferred.holds_back(session)).then_some(session)
+        let session = self.speaker_of(request, message)?;
+        (Some(session) != own && self.deferred.holds_back(session)).then_some(session)
     }
 
     /// Has extensions look at a message that is `fresh`, and does what it asks for. The message as it is by then, and the
@@ -149,14 +154,15 @@ impl Broker {
         (sole, fresh, settled): (bool, bool, Option<Settled>),
         answer: &mut Answer,
     ) -> Option<(OwnedMessage, Pending)> {
-        self.speaker = None;
+        let extended = fresh && !self.hooks.extensions.is_empty();
+        self.speaker = if extended { self.speaker_of(request, message) } else { None };
         let mut questions = Questions::settled(settled);
-        if self.hooks.extensions.is_empty() || !fresh {
+        if !extended {
             let stopped = self.act((request, message), sole, &mut questions, answer);
             return stopped.err().and_then(|stop| stop.pending()).map(|pending| (message.into(), pending));
         }
         let mut changed = OwnedMessage::from(message);
-        if self.extend_incoming(&mut changed, request.origin) == Passage::Delete {
+        if self.extend_incoming(&mut changed, (self.speaker, request.origin)) == Passage::Delete {
             self.fail(message, Error::MessageDeleted, answer);
             return None;
         }
@@ -247,15 +253,16 @@ impl Broker {
     }
 
     fn run(&mut self, batch: Suspended, settled: Option<Settled>) {
-        let Suspended { id, link, way, client, browser, head, address, messages, sole, session, mut answer, .. } =
-            batch;
+        let Suspended { id, link, way, client, browser, insider, head, address, .. } = batch;
+        let Suspended { messages, sole, question, session, mut answer, .. } = batch;
+        let begun = question.map(|_| Begun { settled });
         let limits = self.limits.clone();
         let head = head.as_ref().and_then(|head| head.head(&limits));
         let origin = Origin { head: head.as_ref(), address };
-        let request = Request { link, way, client, browser, origin, insider: None };
+        let request = Request { link, way, client, browser, origin, insider };
         let messages: Vec<Message<'_>> = messages.iter().map(OwnedMessage::as_message).collect();
         answer.deferred = Some(id);
-        self.proceed((&request, messages.iter()), (sole, settled, session), &mut answer);
+        self.proceed((&request, messages.iter()), (sole, begun, session), &mut answer);
         // It is another one if the batch has to wait again.
         if answer.deferred.take_if(|_| !self.deferred.has(id)).is_some() {
             self.late.push_back(Late { link, id, answer });

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::bayeux::OwnedMessage;
 use crate::http::head::OwnedHead;
-use crate::reply::{Answer, Link, Way};
+use crate::reply::{Answer, Link, Ticket, Way};
 
 use super::browser::Presented;
 use super::session::SessionKey;
@@ -28,6 +28,7 @@ pub(super) struct Suspended {
     pub(super) way: Way,
     pub(super) client: Option<IpAddr>,
     pub(super) browser: Presented,
+    pub(super) insider: Option<Ticket>,
     pub(super) head: Option<OwnedHead>,
     pub(super) address: Option<IpAddr>,
     /// What is left of it, in the order in which it is handled.
@@ -202,6 +203,7 @@ mod tests {
             way: Way::Answer,
             client: None,
             browser: Presented::Nothing,
+            insider: None,
             head: None,
             address: None,
             messages: vec![OwnedMessage::default()],

@@ -89,11 +89,14 @@ impl Broker {
         self.tell(key, |listener, session, context| listener.session_removed(session, removal, context));
     }
 
-    /// Has extensions look at a message that has come.
-    pub(super) fn extend_incoming(&mut self, message: &mut OwnedMessage, origin: Origin<'_>) -> Passage {
+    /// Has extensions look at a message that has come, from this session if it is known.
+    pub(super) fn extend_incoming(
+        &mut self,
+        message: &mut OwnedMessage,
+        (speaker, origin): (Option<SessionKey>, Origin<'_>),
+    ) -> Passage {
         let now = self.now();
-        let key = self.session_named(&message.as_message());
-        let mut seen = key.and_then(|key| self.see(key, origin));
+        let mut seen = speaker.and_then(|key| self.see(key, origin));
         let mut passage = Passage::Pass;
         for extension in &mut self.hooks.extensions {
             let mut view = seen.as_mut().map(Seen::view);
