@@ -253,6 +253,7 @@ impl Broker {
     /// A question of plain HTTP, which cannot wait: what is deferred is no.
     pub(super) fn at_once(stop: Stop) -> Denial {
         match stop {
+            Stop::Denied(_, Denial { error: Some(error), .. }) => Denial::new(error),
             Stop::Denied(_, denial) => denial,
             Stop::NoRoom => Denial::new("there are too many channels"),
             Stop::Deferred(_) => Denial::new("the policy answers later, for which a plain request cannot wait"),
