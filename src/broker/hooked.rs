@@ -3,7 +3,7 @@
 //! Owns when hooks are called, with what, and the commands that they give. A hook is given parts of the broker that nothing
 //! else uses while it runs, so it finds nothing half-done; and its commands are run when it has returned.
 
-use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply};
+use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply, check};
 use crate::clock::Now;
 use crate::hooks::{
     Call, Command, Context, Extension, Filtered, Listener, Origin, OutgoingReply, Passage, Published, Removal,
@@ -197,7 +197,11 @@ impl Broker {
         (channel, origin): (Channel<'_>, Origin<'_>),
     ) {
         if !self.hooks.serves(channel) {
-            return self.tell_unheard(channel);
+            // Clients say so that their stream gets through, which was heard before this.
+            if message.ext_number("probe").is_none() {
+                self.tell_unheard(channel);
+            }
+            return;
         }
         let Some(mut seen) = self.see(key, origin) else { return };
         let call = Call {
@@ -234,7 +238,12 @@ impl Broker {
     pub fn follow_up(&mut self) -> bool {
         let released = self.release_orphans();
         let Some(command) = self.commands.next() else { return released };
-        if !self.command(command) {
+        // What other threads publish has been looked at there.
+        let is_json = match &command {
+            Command::Publish { data, .. } => check::value(data.as_bytes(), self.limits.data_depth()).is_ok(),
+            _ => true,
+        };
+        if !is_json || !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
         true
