@@ -181,7 +181,7 @@ impl SecurityPolicy for Busy {
             batch.send(),
             self.handle.publish_batch([("/log", "4"), ("/log", "5")]),
             self.handle.publish_lazy("/log", "6"),
-            self.handle.disconnect("nobody"),
+            self.handle.disconnect_client("nobody"),
             if channel == "/end" { self.handle.shutdown() } else { Ok(()) },
         ];
         let sessions = (self.handle.census().sessions, self.handle.counters().sessions_added);
@@ -332,7 +332,7 @@ fn a_server_that_ends_in_the_middle_tells_all_threads_so() {
                 let done = match (n + thread as u64) % 3 {
                     0 => handle.publish("/a", "1"),
                     1 => handle.publish_batch([("/a", "1"), ("/b", "2")]),
-                    _ => handle.disconnect("nobody"),
+                    _ => handle.disconnect_client("nobody"),
                 };
                 match done {
                     Ok(()) => {}

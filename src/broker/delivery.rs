@@ -375,6 +375,10 @@ impl Broker {
             None => encode::event_from_parts(&mut self.encoded, channel, data.get(), marks),
             Some((id, successful)) => encode::answer(&mut self.encoded, (channel, data.get()), (id, successful), marks),
         };
+        if self.encoded.len() > self.limits.outbox_bytes {
+            // It would end the session.
+            return false;
+        }
         let event = Event::new(&self.encoded, places.data);
         let Some(session) = self.sessions.get_mut(key) else { return false };
         session.outbox.push(&event, &mut self.held);

@@ -3,7 +3,7 @@
 //! Owns when hooks are called, with what, and the commands that they give. A hook is given parts of the broker that nothing
 //! else uses while it runs, so it finds nothing half-done; and its commands are run when it has returned.
 
-use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply};
+use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply, check};
 use crate::clock::Now;
 use crate::hooks::{
     Call, Command, Context, Extension, Filtered, Listener, Origin, OutgoingReply, Passage, Published, Removal,
@@ -89,11 +89,14 @@ impl Broker {
         self.tell(key, |listener, session, context| listener.session_removed(session, removal, context));
     }
 
-    /// Has extensions look at a message that has come.
-    pub(super) fn extend_incoming(&mut self, message: &mut OwnedMessage, origin: Origin<'_>) -> Passage {
+    /// Has extensions look at a message that has come, from this session if it is known.
+    pub(super) fn extend_incoming(
+        &mut self,
+        message: &mut OwnedMessage,
+        (speaker, origin): (Option<SessionKey>, Origin<'_>),
+    ) -> Passage {
         let now = self.now();
-        let key = self.session_named(&message.as_message());
-        let mut seen = key.and_then(|key| self.see(key, origin));
+        let mut seen = speaker.and_then(|key| self.see(key, origin));
         let mut passage = Passage::Pass;
         for extension in &mut self.hooks.extensions {
             let mut view = seen.as_mut().map(Seen::view);
@@ -191,7 +194,11 @@ impl Broker {
         (channel, origin): (Channel<'_>, Origin<'_>),
     ) {
         if !self.hooks.serves(channel) {
-            return self.tell_unheard(channel);
+            // Clients say so that their stream gets through, which was heard before this.
+            if message.ext_number("probe").is_none() {
+                self.tell_unheard(channel);
+            }
+            return;
         }
         let Some(mut seen) = self.see(key, origin) else { return };
         let call = Call {
@@ -224,11 +231,16 @@ impl Broker {
         !self.commands.is_empty() || !self.orphans.is_empty()
     }
 
-    /// Runs the next command of a hook; whether there was one.
+    /// Lets go what waits for sessions that are gone, and runs the next command of a hook; whether there was any of it.
     pub fn follow_up(&mut self) -> bool {
-        self.release_orphans();
-        let Some(command) = self.commands.next() else { return false };
-        if !self.command(command) {
+        let released = self.release_orphans();
+        let Some(command) = self.commands.next() else { return released };
+        // What other threads publish has been looked at there.
+        let is_json = match &command {
+            Command::Publish { data, .. } => check::value(data.as_bytes(), self.limits.data_depth()).is_ok(),
+            _ => true,
+        };
+        if !is_json || !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
         true

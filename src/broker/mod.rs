@@ -44,7 +44,7 @@ use core::net::IpAddr;
 use std::collections::{HashSet, VecDeque};
 
 use crate::arena::Arena;
-use crate::bayeux::{Error, Message, Reply};
+use crate::bayeux::{Error, Kind, Message, Meta, Reply};
 use crate::clock::Now;
 use crate::hooks::channels::Channels;
 use crate::hooks::command::Commands;
@@ -513,25 +513,32 @@ impl Broker {
 
     /// The session that a message belongs to. A wrong, an unknown and a foreign client id look the same.
     fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
+        let key = self.speaker_of(request, message)?;
+        if request.insider.is_none() {
+            self.touch(key);
+            self.confirm(key, message);
+        }
+        self.speaker = Some(key);
+        Some(key)
+    }
+
+    /// The same without a trace.
+    fn speaker_of(&self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
+        if message.kind() == Some(Kind::Meta(Meta::Handshake)) {
+            return None;
+        }
         if let Some(insider) = request.insider {
-            self.speaker = SessionKey::from_bits(insider.0).filter(|key| self.sessions.get(*key).is_some());
-            return self.speaker;
+            return SessionKey::from_bits(insider.0).filter(|key| self.sessions.get(*key).is_some());
         }
         let key = self.session_named(message)?;
-        let session = self.sessions.get_mut(key)?;
+        let session = self.sessions.get(key)?;
         let foreign = match (&request.browser, &session.browser) {
             (Presented::Browser(presented), Some(own)) => !presented.is(own),
             (Presented::Nothing, Some(_)) => self.config.require_browser_cookie,
             (Presented::Malformed, Some(_)) => true,
             (_, None) => false,
         };
-        if foreign {
-            return None;
-        }
-        self.touch(key);
-        self.confirm(key, message);
-        self.speaker = Some(key);
-        Some(key)
+        (!foreign).then_some(key)
     }
 
     /// The session whose client id stands in a message, whoever has sent it.

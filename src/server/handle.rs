@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use crate::bayeux::{Channel, check};
 use crate::broker::Counters;
 use crate::engine::Census;
-use crate::hooks::Command;
+use crate::hooks::{Admission, Call, Command, Denial, PolicyTicket, Published, SessionId, Sink};
 
 use super::batch::{Batch, check_event};
+use super::local::{LocalSession, Receiver, events_to};
 use super::mailbox::{Mail, Mailbox, Wish};
 
 /// Why the server did not take a command.
@@ -20,7 +22,8 @@ pub enum HandleError {
     Full,
     /// The server has ended, or was never built.
     Closed,
-    /// Not a channel that events can be published to: a pattern, a meta or service channel, or no name at all.
+    /// Not a channel that this can be sent to: a pattern, a meta channel, one of a service if it is not for one, or no name at
+    /// all. Or, to subscribe to, neither a channel nor a pattern.
     Channel,
     /// Not JSON, nested deeper than [`Limits::data_depth`](crate::limits::Limits::data_depth), or with a lone surrogate in a
     /// string.
@@ -34,7 +37,7 @@ impl core::fmt::Display for HandleError {
         f.write_str(match self {
             Self::Full => "the server's mailbox is full; try again later",
             Self::Closed => "the server has ended",
-            Self::Channel => "not a channel that events can be published to, such as /chat/1",
+            Self::Channel => "not a channel that this can be done with, such as /chat/1",
             Self::Data => "not JSON that clients take",
             Self::TooLarge => "more than the server's mailbox can hold; publish it in parts",
         })
@@ -111,12 +114,116 @@ impl Handle {
         Batch::new(self.clone())
     }
 
+    /// Sends an event to one session, whether it is subscribed or not (CometD's `deliver`); `data` is JSON text. A session
+    /// that has ended is no error.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is sent then. The channel may be one of a service.
+    pub fn deliver(&self, session: SessionId, channel: &str, data: &str) -> Result<(), HandleError> {
+        self.check_message(channel, data)?;
+        self.run(Command::Deliver { session, channel: channel.to_owned(), data: data.to_owned() })
+    }
+
+    /// Answers a remote call: with what came of it, or what went wrong. JSON, both.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is sent then.
+    pub fn answer(&self, call: Call, result: Result<&str, &str>) -> Result<(), HandleError> {
+        let (Ok(data) | Err(data)) = result;
+        self.check_message(call.channel(), data)?;
+        self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
+    }
+
+    /// Whether somebody may send this to a channel, be it one of a service.
+    pub(super) fn check_message(&self, channel: &str, data: &str) -> Result<(), HandleError> {
+        let parsed = Channel::parse(channel).map_err(|_| HandleError::Channel)?;
+        if parsed.is_meta() {
+            return Err(HandleError::Channel);
+        }
+        check::value(data.as_bytes(), self.mailbox.data_depth()).map_err(|_| HandleError::Data)?;
+        Ok(())
+    }
+
+    /// Answers a question that a policy has deferred: with terms, which count for a handshake only, or with a refusal. One
+    /// that has been answered, or whose time is over, is left alone.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`], [`HandleError::TooLarge`] or [`HandleError::Closed`]; the question is still open then.
+    pub fn resolve(&self, ticket: PolicyTicket, answer: Result<Admission, Denial>) -> Result<(), HandleError> {
+        self.run(Command::Resolve(ticket, answer))
+    }
+
+    /// Has the server do anything that a hook may ask for.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`], [`HandleError::TooLarge`] or [`HandleError::Closed`].
+    pub fn run(&self, command: Command) -> Result<(), HandleError> {
+        self.mailbox.send(Mail::Command(command))
+    }
+
+    /// Ends a session; one that has ended is no error. Its client is told.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn disconnect(&self, session: SessionId) -> Result<(), HandleError> {
+        self.run(Command::Disconnect(session))
+    }
+
     /// Ends a session by its client id; one that does not exist is no error.
     ///
     /// # Errors
     /// [`HandleError::Full`], [`HandleError::Closed`], or [`HandleError::TooLarge`] for an endless id.
-    pub fn disconnect(&self, client_id: &str) -> Result<(), HandleError> {
-        self.mailbox.send(Mail::Command(Command::DisconnectClient(client_id.to_owned())))
+    pub fn disconnect_client(&self, client_id: &str) -> Result<(), HandleError> {
+        self.run(Command::DisconnectClient(client_id.to_owned()))
+    }
+
+    /// Opens a session within the program (CometD's `LocalSession`). What it is given, replies and events, goes to the sink,
+    /// on the server's thread. A refusal of its handshake goes there, too.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn local_session(&self, sink: impl Sink + 'static) -> Result<LocalSession, HandleError> {
+        LocalSession::open(self.clone(), Box::new(sink))
+    }
+
+    /// Has a function called with each event of a channel or pattern, on the server's thread: it must not wait for anything.
+    /// It hears until the session that this returns is dropped.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = encke::server::Server::builder().listen(["127.0.0.1:0".parse::<std::net::SocketAddr>()?]).spawn()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let _heard = server.handle().subscribe("/chat/**", move |event| {
+    ///     let _ = sender.send(format!("{}: {}", event.channel(), event.data()));
+    /// })?;
+    /// server.handle().publish("/chat/1", r#""hello""#)?;
+    /// assert_eq!(receiver.recv()?, r#"/chat/1: "hello""#);
+    /// # server.shutdown()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`HandleError::Channel`], [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn subscribe(
+        &self,
+        name: &str,
+        hear: impl FnMut(Published<'_>) + Send + 'static,
+    ) -> Result<LocalSession, HandleError> {
+        let session = LocalSession::open(self.clone(), events_to(hear, name))?;
+        session.subscribe(name)?;
+        Ok(session)
+    }
+
+    /// The events of a channel or pattern, for another thread to take out one by one; so many wait there at most, others in
+    /// the session's outbox.
+    ///
+    /// # Errors
+    /// [`HandleError::Channel`], [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn receiver(&self, name: &str, capacity: usize) -> Result<Receiver, HandleError> {
+        Receiver::open(self.clone(), name, capacity)
     }
 
     /// What there was at the end of the loop's last turn. Costs a copy, and waits for nobody; nothing before the first turn.

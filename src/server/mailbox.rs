@@ -4,26 +4,37 @@
 //! has memory for what is in it only; the bounded channel of the standard library has all of it from the start. No lock is
 //! held while anything of somebody else runs, so a hook may use a handle on the loop's own thread.
 
+use core::num::NonZeroU32;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mio::Waker;
 
 use crate::broker::Counters;
 use crate::engine::Census;
-use crate::hooks::Command;
+use crate::hooks::{Command, LocalId, Sink};
 use crate::limits::Limits;
 
 use super::batch::Events;
 use super::handle::HandleError;
 
 /// What can be in the mailbox.
-#[derive(Debug)]
 pub(super) enum Mail {
     Command(Command),
     Batch(Events),
+    /// A local session comes, says something, takes events again, or goes.
+    OpenLocal(LocalId, Box<dyn Sink>),
+    Local(LocalId, Vec<u8>),
+    LocalReady(LocalId),
+    CloseLocal(LocalId),
     End(Wish),
+}
+
+impl core::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Mail({} bytes)", self.weight())
+    }
 }
 
 impl Mail {
@@ -32,7 +43,8 @@ impl Mail {
         let texts = match self {
             Self::Command(command) => command.text_bytes(),
             Self::Batch(events) => events.weight(),
-            Self::End(_) => 0,
+            Self::Local(_, batch) => batch.len(),
+            Self::OpenLocal(..) | Self::LocalReady(_) | Self::CloseLocal(_) | Self::End(_) => 0,
         };
         size_of::<Self>().saturating_add(texts)
     }
@@ -81,6 +93,8 @@ pub(super) struct Mailbox {
     /// There is a loop to be waked once a server has been built.
     waker: OnceLock<Waker>,
     bounds: Bounds,
+    /// The number of the newest local session.
+    newest_local: AtomicU32,
     seen: Mutex<(Census, Counters)>,
 }
 
@@ -156,6 +170,25 @@ impl Mailbox {
         Ok(())
     }
 
+    /// A name for a local session.
+    pub(super) fn new_local(&self) -> LocalId {
+        let before = self.newest_local.fetch_add(1, Ordering::Relaxed);
+        LocalId(NonZeroU32::MIN.saturating_add(before))
+    }
+
+    /// Takes what there is always room for: of each local session there is at most one such at a time.
+    pub(super) fn send_always(&self, mail: Mail) -> Result<(), HandleError> {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return Err(HandleError::Closed);
+        }
+        let weight = mail.weight();
+        queue.add(mail, weight);
+        drop(queue);
+        self.wake();
+        Ok(())
+    }
+
     /// Asks to end. There is always room for that.
     pub(super) fn end(&self, wish: Wish) -> Result<(), HandleError> {
         let mut queue = lock(&self.queue);
@@ -194,7 +227,13 @@ impl Inbox {
         let queue = Queue { mail: VecDeque::new(), bytes: 0, wish: Wish::None, closed: false };
         let bounds = Bounds::default();
         bounds.set(limits);
-        let mailbox = Mailbox { queue: Mutex::new(queue), waker: OnceLock::new(), bounds, seen: Mutex::default() };
+        let mailbox = Mailbox {
+            queue: Mutex::new(queue),
+            waker: OnceLock::new(),
+            bounds,
+            newest_local: AtomicU32::new(0),
+            seen: Mutex::default(),
+        };
         Self { mailbox: Arc::new(mailbox), at_bytes: 0 }
     }
 

@@ -11,6 +11,7 @@ mod handle;
 #[cfg(feature = "tls")]
 mod handshakes;
 pub mod listen;
+mod local;
 mod mailbox;
 mod reading;
 mod running;
@@ -33,11 +34,13 @@ use crate::broker::Counters;
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Census, Engine, Wake};
+use crate::hooks::LocalId;
 
 pub use batch::Batch;
 pub use builder::{Builder, Settings};
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
+pub use local::{LocalSession, Received, Receiver, RecvError};
 pub use running::Running;
 #[cfg(feature = "tls")]
 pub use tls::Identity;
@@ -474,6 +477,13 @@ impl Server {
                     self.engine.command(command, now);
                 }
                 Some(Mail::Batch(events)) => self.batch = Some(events),
+                Some(Mail::OpenLocal(id, sink)) => {
+                    self.engine.open_local(id, sink);
+                    self.hear_local(id, local::HANDSHAKE, now);
+                }
+                Some(Mail::Local(id, batch)) => self.hear_local(id, &batch, now),
+                Some(Mail::LocalReady(id)) => self.engine.local_ready(id, now),
+                Some(Mail::CloseLocal(id)) => self.engine.close_local(id, now),
                 Some(Mail::End(Wish::Stop)) => return self.life = Life::Over,
                 // Only who sends signals is in a hurry when he asks again.
                 Some(Mail::End(_)) if self.life == Life::Serving => self.shutdown(now),
@@ -483,6 +493,12 @@ impl Server {
         }
         // The rest in the next turn, so that busy publishers cannot keep clients waiting.
         self.mail.wake();
+    }
+
+    fn hear_local(&mut self, id: LocalId, batch: &[u8], now: Now) {
+        if let Err(error) = self.engine.local_receive(id, batch, now) {
+            log::warn!("a local session sends what is no batch: {}", error.reason);
+        }
     }
 
     /// Lets other threads see how things stand.

@@ -148,7 +148,7 @@ fn limit_mailbox_commands() {
         assert_eq!(batch.len(), 1, "it can be sent again");
         assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
         assert_eq!(handle.publish_batch([("/a", "1")]), Err(HandleError::Full));
-        assert_eq!(handle.disconnect("x"), Err(HandleError::Full));
+        assert_eq!(handle.disconnect_client("x"), Err(HandleError::Full));
     }
     while bench.server.counters().published < 4 {
         bench.turn();
@@ -161,7 +161,7 @@ fn limit_mailbox_commands() {
     while bench.turn() {}
     assert_eq!(handle.counters().published, 6, "what came before the end is done before");
     assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
-    assert_eq!([handle.shutdown(), handle.stop(), handle.disconnect("x")], [Err(HandleError::Closed); 3]);
+    assert_eq!([handle.shutdown(), handle.stop(), handle.disconnect_client("x")], [Err(HandleError::Closed); 3]);
 }
 
 #[test]
