@@ -93,8 +93,8 @@ pub struct Limits {
     /// How long a new connection waits for another one to close where as many as allowed are open, ms; then it is answered
     /// 503. Default 1 s.
     pub full_ms: u64,
-    /// Messages in one batch, count, and events of a batch from another thread that are published without a pause.
-    /// Default 1,024.
+    /// Messages in one batch, count. A batch from another thread may have more events, but then other work may come between
+    /// them. Default 1,024.
     pub batch_messages: usize,
     /// Nesting of JSON arrays and objects in a body, the batch's own array included, count. Default 32.
     pub json_depth: usize,

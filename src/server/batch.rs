@@ -16,7 +16,7 @@ use super::mailbox::Mail;
 /// They are published in the order in which they were put in, and nothing that came through this or another [`Handle`]
 /// comes between them. Up to [`Limits::batch_messages`](crate::limits::Limits::batch_messages) of them are published in one
 /// turn of the loop, whatever else there is to do: a client that waits gets those of them that are for it in one answer, as
-/// far as an answer goes. A larger batch is published in parts of that many, between which the loop may serve others.
+/// far as an answer goes. A larger batch is published in parts, between which the loop may serve others.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), encke::server::HandleError> {
@@ -123,6 +123,9 @@ pub(super) fn check_event(channel: &str, data: &str, data_depth: usize) -> Resul
 /// What an event takes beside its texts, bytes.
 pub(super) const EVENT_BYTES: usize = size_of::<Part>();
 
+/// Events of a large batch that are published before the loop looks whether the turn has had enough, count.
+const FEW: usize = 32;
+
 /// How much of the text belongs to one event: its channel, and its data behind that.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -167,8 +170,10 @@ impl Events {
         self.read.0 >= self.parts.len()
     }
 
-    /// The next of them, at most so many. What is not taken from the iterator is passed over all the same.
-    pub(super) fn read(&mut self, most: usize) -> Reading<'_> {
+    /// The next of them: all, if there are no more than `whole` in the batch, or a few. What is not taken from the iterator
+    /// is passed over all the same.
+    pub(super) fn read_part(&mut self, whole: usize) -> Reading<'_> {
+        let most = if self.parts.len() <= whole { whole } else { FEW };
         let (first, start) = self.read;
         let end = first.saturating_add(most).min(self.parts.len());
         let parts = &self.parts[first..end];

@@ -463,7 +463,7 @@ impl Server {
         let mut left = self.engine.limits().mailbox_commands.max(1);
         while left > 0 && !self.engine.is_spent() {
             if let Some(events) = &mut self.batch {
-                let part = events.read(self.engine.limits().batch_messages.max(1));
+                let part = events.read_part(self.engine.limits().batch_messages);
                 left = left.saturating_sub(part.len());
                 // What could not be published is counted and told by the engine.
                 self.engine.publish_all(part, now);

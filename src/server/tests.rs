@@ -168,16 +168,44 @@ fn limit_mailbox_commands() {
 fn a_batch_counts_by_its_events_for_the_turn_but_a_small_one_is_not_divided() {
     let mut bench = Bench::new(Limits { mailbox_commands: 10, batch_messages: 8, ..Limits::default() });
     let handle = bench.server.handle();
-    for events in [8, 8, 25, 1] {
+    for events in [8, 8, 65, 1] {
         handle.publish_batch(vec![("/a", "1"); events]).unwrap();
     }
     let mut counts = Vec::new();
-    while bench.server.counters().published < 42 {
+    while bench.server.counters().published < 82 {
         bench.turn();
         counts.push(bench.server.counters().published);
     }
-    // Each batch is a command, too. The one that is begun with the last of a turn is not cut short.
-    assert_eq!(counts, [8, 24, 40, 42]);
+    // Each batch is a command, too. A large one goes in parts of 32.
+    assert_eq!(counts, [8, 48, 80, 82]);
+}
+
+#[test]
+fn a_large_batch_leaves_off_where_a_turn_has_had_enough_and_a_small_one_does_not() {
+    let mut bench = Bench::new(Limits { fanout_per_turn: 10, batch_messages: 64, ..Limits::default() });
+    let mut client = bench.connect();
+    client.write_all(request(r#"{"channel":"/meta/handshake"}"#).as_bytes()).unwrap();
+    while bench.server.census().sessions == 0 {
+        bench.turn();
+    }
+    let text = read_until(&mut client, "\"interval\":0");
+    let id = text.split("\"clientId\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let subscribe = format!(r#"{{"channel":"/meta/subscribe","clientId":"{id}","subscription":"/a"}}"#);
+    client.write_all(request(&subscribe).as_bytes()).unwrap();
+    while bench.server.census().topics == 0 {
+        bench.turn();
+    }
+    let handle = bench.server.handle();
+    for events in [64, 65] {
+        handle.publish_batch(vec![("/a", "1"); events]).unwrap();
+    }
+    let mut counts = vec![0];
+    while bench.server.counters().published < 129 {
+        bench.turn();
+        let published = bench.server.counters().published;
+        counts.extend((counts.last() != Some(&published)).then_some(published));
+    }
+    assert_eq!(counts, [0, 64, 96, 128, 129]);
 }
 
 #[test]
