@@ -1,0 +1,101 @@
+//! The programs in `examples/`, each run as the process that a reader of them would start, and spoken to over sockets.
+
+#![cfg(all(feature = "daemon", unix))]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use common::peer::{Peer, connect, connected, eventually, post};
+use serde_json::json;
+
+/// An example. `cargo test` has built all of them, in the folder beside that of the tests.
+fn program(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(
+        path.exists(),
+        "no {}: `cargo test --test examples` builds none, `cargo build --examples` does",
+        path.display()
+    );
+    Command::new(path)
+}
+
+/// A running example. It is killed when this is dropped.
+struct Example {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Example {
+    /// Starts it with these arguments.
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = program(name);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let (input, output) = (process.stdin.take(), process.stdout.take().unwrap());
+        Self { process, input, output: BufReader::new(output) }
+    }
+
+    /// The next line that it writes, without what stands before.
+    fn says(&mut self, before: &str) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().strip_prefix(before).unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+
+    /// Where it listens, as it says with a URL.
+    fn url(&mut self, before: &str) -> SocketAddr {
+        let url = self.says(before);
+        url.strip_prefix("http://").and_then(|url| url.strip_suffix("/cometd")).unwrap().parse().unwrap()
+    }
+
+    /// Gives it bytes to read.
+    fn tell(&mut self, bytes: &str) {
+        self.input.as_mut().unwrap().write_all(bytes.as_bytes()).unwrap();
+    }
+
+    /// Ends its input, and waits for its own end.
+    fn end(&mut self) -> ExitStatus {
+        drop(self.input.take());
+        let status = eventually("it ends", || self.process.try_wait().unwrap());
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "it has said more than it was asked for");
+        status
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn embedded_publishes_the_lines_that_it_reads_and_ends_with_them() {
+    let mut example = Example::start("embedded", &[]);
+    let mut peer = Peer::new(example.url("URL="));
+    let id = peer.session();
+    peer.subscribe(&id, "/lines");
+    for line in ["hello", r#"with "quotes""#, ""] {
+        peer.send(post(&connect(&id)));
+        example.tell(&format!("{line}\n"));
+        assert_eq!(peer.response().json(), json!([{"channel": "/lines", "data": line}, connected()]));
+    }
+    peer.send(post(&connect(&id)));
+    assert!(example.end().success());
+}
+
+#[test]
+fn embedded_says_what_is_wrong_with_its_argument() {
+    let output = program("embedded").arg("localhost").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = "\"localhost\": must be an address and a port, such as 127.0.0.1:8080\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
+}
