@@ -5,10 +5,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use common::peer::{Peer, connect, connected, eventually, post};
+use common::peer::{Peer, connect, connected, eventually, glance, post, post_with};
 use serde_json::json;
 
 /// An example. `cargo test` has built all of them, in the folder beside that of the tests.
@@ -98,4 +98,58 @@ fn embedded_says_what_is_wrong_with_its_argument() {
     assert_eq!(output.status.code(), Some(1));
     let said = "\"localhost\": must be an address and a port, such as 127.0.0.1:8080\n";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
+}
+
+#[test]
+fn custom_loop_serves_clients_and_publishes_what_its_own_socket_brings() {
+    let mut example = Example::start("custom_loop", &[]);
+    let http = example.url("URL=");
+    let udp: SocketAddr = example.says("UDP=").parse().unwrap();
+    let (mut listener, mut publisher) = (Peer::new(http), Peer::new(http));
+    let id = listener.session();
+    for channel in ["/chat", "/datagrams"] {
+        listener.subscribe(&id, channel);
+    }
+    listener.send(post(&connect(&id)));
+    let other = publisher.handshake();
+    assert_eq!(publisher.publish(&other, "/chat", "hello"), json!({"channel": "/chat", "successful": true}));
+    assert_eq!(listener.response().json(), json!([{"channel": "/chat", "data": "hello"}, connected()]));
+    listener.send(post(&connect(&id)));
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"caf\xc3\xa9\n", udp).unwrap();
+    assert_eq!(listener.response().json(), json!([{"channel": "/datagrams", "data": "caf\u{e9}"}, connected()]));
+    // A timer ends this one.
+    assert_eq!(listener.say(&glance(&id))[0]["successful"], true);
+    listener.send(post_with("Connection: close\r\n", "[]"));
+    assert_eq!(listener.response().status, 200);
+    assert_eq!(listener.rest(), "");
+}
+
+#[test]
+fn custom_loop_goes_on_where_a_socket_took_only_a_part() {
+    /// So many times this is more than the kernel keeps for a peer that does not read.
+    const SESSIONS: usize = 48;
+    const BYTES: usize = 200_000;
+    let mut example = Example::start("custom_loop", &[]);
+    let http = example.url("URL=");
+    let (mut slow, mut publisher) = (Peer::new(http), Peer::new(http));
+    let ids: Vec<String> = (0..SESSIONS).map(|_| slow.handshake()).collect();
+    for id in &ids {
+        slow.subscribe(id, "/big");
+    }
+    let other = publisher.handshake();
+    let big = "x".repeat(BYTES);
+    assert_eq!(publisher.publish(&other, "/big", big.as_str())["successful"], true);
+    // Long enough together for more than one read, of which all but the first wait until there is room for answers.
+    let long = format!("X-Long: {}\r\n", "x".repeat(4_000));
+    slow.send(ids.iter().map(|id| post_with(&long, &connect(id).to_string())).collect::<String>());
+    // Meanwhile the others are served.
+    for _ in 0..SESSIONS {
+        assert_eq!(publisher.publish(&other, "/small", 1)["successful"], true);
+    }
+    for _ in &ids {
+        let messages = slow.response().json();
+        let events: Vec<_> =
+            messages.as_array().unwrap().iter().filter(|message| message["channel"] == "/big").collect();
+        assert!(events.len() == 1 && events[0]["data"] == big.as_str());
+    }
 }
