@@ -153,3 +153,31 @@ fn custom_loop_goes_on_where_a_socket_took_only_a_part() {
         assert!(events.len() == 1 && events[0]["data"] == big.as_str());
     }
 }
+
+/// The examples of RFC 6455: section 1.3, the handshake, and section 5.7, "Hello".
+#[test]
+fn ws_echo_answers_what_it_is_told_and_closes_when_asked() {
+    let mut example = Example::start("ws_echo", &["127.0.0.1:0"]);
+    let mut peer = Peer::new(example.says("listening on ").parse().unwrap());
+    peer.send(
+        "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    let head = peer.head();
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    let hello: &[u8] = &[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
+    let masked: &[u8] = &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    // In two parts, masked with zeros, and between them a ping, which is answered first.
+    let parts: &[u8] = b"\x01\x83\0\0\0\0Hel\x89\x82\0\0\0\0me\x80\x82\0\0\0\0lo";
+    let goodbye: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+    for (said, answer) in [(masked, hello.to_vec()), (parts, [b"\x8a\x02me", hello].concat())] {
+        peer.send(said);
+        let mut came = vec![0; answer.len()];
+        peer.stream.read_exact(&mut came).unwrap();
+        assert_eq!(came, answer);
+    }
+    peer.send(goodbye);
+    let mut rest = Vec::new();
+    peer.stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"\x88\x02\x03\xe8");
+}
