@@ -155,12 +155,11 @@ impl Program {
                 DATAGRAMS => self.sent = true,
                 Token(bits) => {
                     let bits = bits as u64;
-                    if event.is_readable() || event.is_read_closed() || event.is_error() {
-                        if let Some(socket) = self.sockets.get_mut(&bits) {
-                            socket.readable = true;
-                            // Read below, once, however often it is announced.
-                            self.again.insert(bits);
-                        }
+                    let reads = event.is_readable() || event.is_read_closed() || event.is_error();
+                    if let Some(socket) = self.sockets.get_mut(&bits).filter(|_| reads) {
+                        socket.readable = true;
+                        // Read below, once, however often it is announced.
+                        self.again.insert(bits);
                     }
                     if event.is_writable() {
                         self.drive(bits, now);

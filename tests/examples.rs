@@ -88,7 +88,11 @@ fn embedded_publishes_the_lines_that_it_reads_and_ends_with_them() {
         example.tell(&format!("{line}\n"));
         assert_eq!(peer.response().json(), json!([{"channel": "/lines", "data": line}, connected()]));
     }
+    // Nobody knows whether this is held when the input ends: the answer comes all the same.
     peer.send(post(&connect(&id)));
+    drop(example.input.take());
+    assert_eq!(peer.response().json()[0]["successful"], true);
+    drop(peer);
     assert!(example.end().success());
 }
 

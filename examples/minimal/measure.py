@@ -14,7 +14,7 @@ import subprocess
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# What the issue of the minimal binary allows: bytes if linked to the system's libc, KiB in memory once it listens.
+# What it may be at most: bytes if linked to the system's libc, KiB in memory once it listens.
 MOST_BYTES, MOST_RSS = 700 * 1024, 2560
 RSS_RUNS, START_RUNS = 5, 20
 # Of encke, in the order of Cargo.toml; `sim` is no part of what the crate offers.
