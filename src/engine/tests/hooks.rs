@@ -5,7 +5,9 @@ mod authorizers;
 mod deferral;
 mod deferred_ends;
 mod extensions;
+mod filters;
 mod listeners;
+mod services;
 
 use std::sync::{Arc, Mutex};
 
