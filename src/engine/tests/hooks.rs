@@ -1,19 +1,24 @@
 //! What the embedder's hooks are asked and told, in which order, and what comes of their answers. Derived anew from what
 //! CometD documents where ours says the same; where it differs on purpose, the test says why.
 
+mod attributes;
 mod authorizers;
+mod channels;
+mod commands;
 mod deferral;
 mod deferred_ends;
 mod extensions;
+mod fallback;
 mod filters;
 mod listeners;
+mod plain;
 mod services;
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Client, Post, Setup};
+use super::bench::{Bench, Client, Post, Setup, connected};
 use crate::conn::ConnKey;
 use crate::hooks::{
     Admission, Command, Context, Denial, Hooks, Listener, PolicyTicket, Published, Query, Removal, SecurityPolicy,
@@ -183,6 +188,11 @@ fn done(channel: &str, id: &str) -> Value {
 
 fn failed(channel: &str, id: &str, error: &str) -> Value {
     json!({"channel": channel, "id": id, "successful": false, "error": error})
+}
+
+/// The answer to a held connect that brings one event.
+fn connected_event(channel: &str, data: impl Into<Value>) -> Value {
+    json!([{"channel": channel, "data": data.into()}, connected()])
 }
 
 /// All sessions and connections end: nothing is kept for anyone.
