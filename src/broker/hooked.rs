@@ -259,6 +259,11 @@ impl Broker {
         self.hooks.want_origin()
     }
 
+    /// Whether anybody wants to know where it came from.
+    pub fn wants_address(&self) -> bool {
+        self.hooks.want_address()
+    }
+
     /// What the embedder's program answers a request that is not for the server.
     pub fn fall_back(&mut self, request: &WebRequest<'_>, now: Now) -> Option<WebResponse> {
         self.tell_time(now);
