@@ -596,6 +596,12 @@ impl Engine {
         self.broker.set_store(store);
     }
 
+    /// Whether commands of hooks wait; for the simulator.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_commands(&self) -> bool {
+        self.broker.has_commands()
+    }
+
     /// Checks that sessions and connections agree on what waits where; for the simulator.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn check_links(&self) {
