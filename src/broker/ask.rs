@@ -140,7 +140,7 @@ impl Broker {
         if let Some(settled) = questions.settled.take() {
             return settled.result.or_else(denied);
         }
-        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.next_ticket()) };
+        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.new_ticket()) };
         let mut admission = Admission::default();
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
@@ -202,7 +202,7 @@ impl Broker {
             Left::Authorizers => false,
         };
         let Asked { message, origin, session } = asked;
-        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.next_ticket()) };
+        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.new_ticket()) };
         let mut seen = session.and_then(|key| self.see(key, origin));
         let mut view = seen.as_mut().map(Seen::view);
         let by_policy = match (self.hooks.policy.as_mut().filter(|_| ask_policy), operation, &mut view) {

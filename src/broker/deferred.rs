@@ -78,8 +78,10 @@ impl Deferred {
         self.bytes
     }
 
-    /// The ticket of the next question that is deferred.
-    pub(super) fn next_ticket(&self) -> u64 {
+    /// A ticket for a question. Each has its own, whatever comes of it: one that is deferred and cannot wait must not leave
+    /// its ticket to the next.
+    pub(super) fn new_ticket(&mut self) -> u64 {
+        sums::one(&mut self.ticket);
         self.ticket
     }
 
@@ -105,11 +107,10 @@ impl Deferred {
         self.queues.contains_key(&session.to_bits())
     }
 
-    /// Keeps a batch whose question has just been deferred, until then, ms. It comes before those of its session that are
-    /// behind it.
+    /// Keeps a batch whose question has just been deferred, until then, ms: it is the one of the newest ticket. It comes
+    /// before those of its session that are behind it.
     pub(super) fn ask(&mut self, batch: Suspended, deadline_ms: u64) {
         let ticket = self.ticket;
-        sums::one(&mut self.ticket);
         self.asking.insert(ticket, batch.id);
         self.deadlines.push_back((deadline_ms, ticket));
         if let Some(session) = batch.session {
@@ -191,6 +192,7 @@ mod tests {
     }
 
     fn batch(deferred: &mut Deferred, of: Option<SessionKey>) -> Suspended {
+        deferred.new_ticket();
         Suspended {
             id: deferred.new_id(),
             link: Link(7),
@@ -222,19 +224,20 @@ mod tests {
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
-        let first = deferred.answered(0).unwrap();
+        let first = deferred.answered(1).unwrap();
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
-        assert!(deferred.answered(0).is_none() && deferred.holds_back(session(1)));
+        assert!(deferred.answered(1).is_none() && deferred.holds_back(session(1)));
         // It asks once more: those behind it stay there.
+        deferred.new_ticket();
         deferred.ask(first, 130);
-        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
+        assert_eq!(deferred.answered(5).map(|batch| batch.id), Some(1));
         assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
         assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));
-        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(1)));
+        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(3)));
         assert_eq!(deferred.abandon(session(2)).map(|batch| batch.id), Some(3));
         assert!(deferred.abandon(session(2)).is_none());
         assert!(deferred.next_of(session(2)).is_none());
-        assert_eq!(deferred.answered(2).map(|batch| batch.id), Some(4));
+        assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(4));
         assert!(deferred.is_empty() && deferred.bytes() == 0 && deferred.queues.is_empty());
     }
 }
