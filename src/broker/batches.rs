@@ -227,7 +227,9 @@ impl Broker {
     pub(super) fn release_orphans(&mut self) {
         while let Some(session) = self.orphans.pop() {
             if let Some(batch) = self.deferred.abandon(session) {
-                self.go_on(batch, None);
+                // Extensions have seen its first message; whatever the answer would be, it is nobody's.
+                let settled = batch.question.map(|question| Settled { question, result: Err(Denial::default()) });
+                self.go_on(batch, settled);
             }
         }
     }
