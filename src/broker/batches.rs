@@ -223,8 +223,9 @@ impl Broker {
         }
     }
 
-    /// Lets what waits for a session go on that is gone: all of it fails.
-    pub(super) fn release_orphans(&mut self) {
+    /// Lets what waits for a session go on that is gone: all of it fails. Whether there was such a session.
+    pub(super) fn release_orphans(&mut self) -> bool {
+        let any = !self.orphans.is_empty();
         while let Some(session) = self.orphans.pop() {
             if let Some(batch) = self.deferred.abandon(session) {
                 // Extensions have seen its first message; whatever the answer would be, it is nobody's.
@@ -232,6 +233,7 @@ impl Broker {
                 self.go_on(batch, settled);
             }
         }
+        any
     }
 
     /// Goes on with a batch, and with those behind it for as long as none has to wait again.

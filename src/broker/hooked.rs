@@ -227,10 +227,10 @@ impl Broker {
         !self.commands.is_empty() || !self.orphans.is_empty()
     }
 
-    /// Runs the next command of a hook; whether there was one.
+    /// Runs the next command of a hook, and lets go on what waited for sessions that are gone; whether there was anything.
     pub fn follow_up(&mut self) -> bool {
-        self.release_orphans();
-        let Some(command) = self.commands.next() else { return false };
+        let released = self.release_orphans();
+        let Some(command) = self.commands.next() else { return released };
         if !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
