@@ -59,6 +59,11 @@ impl Questions {
         Self { next: 0, settled }
     }
 
+    /// Whether the message has been handled before, up to a question that is answered now.
+    pub(super) fn are_resumed(&self) -> bool {
+        self.settled.is_some()
+    }
+
     /// Numbers a question: who still has to be asked.
     fn take(&mut self) -> (u32, Left) {
         let number = self.next;

@@ -29,7 +29,7 @@ impl Broker {
         questions: &mut Questions,
         answer: &mut Answer,
     ) -> Result<(), Stop> {
-        if let Err((error, advice)) = self.can_take(request, message) {
+        if let Err((error, advice)) = self.can_take(request, message, questions.are_resumed()) {
             self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
             return Ok(());
         }
@@ -133,6 +133,7 @@ impl Broker {
         &mut self,
         request: &Request<'_>,
         message: &'m Message<'_>,
+        resumed: bool,
     ) -> Result<(), (Error<'m>, ReplyAdvice)> {
         if let Some(invalid) = message.invalid {
             return Err((invalid.into(), self.advice(Reconnect::None)));
@@ -149,7 +150,8 @@ impl Broker {
             let advice = ReplyAdvice { interval: DENIED_INTERVAL_MS, ..self.advice(Reconnect::Retry) };
             return Err((Error::SessionLimit, advice));
         }
-        if let Some(wait_ms) = self.is_hasty(request) {
+        // Which has been counted once, however long its answer takes.
+        if let Some(wait_ms) = if resumed { None } else { self.is_hasty(request) } {
             // One after another, at the pace at which there is room for them.
             return Err((Error::HandshakeRate, ReplyAdvice { interval: wait_ms, ..self.advice(Reconnect::Handshake) }));
         }
