@@ -87,6 +87,13 @@ enum Left {
     Denied(Denial),
 }
 
+impl Left {
+    /// Whether the answer that has come is no: it holds, whatever has happened meanwhile.
+    fn is_no(&self) -> bool {
+        matches!(self, Self::Denied(_))
+    }
+}
+
 /// What a question is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
@@ -166,7 +173,7 @@ impl Broker {
         }
         let name = pattern.to_string();
         let create = questions.take();
-        if fresh {
+        if fresh || create.1.is_no() {
             self.ask(asked, (Operation::Create, pattern, &name), create)?;
         }
         self.ask(asked, (Operation::Subscribe, pattern, &name), questions.take())
@@ -184,7 +191,9 @@ impl Broker {
         }
         let pattern = Pattern::Exact(channel);
         let create = questions.take();
-        if !self.is_known(pattern) {
+        if create.1.is_no() {
+            self.ask(asked, (Operation::Create, pattern, channel.as_str()), create)?;
+        } else if !self.is_known(pattern) {
             if self.channels.len() >= self.limits.channels {
                 return Err(Stop::NoRoom);
             }
