@@ -359,6 +359,10 @@ impl Ledger {
                 }
                 News::Unsubscribe(ref name, pattern) => {
                     self.cut(name, pattern, now);
+                    let own = self.own_windows.get_mut(name).into_iter().flatten();
+                    for window in own.filter(|window| window.pattern == pattern) {
+                        window.sure_until.get_or_insert(now);
+                    }
                     self.unsettled.push(news);
                 }
                 News::Reshaped(mark, data) => {
@@ -391,6 +395,7 @@ impl Ledger {
                     }
                 }
                 News::Unsubscribe(name, pattern) => {
+                    // What its client has asked for meanwhile as well.
                     self.cut(&name, pattern, now);
                     let windows = self.own_windows.entry(name).or_default().iter_mut();
                     for window in windows.filter(|window| window.pattern == pattern && window.sure_until.is_some()) {
@@ -402,11 +407,10 @@ impl Ledger {
         }
     }
 
-    /// From now on a session may not be subscribed any more.
+    /// From now on a session may not be subscribed any more to what its client has asked for.
     fn cut(&mut self, name: &str, pattern: &str, now: u64) {
         let seen = self.sessions.iter_mut().filter(|seen| seen.name.as_deref() == Some(name));
-        let own = self.own_windows.get_mut(name).into_iter().flatten();
-        for window in seen.flat_map(|seen| &mut seen.windows).chain(own).filter(|window| window.pattern == pattern) {
+        for window in seen.flat_map(|seen| &mut seen.windows).filter(|window| window.pattern == pattern) {
             window.sure_until.get_or_insert(now);
         }
     }

@@ -343,6 +343,7 @@ impl<P: People> World<P> {
             let command = log.command(&later, self.now);
             drop(log);
             self.busy = true;
+            self.trace.note(self.now, None, format!("another thread: {command:?}"));
             self.undone |= !self.engine.command(command, self.clock());
         }
     }

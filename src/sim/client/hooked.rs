@@ -40,7 +40,9 @@ impl Client {
         let Some(name) = message.ext("session") else {
             let shakes = message.text("channel").as_deref() == Some("/meta/handshake");
             let deleted = message.has_error("404::message_deleted");
-            let nobody = unknown || deleted || (shakes && !message.is_successful());
+            // Nor is a session there any more when its end is confirmed.
+            let over = message.text("channel").as_deref() == Some("/meta/disconnect");
+            let nobody = unknown || deleted || over || (shakes && !message.is_successful());
             return assert!(nobody, "extensions do not know whose reply it is: {message:?}");
         };
         let bits = u64::from_str_radix(name.trim_matches('"').split_once('.').expect("a life").1, 16).expect("hex");

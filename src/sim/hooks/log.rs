@@ -52,7 +52,6 @@ pub(crate) enum News {
 /// A question whose answer comes later.
 #[derive(Clone, Debug)]
 struct Pending {
-    key: String,
     /// When it is no, if it has not been answered.
     deadline: u64,
     /// The errors that the reply may have: `None` if it may go on.
@@ -321,7 +320,7 @@ impl Log {
         self.count(Kind::Deferred);
         let deadline = self.now + self.limits.defer_ms;
         let around = around(asked, publishing);
-        let pending = Pending { key: key.to_owned(), deadline, outcomes: Vec::new(), answered: false, around };
+        let pending = Pending { deadline, outcomes: Vec::new(), answered: false, around };
         let before = self.pending.insert(ticket.0, pending);
         assert!(before.is_none(), "ticket {} of {key} was that of {before:?}", ticket.0);
         if let Some(word) = self.word(key) {
