@@ -78,6 +78,7 @@ impl Broker {
         while let Some(message) = messages.next() {
             let session = self.held_back(message, own);
             let halted = if let Some(session) = session {
+                self.speaker = self.session_named(message);
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
