@@ -27,6 +27,10 @@ impl Engine {
         while let Some(Late { link, id, answer }) = self.broker.take_late() {
             let Some(key) = conn_key(link) else { continue };
             self.answer = answer;
+            if self.conns.get(key).is_none_or(Conn::takes_no_more) {
+                self.give_back(link);
+                continue;
+            }
             if self.is_socket(key) {
                 self.answer_socket(key);
             } else {
