@@ -313,6 +313,7 @@ impl Engine {
         for ticket in conn.tickets() {
             self.broker.detached(*ticket, link(key), now);
         }
+        self.broker.forget_link(link(key));
         self.settle();
     }
 
@@ -627,6 +628,7 @@ impl Engine {
             for ticket in conn.tickets() {
                 self.broker.detached(*ticket, link(key), self.terms.now);
             }
+            self.broker.forget_link(link(key));
         }
         let step = self.step(key);
         if step != Step::Wait {

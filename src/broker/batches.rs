@@ -265,6 +265,11 @@ impl Broker {
         }
     }
 
+    /// A link takes no more, or is gone.
+    pub fn forget_link(&mut self, link: Link) {
+        self.deferred.forget_link(link);
+    }
+
     /// The next answer to a batch that had to wait; `None` when there is no more.
     pub fn take_late(&mut self) -> Option<Late> {
         self.late.pop_front()

@@ -11,7 +11,7 @@
 use core::net::IpAddr;
 use std::collections::{HashMap, VecDeque};
 
-use crate::bayeux::OwnedMessage;
+use crate::bayeux::{Kind, Meta, OwnedMessage};
 use crate::http::head::OwnedHead;
 use crate::reply::{Answer, Link, Way};
 
@@ -136,6 +136,15 @@ impl Deferred {
         let batch = self.batches.remove(&id)?;
         sums::take(&mut self.bytes, batch.weight());
         Some(batch)
+    }
+
+    /// No answer gets to a link any more: connects that wait for it are taken out, or they would take events along.
+    pub(super) fn forget_link(&mut self, link: Link) {
+        for batch in self.batches.values_mut().filter(|batch| batch.link == link) {
+            sums::take(&mut self.bytes, batch.weight());
+            batch.messages.retain(|message| message.kind() != Some(Kind::Meta(Meta::Connect)));
+            sums::put(&mut self.bytes, batch.weight());
+        }
     }
 
     /// The batch whose question has this ticket; a ticket is good once.
