@@ -24,8 +24,10 @@ impl Client {
         let error = message.text("error");
         let said = error.as_ref().is_some_and(|error| errors.contains(error));
         let unknown = message.has_error("402:");
+        // There was room for it when it came.
+        let full = asked.what == What::Handshake && message.has_error("429::session_limit");
         assert!(
-            said || goes_on || crowded || unknown,
+            said || goes_on || crowded || unknown || full,
             "client {} is told {error:?}, and hooks say {errors:?}: {message:?}",
             self.number
         );
@@ -42,6 +44,8 @@ impl Client {
             let deleted = message.has_error("404::message_deleted");
             // Nor is a session there any more when its end is confirmed.
             let over = message.text("channel").as_deref() == Some("/meta/disconnect");
+            // Nor is one whose own event was too much for it.
+            let over = over || scene.ground.counters.overflows > 0;
             let nobody = unknown || deleted || over || (shakes && !message.is_successful());
             return assert!(nobody, "extensions do not know whose reply it is: {message:?}");
         };
