@@ -233,6 +233,7 @@ impl People for Crowd {
 
     fn restarted(&mut self, now: u64, start: u64) {
         self.ledger.count(Kind::Died);
+        self.ledger.forget_unsettled();
         self.ledger.shelf.restart(now, start);
     }
 

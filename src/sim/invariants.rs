@@ -407,6 +407,11 @@ impl Ledger {
         }
     }
 
+    /// What hooks wanted done and was not is forgotten with the server.
+    pub(crate) fn forget_unsettled(&mut self) {
+        self.unsettled.clear();
+    }
+
     /// From now on a session may not be subscribed any more to what its client has asked for.
     fn cut(&mut self, name: &str, pattern: &str, now: u64) {
         let seen = self.sessions.iter_mut().filter(|seen| seen.name.as_deref() == Some(name));

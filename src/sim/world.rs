@@ -177,11 +177,11 @@ impl<P: People> World<P> {
     pub(crate) fn restart(&mut self) {
         self.trace.note(self.now, None, "the server dies and begins anew");
         self.tell_numbers();
-        self.tell_news();
         let all: Vec<(WireId, ConnKey)> = self.sockets.iter().map(|(wire, socket)| (*wire, socket.key)).collect();
         for (wire, key) in all {
             self.close(key, wire);
         }
+        self.tell_news();
         self.guards.note_life(&self.engine);
         (self.again, self.lives) = (Vec::new(), self.lives + 1);
         self.delivered = self.delivered();
@@ -360,6 +360,9 @@ impl<P: People> World<P> {
         }
         let news = log.take_news();
         drop(log);
+        if !matches!(news[..], [] | [News::Settled(true)]) {
+            self.trace.note(self.now, None, format!("hooks: {news:?}"));
+        }
         self.people.hooked(news, self.now);
     }
 
