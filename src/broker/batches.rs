@@ -76,6 +76,7 @@ impl Broker {
         while let Some(message) = messages.next() {
             let session = self.held_back(request, message, own);
             let halted = if let Some(session) = session {
+                self.speaker = self.session_named(message);
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
@@ -227,7 +228,9 @@ impl Broker {
         let any = !self.orphans.is_empty();
         while let Some(session) = self.orphans.pop() {
             if let Some(batch) = self.deferred.abandon(session) {
-                self.go_on(batch, None);
+                // Extensions have seen its first message; whatever the answer would be, it is nobody's.
+                let settled = batch.question.map(|question| Settled { question, result: Err(Denial::default()) });
+                self.go_on(batch, settled);
             }
         }
         any
@@ -260,6 +263,11 @@ impl Broker {
         if answer.deferred.take_if(|_| !self.deferred.has(id)).is_some() {
             self.late.push_back(Late { link, id, answer });
         }
+    }
+
+    /// A link takes no more, or is gone.
+    pub fn forget_link(&mut self, link: Link) {
+        self.deferred.forget_link(link);
     }
 
     /// The next answer to a batch that had to wait; `None` when there is no more.

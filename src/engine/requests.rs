@@ -159,6 +159,7 @@ impl Engine {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.fail(refusal, self.terms.env(&self.limits));
         }
+        self.broker.forget_link(link(key));
     }
 
     /// Ends what is held for the sake of what comes after it. Whether that is still to be done: if the server is ending, the
