@@ -166,7 +166,7 @@ impl Broker {
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
             Some(Verdict::Deny(denial)) => denied(denial),
-            Some(Verdict::Defer) => Err(self.defer(0)),
+            Some(Verdict::Defer) => Err(Stop::Deferred(Pending { question: 0, ticket: query.ticket.0 })),
         }
     }
 
@@ -236,7 +236,7 @@ impl Broker {
             (Some(_), Operation::Subscribe, None) => Verdict::deny("there is no session"),
         };
         let result = match by_policy {
-            Verdict::Defer => Err(self.defer(number)),
+            Verdict::Defer => Err(Stop::Deferred(Pending { question: number, ticket: query.ticket.0 })),
             Verdict::Deny(denial) => Err(Stop::Denied(operation, denial)),
             Verdict::Allow => self.hooks.authorize((operation, pattern, name), &query, view),
         };
@@ -244,11 +244,6 @@ impl Broker {
             self.unsee(seen);
         }
         result
-    }
-
-    /// A question whose answer comes later: its ticket is given away.
-    fn defer(&mut self, question: u32) -> Stop {
-        Stop::Deferred(Pending { question, ticket: self.deferred.take_ticket() })
     }
 
     /// Whether a channel, or a pattern, has come into being: somebody is subscribed to it, or it is known to hooks.

@@ -86,13 +86,6 @@ impl Deferred {
         self.ticket
     }
 
-    /// The same for one that is: it is given to no other question, or an answer could become that to another one.
-    pub(super) fn take_ticket(&mut self) -> u64 {
-        let ticket = self.ticket;
-        sums::one(&mut self.ticket);
-        ticket
-    }
-
     /// A name for a batch that is to wait.
     pub(super) fn new_id(&mut self) -> u64 {
         sums::one(&mut self.id);
@@ -232,7 +225,7 @@ mod tests {
         let (a, b) = (Some(session(1)), Some(session(2)));
         let first = batch(&mut deferred, a);
         let ask = |deferred: &mut Deferred, batch, deadline_ms| {
-            let ticket = deferred.take_ticket();
+            let ticket = deferred.new_ticket();
             deferred.ask(batch, ticket, deadline_ms);
         };
         ask(&mut deferred, first, 100);
@@ -250,14 +243,14 @@ mod tests {
         assert!(deferred.answered(1).is_none() && deferred.holds_back(session(1)));
         // It asks once more: those behind it stay there.
         ask(&mut deferred, first, 130);
-        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
+        assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(1));
         assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
         assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));
-        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(3)));
+        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(2)));
         assert_eq!(deferred.abandon(session(2)).map(|batch| batch.id), Some(3));
         assert!(deferred.abandon(session(2)).is_none());
         assert!(deferred.next_of(session(2)).is_none());
-        assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(4));
+        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(4));
         assert!(deferred.is_empty() && deferred.bytes() == 0 && deferred.queues.is_empty());
     }
 }
