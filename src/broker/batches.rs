@@ -12,7 +12,6 @@ use crate::reply::{Answer, Link};
 use super::ask::{Questions, Settled, Stop};
 use super::deferred::Suspended;
 use super::session::SessionKey;
-use super::token::ClientId;
 use super::{Broker, Request};
 
 /// What a policy is taken to have said that has not answered in time.
@@ -78,7 +77,7 @@ impl Broker {
         while let Some(message) = messages.next() {
             let session = self.held_back(message, own);
             let halted = if let Some(session) = session {
-                self.speaker = self.session_named(message);
+                self.speaker = Some(session);
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
@@ -136,8 +135,7 @@ impl Broker {
             return None;
         }
         // A connect by itself is how a client waits, and has an effect on nothing else.
-        let id = ClientId::from_text(message.client_id.as_deref()?)?;
-        let session = self.sessions.key_at(id.slot)?;
+        let session = self.session_named(message)?;
         let waits = message.kind() != Some(Kind::Meta(Meta::Connect));
         (waits && Some(session) != own && self.deferred.holds_back(session)).then_some(session)
     }
