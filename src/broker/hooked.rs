@@ -222,15 +222,17 @@ impl Broker {
         }
     }
 
-    /// Whether commands of hooks wait.
+    /// Whether commands of hooks wait, or batches that wait for nothing else.
     pub fn has_commands(&self) -> bool {
-        !self.commands.is_empty() || !self.orphans.is_empty()
+        !self.commands.is_empty() || !self.orphans.is_empty() || !self.steps.is_empty()
     }
 
-    /// Runs the next command of a hook, and lets go on what waited for sessions that are gone; whether there was anything.
+    /// Lets a batch go on that waits for nothing any more, or else runs the next command of a hook; whether there was one.
     pub fn follow_up(&mut self) -> bool {
-        let released = self.release_orphans();
-        let Some(command) = self.commands.next() else { return released };
+        if self.go_on() {
+            return true;
+        }
+        let Some(command) = self.commands.next() else { return false };
         if !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
