@@ -631,7 +631,8 @@ impl Ledger {
                 window.gap || seen.gaps.iter().any(|(name, count)| *count < 0 && matches(name, channel))
             };
             for (id, entry) in self.shelf.entries.range(after + 1..) {
-                let due = entry.at <= caught_up && matches(&window.pattern, &entry.channel);
+                let waits = if self.publications.get(&entry.mark).is_some_and(|own| own.lazy) { self.lazy_ms } else { 0 };
+                let due = entry.at + waits <= caught_up && matches(&window.pattern, &entry.channel);
                 if !due || !looked_at.insert(*id) {
                     continue;
                 }
