@@ -177,9 +177,10 @@ impl Deferred {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
-    /// A ticket that is overdue.
-    pub(super) fn overdue(&self, now_ms: u64) -> Option<u64> {
-        self.deadlines.front().filter(|(at, _)| *at <= now_ms).map(|(_, ticket)| *ticket)
+    /// A ticket that is overdue; each once.
+    pub(super) fn overdue(&mut self, now_ms: u64) -> Option<u64> {
+        self.deadlines.front().filter(|(at, _)| *at <= now_ms)?;
+        self.deadlines.pop_front().map(|(_, ticket)| ticket)
     }
 }
 

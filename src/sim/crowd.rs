@@ -73,6 +73,7 @@ impl Crowd {
         let mut ledger = Ledger::default();
         (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);
         (ledger.starves, ledger.hooked) = (scenario.starves, hooked);
+        ledger.lazy_ms = scenario.broker.max_lazy_ms.into();
         let scenario = scenario.clone();
         Self { clients, listeners, hostiles, ledger, alarms, scenario, rng, quiet: None, drained: false }
     }

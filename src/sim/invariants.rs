@@ -173,6 +173,8 @@ struct Publication {
     acked_at: Option<u64>,
     refused: bool,
     aim: Aim,
+    /// It may wait for an answer that goes anyway.
+    lazy: bool,
     /// What hooks have made of its data, and whether they have ended it.
     reshaped: Option<String>,
     dropped: bool,
@@ -225,6 +227,8 @@ struct Seen {
 /// What all clients have asked for and got.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// How long an event may wait for an answer that goes anyway, ms.
+    pub(crate) lazy_ms: u64,
     /// Connections may wait so long to be accepted that what was sent on one first comes last.
     pub(crate) starves: bool,
     /// What the server keeps.
@@ -306,7 +310,7 @@ impl Ledger {
         self.next += 1;
         let aim = if channel.starts_with("/service/") { Aim::Nobody } else { Aim::All };
         let data = data(mark);
-        self.put(mark, (by, aim), (channel, data), now);
+        self.put(mark, (by, aim, false), (channel, data), now);
         (mark, &self.publications[&mark].data)
     }
 
@@ -332,11 +336,11 @@ impl Ledger {
         self.publications.iter().rfind(|(_, publication)| publication.data == data).map(|(mark, _)| *mark)
     }
 
-    fn put(&mut self, mark: Mark, (by, aim): (usize, Aim), (channel, data): (&str, String), now: u64) {
+    fn put(&mut self, mark: Mark, (by, aim, lazy): (usize, Aim, bool), (channel, data): (&str, String), now: u64) {
         let (channel, sent_at, acked_at) = (channel.to_owned(), now, None);
         let (refused, reshaped, dropped) = (false, None, false);
         self.publications
-            .insert(mark, Publication { by, channel, data, sent_at, acked_at, refused, aim, reshaped, dropped });
+            .insert(mark, Publication { by, channel, data, sent_at, acked_at, refused, aim, lazy, reshaped, dropped });
     }
 
     /// What hooks have done, if there are any.
@@ -348,8 +352,8 @@ impl Ledger {
     pub(crate) fn learn(&mut self, news: Vec<News>, now: u64) {
         for news in news {
             match news {
-                News::Event { mark, by, ref aim, ref channel, ref data } => {
-                    self.put(mark, (by, aim.clone()), (channel, data.clone()), now);
+                News::Event { mark, by, ref aim, ref channel, ref data, lazy } => {
+                    self.put(mark, (by, aim.clone(), lazy), (channel, data.clone()), now);
                     self.unsettled.push(news);
                 }
                 News::Ending(name) => drop(self.ending.insert(name)),
@@ -633,7 +637,9 @@ impl Ledger {
                 window.gap || seen.gaps.iter().any(|(name, count)| *count < 0 && matches(name, channel))
             };
             for (id, entry) in self.shelf.entries.range(after + 1..) {
-                let due = entry.at <= caught_up && matches(&window.pattern, &entry.channel);
+                let waits =
+                    if self.publications.get(&entry.mark).is_some_and(|own| own.lazy) { self.lazy_ms } else { 0 };
+                let due = entry.at + waits <= caught_up && matches(&window.pattern, &entry.channel);
                 if !due || !looked_at.insert(*id) {
                     continue;
                 }
@@ -664,7 +670,8 @@ impl Ledger {
     fn check_live<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, Vec<Mark>>) {
         let Some(caught_up) = seen.caught_up else { return };
         for (&mark, publication) in &self.publications {
-            let Some(acked_at) = publication.acked_at.filter(|at| *at <= caught_up) else { continue };
+            let waits = if publication.lazy { self.lazy_ms } else { 0 };
+            let Some(acked_at) = publication.acked_at.filter(|at| at + waits <= caught_up) else { continue };
             let own = seen.name.as_ref().and_then(|name| self.own_windows.get(name));
             let subscribed = seen.windows.iter().chain(own.into_iter().flatten()).any(|window| {
                 matches(&window.pattern, &publication.channel)

@@ -352,8 +352,8 @@ impl<P: People> World<P> {
     fn tell_news(&mut self) {
         let Some(hooked) = &self.setup.hooked else { return };
         let mut log = hooked.log();
-        log.turned(self.now);
         if !self.engine.has_commands() {
+            log.turned(self.now);
             let counters = self.engine.counters();
             let failed = counters.commands_failed + counters.publishes_refused;
             log.settled(failed == core::mem::replace(&mut self.failed, failed) && !core::mem::take(&mut self.undone));

@@ -41,6 +41,7 @@ pub(crate) enum News {
         aim: Aim,
         channel: String,
         data: String,
+        lazy: bool,
     },
     /// A session may end.
     Ending(String),
@@ -73,7 +74,8 @@ struct Pending {
 pub(crate) struct Word {
     denied: Option<String>,
     deleted: bool,
-    deferred: Vec<u64>,
+    /// The tickets of its questions, each with the life of the server in which it was given.
+    deferred: Vec<(usize, u64)>,
     opinions: Vec<(String, &'static str, bool)>,
     /// How often each extension has seen it.
     seen: [usize; 2],
@@ -128,7 +130,7 @@ pub(crate) struct Log {
     marks: Mark,
     serial: u64,
     words: BTreeMap<String, Word>,
-    pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<(usize, u64), Pending>,
     /// Tickets of questions that have been answered, to be tried again.
     stale: Vec<u64>,
     later: BTreeMap<(u64, u64), Later>,
@@ -203,7 +205,6 @@ impl Log {
     pub(crate) fn begin(&mut self, life: usize) {
         assert!(self.running.is_none(), "a server dies within a hook");
         self.life = life;
-        self.pending.clear();
         self.stale.clear();
         self.later.clear();
         self.sessions.clear();
@@ -252,12 +253,12 @@ impl Log {
     }
 
     /// A new event of a hook.
-    pub(crate) fn event(&mut self, by: usize, aim: &Aim, channel: &str) -> String {
+    pub(crate) fn event(&mut self, by: usize, aim: &Aim, (channel, lazy): (&str, bool)) -> String {
         self.marks += 1;
         let mark = self.marks;
         let data = format!("{{\"mark\":{mark},\"of\":\"a hook\"}}");
         let (aim, channel) = (aim.clone(), channel.to_owned());
-        self.news.push(News::Event { mark, by, aim, channel, data: data.clone() });
+        self.news.push(News::Event { mark, by, aim, channel, data: data.clone(), lazy });
         data
     }
 
@@ -327,16 +328,17 @@ impl Log {
         let deadline = self.now + self.limits.defer_ms;
         let around = around(asked, publishing);
         let pending = Pending { deadline, outcomes: Vec::new(), answered: false, around };
-        let before = self.pending.insert(ticket.0, pending);
+        let before = self.pending.insert((self.life, ticket.0), pending);
         assert!(before.is_none(), "ticket {} of {key} was that of {before:?}", ticket.0);
+        let life = self.life;
         if let Some(word) = self.word(key) {
-            word.deferred.push(ticket.0);
+            word.deferred.push((life, ticket.0));
         }
     }
 
     /// An answer is given to a question: now, or when the server comes to it.
     pub(crate) fn resolve(&mut self, ticket: u64, denial: Option<&Denial>, (now, at_once): (u64, bool)) {
-        let Some(pending) = self.pending.get_mut(&ticket) else { return };
+        let Some(pending) = self.pending.get_mut(&(self.life, ticket)) else { return };
         let outcome = denial.map(|denial| error_of(pending.around.clone(), denial));
         // In the turn of the deadline nobody knows which came first.
         if !pending.answered && self.turned < pending.deadline {
@@ -565,12 +567,12 @@ impl Log {
                 Command::Resolve(PolicyTicket(*ticket), denial.map_or(Ok(admission), Err))
             }
             Later::Answer(call) => {
-                let data = self.event(PLANNED, &Aim::One(self.name_of(call.session())), call.channel());
+                let data = self.event(PLANNED, &Aim::One(self.name_of(call.session())), (call.channel(), false));
                 self.handed += 1;
                 Command::Answer { call: call.clone(), result: Ok(data) }
             }
             Later::Publish(channel) => {
-                let data = self.event(PLANNED, &Aim::All, channel);
+                let data = self.event(PLANNED, &Aim::All, (channel, false));
                 Command::Publish { channel: (*channel).to_owned(), data, lazy: false }
             }
         }

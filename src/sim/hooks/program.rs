@@ -109,15 +109,15 @@ impl Say {
 
     fn publish(&mut self, context: &mut Context<'_>) {
         let channel = *self.rng.pick(&CHANNELS);
-        let data = self.shared.log().event(OWN, &Aim::All, channel);
         let lazy = self.rng.chance(300);
+        let data = self.shared.log().event(OWN, &Aim::All, (channel, lazy));
         if self.give(context, Command::Publish { channel: channel.to_owned(), data, lazy }).is_err() {
             self.shared.log().forget_event();
         }
     }
 
     fn hand(&mut self, context: &mut Context<'_>, (id, name): (crate::hooks::SessionId, &str), channel: &str) {
-        let data = self.shared.log().event(HANDED, &Aim::One(name.to_owned()), channel);
+        let data = self.shared.log().event(HANDED, &Aim::One(name.to_owned()), (channel, false));
         let command = Command::Deliver { session: id, channel: channel.to_owned(), data };
         if self.give(context, command).is_err() {
             return self.shared.log().forget_event();
@@ -484,7 +484,7 @@ impl Service for Clerk {
         match self.0.rng.below(5) {
             0 => self.0.hand(context, (id, &name), request.channel()),
             1 => {
-                let data = self.0.shared.log().event(HANDED, &Aim::One(name), request.channel());
+                let data = self.0.shared.log().event(HANDED, &Aim::One(name), (request.channel(), false));
                 let result = if self.0.rng.chance(500) { Ok(data) } else { Err(data) };
                 let given = self.0.give(context, Command::Answer { call: request.call().clone(), result });
                 let mut log = self.0.shared.log();
