@@ -202,7 +202,6 @@ mod tests {
     }
 
     fn batch(deferred: &mut Deferred, of: Option<SessionKey>) -> Suspended {
-        deferred.new_ticket();
         Suspended {
             id: deferred.new_id(),
             link: Link(7),
