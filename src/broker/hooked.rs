@@ -15,6 +15,8 @@ use super::delivery::{Content, Publication};
 use super::session::SessionKey;
 use super::{Broker, sums};
 
+/// Channels that are looked at in one turn of the loop because nobody has used them for long, count.
+const SWEPT: usize = 1_024;
 /// Channels of services of which it is logged that nobody listens there, count.
 const UNHEARD: usize = 256;
 
@@ -73,8 +75,8 @@ impl Broker {
     }
 
     /// Takes out channels that nobody uses, as many as fit into a turn.
-    pub(super) fn sweep(&mut self, most: usize) {
-        let mut left = most;
+    pub(super) fn sweep(&mut self) {
+        let mut left = SWEPT;
         loop {
             let rules = &self.rules;
             let stays = |name: &str| Pattern::parse(name).is_ok_and(|pattern| rules.of_name(pattern).persistent);

@@ -32,10 +32,9 @@ impl Engine {
                 self.answer_local(id);
                 continue;
             }
-            let Some(key) = conn_key(link) else { continue };
-            let is_socket = self.is_socket(key);
+            let Some((key, is_socket)) = conn_key(link).map(|key| (key, self.is_socket(key))) else { continue };
             let env = self.terms.env(&self.limits);
-            let answered = match self.conns.get_mut(key) {
+            let answered = match self.conns.get_mut(key).filter(|conn| !conn.takes_no_more()) {
                 // Nothing follows a Close.
                 Some(conn) if is_socket => conn.is_open(),
                 Some(conn) => conn.answer_late(id, &self.answer, env),
@@ -43,7 +42,9 @@ impl Engine {
             };
             if !answered {
                 self.give_back(link);
-            } else if is_socket {
+                continue;
+            }
+            if is_socket {
                 self.answer_socket(key);
             }
             self.touch(key);
