@@ -74,6 +74,7 @@
 //! that of queued bytes publishes are.
 
 pub mod arena;
+pub mod auth;
 pub mod bayeux;
 pub mod broker;
 pub mod chunk;
