@@ -162,6 +162,7 @@ fn every_key_sets_the_field_that_it_is_named_for() {
         trusted_proxies,
         http_api,
         http_token,
+        http_by_policy,
         demo,
         shutdown_ms,
         broker: b,
@@ -181,7 +182,7 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!(b.channels, [Rule { pattern: "/a".to_owned(), lazy: Some(true), ..Rule::default() }]);
     assert_eq!(allowed_hosts, ["a.example", "*.b.example:80"]);
     assert_eq!(b.handshake_rate, Some(Rate { per_second: 28, burst: 29 }));
-    assert_eq!((http_api, http_token.as_deref()), (true, Some("0123456789abcdef")));
+    assert_eq!((http_api, http_token.as_deref(), http_by_policy), (true, Some("0123456789abcdef"), false));
 }
 
 #[test]

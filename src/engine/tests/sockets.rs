@@ -55,7 +55,7 @@ fn messages(b: &mut Bench, conn: ConnKey) -> Vec<Value> {
     frames(b, conn).into_iter().map(text).collect()
 }
 
-fn say(b: &mut Bench, conn: ConnKey, message: &Value) -> Vec<Value> {
+pub(super) fn say(b: &mut Bench, conn: ConnKey, message: &Value) -> Vec<Value> {
     b.give(conn, &frame(&message.to_string()));
     messages(b, conn)
 }
