@@ -190,8 +190,12 @@ fn unknown(name: &str, value: &Spanned<DeValue<'_>>) -> String {
     let kind = if is_table { "table" } else { "key" };
     match meant(name) {
         Some("channel") => format!("unknown {kind} {}: did you mean [[channel]]?", echo(name)),
+        Some("auth") => format!("unknown {kind} {}: did you mean [auth]?", echo(name)),
         _ if is_table => {
-            format!("unknown table {}: all keys but [[channel]] stand outside of tables, see encke --help", echo(name))
+            let name = echo(name);
+            format!(
+                "unknown table {name}: all keys but [[channel]] and [auth] stand outside of tables, see encke --help"
+            )
         }
         Some(near) => format!("unknown key {}: did you mean {near}?", echo(name)),
         None => format!("unknown key {}: see encke --help", echo(name)),
