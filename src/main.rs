@@ -41,7 +41,7 @@ Besides:
   -V, --version                               the version
 
 Signals: SIGTERM and SIGINT let clients leave within shutdown-timeout, and a second one ends it at once. SIGHUP reads
-the file again, and those of TLS. SIGUSR1 logs counts of sessions, connections and messages.
+the file again, and those of keys. SIGUSR1 logs counts of sessions, connections and messages.
 
 Sockets that systemd has opened (LISTEN_FDS) take the place of listen. Logs go to stderr; RUST_LOG=debug (or
 encke=trace, …) shows more.

@@ -43,6 +43,19 @@ fn faye_on_a_websocket_hears_exact_channels_and_patterns() {
     run("patterns", &["faye:websocket"], PATIENT);
 }
 
+/// Whoever shows a token that is signed with this has channels of its own.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const WITH_TOKENS: &str = "{ jwt = { key = { algorithm = 'HS256', secret = '0123456789abcdef0123456789abcdef' }, \
+    subscribe = ['/user/{sub}/*'], publish = ['/user/{sub}/*'] } }";
+
+#[cfg(feature = "jwt")]
+#[test]
+fn cometd_and_faye_show_a_token() {
+    for client in ["cometd", "faye", "cometd:websocket"] {
+        run("token", &[client, SECRET], &["--timeout", "5m", "--auth", WITH_TOKENS]);
+    }
+}
+
 #[test]
 fn cometd_publishes_alone_in_a_batch_and_to_a_service() {
     run("publish", &["cometd"], PATIENT);

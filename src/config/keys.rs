@@ -135,7 +135,7 @@ pub static KEYS: &[Key] = &[
     Key::new("trusted-proxies", "whose X-Forwarded-* are believed: addresses, networks",
         at!(List<Proxy>, settings.trusted_proxies)),
 
-    Key::new("auth", "tokens, and what may be done with them: [auth] in a file; none lets everybody in",
+    Key::new("auth", "who may do what, by tokens: [auth] in a file; none for all",
         &Authenticating),
     Key::new("http-api", "let programs publish with POST /publish/CHANNEL", at!(Truth, settings.http_api)),
     Key::new("http-token", "what they need for that; without, only this machine may",
