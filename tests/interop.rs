@@ -43,16 +43,14 @@ fn faye_on_a_websocket_hears_exact_channels_and_patterns() {
     run("patterns", &["faye:websocket"], PATIENT);
 }
 
-/// Whoever shows a token that is signed with this has channels of its own.
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const WITH_TOKENS: &str = "{ jwt = { key = { algorithm = 'HS256', secret = '0123456789abcdef0123456789abcdef' }, \
-    subscribe = ['/user/{sub}/*'], publish = ['/user/{sub}/*'] } }";
-
 #[cfg(feature = "jwt")]
 #[test]
 fn cometd_and_faye_show_a_token() {
+    let secret = "0123456789abcdef".repeat(2);
+    let patterns = "subscribe = ['/user/{sub}/*'], publish = ['/user/{sub}/*']";
+    let auth = format!("{{ jwt = {{ key = {{ algorithm = 'HS256', secret = '{secret}' }}, {patterns} }} }}");
     for client in ["cometd", "faye", "cometd:websocket"] {
-        run("token", &[client, SECRET], &["--timeout", "5m", "--auth", WITH_TOKENS]);
+        run("token", &[client, &secret], &["--timeout", "5m", "--auth", &auth]);
     }
 }
 

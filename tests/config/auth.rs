@@ -136,18 +136,6 @@ fn a_key_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key() 
     }
 }
 
-#[cfg(not(feature = "jwt"))]
-#[test]
-fn an_encke_without_them_says_what_json_web_tokens_need() {
-    let folder = Folder::new();
-    let path = folder.file("[auth.jwt]\nissuer = \"a\"\n");
-    let ran = check(&[], &["--config", &path]);
-    assert!(
-        ran.refusal(2).contains("auth.jwt = a table: needs an encke that is built with JSON Web Tokens"),
-        "{ran:?}"
-    );
-}
-
 #[test]
 fn what_is_said_of_it_has_no_secret() {
     let folder = Folder::new();

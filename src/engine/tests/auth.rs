@@ -28,12 +28,9 @@ impl Listener for Written {
 
 fn settings() -> Settings {
     let grants = Grants::new(["/chat/**", "/user/{sub}/*"], ["/chat/*", "/service/{sub}/**"]);
-    let mut settings = Settings::default();
-    settings.jwt = Some(Jwt { leeway_ms: 0, ..Jwt::new([Key::hs256(SECRET).unwrap()], grants) });
-    let mut roof = Token::new(KNOWN, Grants::new(NOBODY, ["/sensor/{sub}"]));
-    roof.sub = Some("roof".to_owned());
-    settings.tokens.push(roof);
-    settings
+    let jwt = Jwt { leeway_ms: 0, ..Jwt::new([Key::hs256(SECRET).unwrap()], grants) };
+    let roof = Token { sub: Some("roof".to_owned()), ..Token::new(KNOWN, Grants::new(NOBODY, ["/sensor/{sub}"])) };
+    Settings { jwt: Some(jwt), tokens: vec![roof], ..Settings::default() }
 }
 
 fn bench(settings: Settings) -> (Bench, Auth, Written) {
