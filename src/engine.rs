@@ -5,12 +5,25 @@
 //!
 //! # The calling contract
 //!
-//! A turn: [`resume`](Engine::resume); then any number of [`accept`](Engine::accept), [`receive`](Engine::receive), [`peer_closed`](Engine::peer_closed),
-//! [`closed`](Engine::closed), [`command`](Engine::command); then [`handle_timeout`](Engine::handle_timeout) and
-//! [`flush`](Engine::flush); then, until [`next_dirty`](Engine::next_dirty) is empty, do what [`step`](Engine::step) says of
-//! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
-//! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
-//! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
+//! A turn is, in this order:
+//!
+//! 1. [`resume`](Engine::resume);
+//! 2. what has come, in any order: [`accept`](Engine::accept), [`receive`](Engine::receive),
+//!    [`peer_closed`](Engine::peer_closed), [`closed`](Engine::closed), [`command`](Engine::command), and the steps (below) of
+//!    those whose sockets take bytes again;
+//! 3. [`handle_timeout`](Engine::handle_timeout);
+//! 4. [`flush`](Engine::flush), then the steps of each [`next_dirty`](Engine::next_dirty) until there is none; both again for as
+//!    long as `flush` says so;
+//! 5. sleep until [`poll_timeout`](Engine::poll_timeout), if nothing comes before.
+//!
+//! The steps of a connection: do what [`step`](Engine::step) says, and report it, until it says [`Step::Wait`]. `Write`: as much
+//! of [`slices`](Engine::slices), one at least, as the socket takes, and [`sent`](Engine::sent); after 0 it is left alone until
+//! its socket takes bytes again. `ShutdownWrite`: [`write_shut`](Engine::write_shut). `Close`, or an error of the socket:
+//! [`closed`](Engine::closed). A socket is read while [`wants_input`](Engine::wants_input) says so; where it does not, that may
+//! change by its steps, so who learns of bytes only when they come remembers them, and looks again after these.
+//!
+//! Time never goes backwards. The key of a connection that is closed names nothing: calls with it do nothing.
+//! `examples/custom_loop.rs` is a whole loop.
 #![cfg_attr(
     not(test),
     deny(
@@ -27,6 +40,7 @@ mod checks;
 mod handshakes;
 mod locals;
 mod requests;
+mod settings;
 mod settling;
 mod sockets;
 mod tally;
@@ -37,7 +51,7 @@ use std::io::IoSlice;
 
 use crate::arena::Arena;
 use crate::broker::token::Entropy;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Publication};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
@@ -52,6 +66,8 @@ use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
+
+pub use settings::{Settings, check_mount};
 
 use locals::{Locals, local_of};
 use tally::Tally;
@@ -327,6 +343,15 @@ impl Engine {
         self.settle();
         self.tell_troubles();
         done
+    }
+
+    /// Publishes events one after another, with nothing between them; how many were taken.
+    pub fn publish_all<'a>(&mut self, events: impl Iterator<Item = Publication<'a>>, now: Now) -> usize {
+        self.terms.tell_time(now);
+        let taken = events.filter(|event| self.broker.publish_json(*event, now).is_ok()).count();
+        self.settle();
+        self.tell_troubles();
+        taken
     }
 
     /// Changes what can be changed. What was granted to requests under way holds for them.

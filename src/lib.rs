@@ -50,9 +50,9 @@
 //!
 //! # Threading
 //!
-//! One thread runs the loop and owns everything; events are shared by `Rc`, and the only lock is that of a bounded
+//! One thread runs the loop and owns everything; events are shared by `Rc`, and the only locks are those of a bounded
 //! mailbox, to which other threads have [`Handle`](server::Handle)s. A server therefore stays on the thread that built
-//! it. A turn of the loop: read, act, fire timers, answer and write, sleep until the next deadline. Nothing due: it
+//! it; a [`Builder`](server::Builder) may go to another one before, and [`spawn`](server::Builder::spawn) has it do so. A turn of the loop: read, act, fire timers, answer and write, sleep until the next deadline. Nothing due: it
 //! sleeps.
 //!
 //! # Guarantees

@@ -93,7 +93,8 @@ pub struct Limits {
     /// How long a new connection waits for another one to close where as many as allowed are open, ms; then it is answered
     /// 503. Default 1 s.
     pub full_ms: u64,
-    /// Messages in one batch, count. Default 1,024.
+    /// Messages in one batch, count. A batch from another thread may have more events, but then other work may come between
+    /// them. Default 1,024.
     pub batch_messages: usize,
     /// Nesting of JSON arrays and objects in a body, the batch's own array included, count. Default 32.
     pub json_depth: usize,
@@ -148,9 +149,12 @@ pub struct Limits {
     /// Bytes read from all connections in one turn of the loop, after which the others wait for the next turn: those first
     /// that had no read yet. Default 1 MiB.
     pub total_read_bytes_per_turn: usize,
-    /// Commands from other threads waiting in the mailbox, count; as many of hooks may wait, and are run in one turn.
-    /// Default 4,096.
+    /// Commands from other threads waiting in the mailbox, count; a batch is one. As many are done in one turn of the loop,
+    /// where each event of a batch counts; the others follow in the next turn. As many of hooks may wait, and are done in
+    /// one turn. Default 4,096.
     pub mailbox_commands: usize,
+    /// Bytes of them. Default 64 MiB.
+    pub mailbox_bytes: usize,
     /// How long a policy may take that has deferred its answer, ms; then it is no. Default 10 s.
     pub defer_ms: u64,
     /// Batches that wait for answers of policies, or behind one that does, count. Default 4,096.
@@ -223,6 +227,7 @@ impl Default for Limits {
             read_bytes_per_turn: 64 * 1024,
             total_read_bytes_per_turn: 1024 * 1024,
             mailbox_commands: 4_096,
+            mailbox_bytes: 64 * 1024 * 1024,
             defer_ms: 10_000,
             deferred_batches: 4_096,
             deferred_bytes: 16 * 1024 * 1024,

@@ -18,6 +18,20 @@ const LEEWAY_MOST_MS: u64 = 3_600_000;
 const LISTED: usize = 256;
 
 /// Which JSON Web Tokens are believed, and what they are worth. `exp` and `nbf` are checked whenever a token has them.
+///
+/// ```
+/// use encke::auth::{Auth, Grants, Jwt, Key, Settings};
+///
+/// let key = Key::hs256(b"0123456789abcdef0123456789abcdef")?.with_id("2026");
+/// let mut jwt = Jwt::new([key], Grants::new(["/chat/**", "/user/{sub}/**"], ["/chat/*"]));
+/// jwt.issuer = Some("https://id.example".to_owned());
+/// jwt.audience = vec!["chat".to_owned()];
+/// let mut settings = Settings::default();
+/// settings.jwt = Some(jwt);
+/// let auth = Auth::new(settings)?;
+/// # let _ = auth;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Jwt {

@@ -24,14 +24,23 @@ pub(super) enum Stop {
     /// There are too many channels.
     NoRoom,
     /// The policy answers this question later.
-    Deferred(u32),
+    Deferred(Pending),
+}
+
+/// A question that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    /// Its place among those of its message.
+    pub(super) question: u32,
+    /// What its answer will be known by. It is never given again, whatever becomes of the message.
+    pub(super) ticket: u64,
 }
 
 impl Stop {
     /// The question that is answered later, if that is why.
-    pub(super) fn question(&self) -> Option<u32> {
+    pub(super) fn pending(&self) -> Option<Pending> {
         match self {
-            Self::Deferred(question) => Some(*question),
+            Self::Deferred(pending) => Some(*pending),
             Self::Denied(..) | Self::NoRoom => None,
         }
     }
@@ -57,6 +66,11 @@ impl Questions {
     /// Those of a message that goes on where the policy has answered.
     pub(super) fn settled(settled: Option<Settled>) -> Self {
         Self { next: 0, settled }
+    }
+
+    /// Whether the policy has answered one of them.
+    pub(super) fn have_answer(&self) -> bool {
+        self.settled.is_some()
     }
 
     /// Numbers a question: who still has to be asked.
@@ -145,7 +159,7 @@ impl Broker {
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
             Some(Verdict::Deny(denial)) => denied(denial),
-            Some(Verdict::Defer) => Err(Stop::Deferred(0)),
+            Some(Verdict::Defer) => Err(self.defer(0)),
         }
     }
 
@@ -213,7 +227,7 @@ impl Broker {
             (Some(_), Operation::Subscribe, None) => Verdict::deny("there is no session"),
         };
         let result = match by_policy {
-            Verdict::Defer => Err(Stop::Deferred(number)),
+            Verdict::Defer => Err(self.defer(number)),
             Verdict::Deny(denial) => Err(Stop::Denied(operation, denial)),
             Verdict::Allow => self.hooks.authorize((operation, pattern, name), &query, view),
         };
@@ -221,6 +235,11 @@ impl Broker {
             self.unsee(seen);
         }
         result
+    }
+
+    /// A question whose answer comes later: its ticket is given away.
+    fn defer(&mut self, question: u32) -> Stop {
+        Stop::Deferred(Pending { question, ticket: self.deferred.take_ticket() })
     }
 
     /// Whether a channel, or a pattern, has come into being: somebody is subscribed to it, or it is known to hooks.
@@ -234,6 +253,7 @@ impl Broker {
     /// A question of plain HTTP, which cannot wait: what is deferred is no.
     pub(super) fn at_once(stop: Stop) -> Denial {
         match stop {
+            Stop::Denied(_, Denial { error: Some(error), .. }) => Denial::new(error),
             Stop::Denied(_, denial) => denial,
             Stop::NoRoom => Denial::new("there are too many channels"),
             Stop::Deferred(_) => Denial::new("the policy answers later, for which a plain request cannot wait"),

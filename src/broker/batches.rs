@@ -9,10 +9,9 @@ use crate::hooks::{Admission, Denial, Origin, Passage, PolicyTicket};
 use crate::http::head::OwnedHead;
 use crate::reply::{Answer, Link, Way};
 
-use super::ask::{Questions, Settled, Stop};
+use super::ask::{Pending, Questions, Settled, Stop};
 use super::deferred::Suspended;
 use super::session::SessionKey;
-use super::token::ClientId;
 use super::{Broker, Request};
 
 /// What a policy is taken to have said that has not answered in time.
@@ -29,10 +28,16 @@ pub struct Late {
     pub answer: Answer,
 }
 
+/// The first message of a batch has been begun before.
+struct Begun {
+    /// The answer to what it waited for; `None` if there is no use for one any more.
+    settled: Option<Settled>,
+}
+
 /// Why a batch does not go on now.
 enum Halt {
     /// A policy answers this question about its first message later.
-    Asking(u32),
+    Asking(Pending),
     /// Others of the session come first.
     Behind,
 }
@@ -46,54 +51,48 @@ impl Broker {
     pub fn receive(&mut self, request: &Request<'_>, messages: &[Message<'_>], now: Now, answer: &mut Answer) {
         self.tell_time(now);
         self.begin_call();
+        let whole = (messages.len() == 1, None, None);
+        if messages.len() <= 1 {
+            return self.proceed((request, &mut messages.iter()), whole, answer);
+        }
         let is_meta = |message: &Message<'_>, meta| message.kind() == Some(Kind::Meta(meta));
-        let handshake = messages.iter().position(|message| is_meta(message, Meta::Handshake));
-        let sole = messages.len() == 1;
-        if let Some(at) = handshake {
-            let alone = messages.iter().skip(at).take(1);
-            return self.proceed((request, alone), (sole, None, None), answer);
-        }
-        let (mut connects, mut others) = (0_usize, 0_usize);
-        for message in messages {
-            let counted = if is_meta(message, Meta::Connect) { &mut connects } else { &mut others };
-            *counted = counted.saturating_add(1);
-        }
-        if connects == 0 || others == 0 {
-            return self.proceed((request, messages.iter()), (sole, None, None), answer);
+        if let Some(at) = messages.iter().position(|message| is_meta(message, Meta::Handshake)) {
+            return self.proceed((request, &mut messages.iter().skip(at).take(1)), whole, answer);
         }
         let last = messages.iter().filter(|message| is_meta(message, Meta::Connect));
         let first = messages.iter().filter(|message| !is_meta(message, Meta::Connect));
-        self.proceed((request, first.chain(last)), (sole, None, None), answer);
+        self.proceed((request, &mut first.chain(last)), whole, answer);
     }
 
-    /// Handles messages one after another, until one has to wait: then it is kept with all that follow. The answer to what
-    /// the first was waiting for may have come. A session's own batch does not wait behind itself.
+    /// Handles messages one after another, until one has to wait: then it is kept with all that follow. The first may have
+    /// been begun. A session's own batch does not wait behind itself.
     fn proceed<'m>(
         &mut self,
-        (request, mut messages): (&Request<'_>, impl Iterator<Item = &'m Message<'m>>),
-        (sole, mut settled, own): (bool, Option<Settled>, Option<SessionKey>),
+        (request, messages): (&Request<'_>, &mut dyn Iterator<Item = &'m Message<'m>>),
+        (sole, begun, own): (bool, Option<Begun>, Option<SessionKey>),
         answer: &mut Answer,
     ) {
-        let mut fresh = settled.is_none();
+        let (mut fresh, mut settled) = (begun.is_none(), begun.and_then(|begun| begun.settled));
         while let Some(message) = messages.next() {
-            let session = self.held_back(message, own);
+            let session = self.held_back(request, message, own);
             let halted = if let Some(session) = session {
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
                 fresh = true;
-                result.map(|(message, question)| (message, Halt::Asking(question), self.speaker))
+                result.map(|(message, pending)| (message, Halt::Asking(pending), self.speaker))
             };
             let Some((first, halt, session)) = halted else { continue };
             let full = self.deferred.len() >= self.limits.deferred_batches
                 || self.deferred.bytes() >= self.limits.deferred_bytes;
             if full {
+                self.speaker = session;
                 self.fail(&first.as_message(), Error::DeferredLimit, answer);
                 continue;
             }
             let rest = core::iter::once(first).chain(messages.map(OwnedMessage::from)).collect();
-            let question = if let Halt::Asking(question) = halt { Some(question) } else { None };
-            return self.suspend(request, (rest, sole, question, session), answer);
+            let pending = if let Halt::Asking(pending) = halt { Some(pending) } else { None };
+            return self.suspend(request, (rest, sole, pending, session), answer);
         }
         self.begin_readers();
     }
@@ -102,7 +101,7 @@ impl Broker {
     fn suspend(
         &mut self,
         request: &Request<'_>,
-        (messages, sole, question, session): (Vec<OwnedMessage>, bool, Option<u32>, Option<SessionKey>),
+        (messages, sole, pending, session): (Vec<OwnedMessage>, bool, Option<Pending>, Option<SessionKey>),
         answer: &mut Answer,
     ) {
         self.begin_readers();
@@ -113,32 +112,31 @@ impl Broker {
             way: request.way,
             client: request.client,
             browser: request.browser.clone(),
+            insider: request.insider,
             head: request.origin.head.map(OwnedHead::from),
             address: request.origin.address,
             messages,
             sole,
-            question,
+            question: pending.map(|pending| pending.question),
             session,
             answer: core::mem::take(answer),
         };
         answer.deferred = Some(id);
-        if question.is_some() {
-            self.deferred.ask(batch, self.now_ms.saturating_add(self.limits.defer_ms));
+        if let Some(Pending { ticket, .. }) = pending {
+            self.deferred.ask(batch, ticket, self.now_ms.saturating_add(self.limits.defer_ms));
         } else {
             self.deferred.follow(batch);
         }
     }
 
     /// The session that a message belongs to, if others of it come first.
-    fn held_back(&self, message: &Message<'_>, own: Option<SessionKey>) -> Option<SessionKey> {
-        if self.deferred.is_empty() || message.kind() == Some(Kind::Meta(Meta::Handshake)) {
+    fn held_back(&self, request: &Request<'_>, message: &Message<'_>, own: Option<SessionKey>) -> Option<SessionKey> {
+        // A connect by itself is how a client waits, and has an effect on nothing else.
+        if self.deferred.is_empty() || matches!(message.kind(), Some(Kind::Meta(Meta::Handshake | Meta::Connect))) {
             return None;
         }
-        // A connect by itself is how a client waits, and has an effect on nothing else.
-        let id = ClientId::from_text(message.client_id.as_deref()?)?;
-        let session = self.sessions.key_at(id.slot)?;
-        let waits = message.kind() != Some(Kind::Meta(Meta::Connect));
-        (waits && Some(session) != own && self.deferred.holds_back(session)).then_some(session)
+        let session = self.speaker_of(request, message)?;
+        (Some(session) != own && self.deferred.holds_back(session)).then_some(session)
     }
 
     /// Has extensions look at a message that is `fresh`, and does what it asks for. The message as it is by then, and the
@@ -148,20 +146,21 @@ impl Broker {
         (request, message): (&Request<'_>, &Message<'_>),
         (sole, fresh, settled): (bool, bool, Option<Settled>),
         answer: &mut Answer,
-    ) -> Option<(OwnedMessage, u32)> {
-        self.speaker = None;
+    ) -> Option<(OwnedMessage, Pending)> {
+        let extended = fresh && !self.hooks.extensions.is_empty();
+        self.speaker = if extended { self.speaker_of(request, message) } else { None };
         let mut questions = Questions::settled(settled);
-        if self.hooks.extensions.is_empty() || !fresh {
+        if !extended {
             let stopped = self.act((request, message), sole, &mut questions, answer);
-            return stopped.err().and_then(|stop| stop.question()).map(|question| (message.into(), question));
+            return stopped.err().and_then(|stop| stop.pending()).map(|pending| (message.into(), pending));
         }
         let mut changed = OwnedMessage::from(message);
-        if self.extend_incoming(&mut changed, request.origin) == Passage::Delete {
+        if self.extend_incoming(&mut changed, (self.speaker, request.origin)) == Passage::Delete {
             self.fail(message, Error::MessageDeleted, answer);
             return None;
         }
         let stopped = self.act((request, &changed.as_message()), sole, &mut questions, answer);
-        stopped.err().and_then(|stop| stop.question()).map(|question| (changed, question))
+        stopped.err().and_then(|stop| stop.pending()).map(|pending| (changed, pending))
     }
 
     /// Does what a message asks for; only what is deferred comes back.
@@ -223,13 +222,15 @@ impl Broker {
         }
     }
 
-    /// Lets what waits for a session go on that is gone: all of it fails.
-    pub(super) fn release_orphans(&mut self) {
+    /// Lets what waits for a session go on that is gone: all of it fails. Whether there was such a session.
+    pub(super) fn release_orphans(&mut self) -> bool {
+        let any = !self.orphans.is_empty();
         while let Some(session) = self.orphans.pop() {
             if let Some(batch) = self.deferred.abandon(session) {
                 self.go_on(batch, None);
             }
         }
+        any
     }
 
     /// Goes on with a batch, and with those behind it for as long as none has to wait again.
@@ -245,15 +246,16 @@ impl Broker {
     }
 
     fn run(&mut self, batch: Suspended, settled: Option<Settled>) {
-        let Suspended { id, link, way, client, browser, head, address, messages, sole, session, mut answer, .. } =
-            batch;
+        let Suspended { id, link, way, client, browser, insider, head, address, .. } = batch;
+        let Suspended { messages, sole, question, session, mut answer, .. } = batch;
+        let begun = question.map(|_| Begun { settled });
         let limits = self.limits.clone();
         let head = head.as_ref().and_then(|head| head.head(&limits));
         let origin = Origin { head: head.as_ref(), address, local: way == Way::Inside };
-        let request = Request { link, way, client, browser, origin, insider: None };
+        let request = Request { link, way, client, browser, origin, insider };
         let messages: Vec<Message<'_>> = messages.iter().map(OwnedMessage::as_message).collect();
         answer.deferred = Some(id);
-        self.proceed((&request, messages.iter()), (sole, settled, session), &mut answer);
+        self.proceed((&request, &mut messages.iter()), (sole, begun, session), &mut answer);
         // It is another one if the batch has to wait again.
         if answer.deferred.take_if(|_| !self.deferred.has(id)).is_some() {
             self.late.push_back(Late { link, id, answer });

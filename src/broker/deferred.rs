@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::bayeux::OwnedMessage;
 use crate::http::head::OwnedHead;
-use crate::reply::{Answer, Link, Way};
+use crate::reply::{Answer, Link, Ticket, Way};
 
 use super::browser::Presented;
 use super::session::SessionKey;
@@ -28,6 +28,7 @@ pub(super) struct Suspended {
     pub(super) way: Way,
     pub(super) client: Option<IpAddr>,
     pub(super) browser: Presented,
+    pub(super) insider: Option<Ticket>,
     pub(super) head: Option<OwnedHead>,
     pub(super) address: Option<IpAddr>,
     /// What is left of it, in the order in which it is handled.
@@ -83,6 +84,13 @@ impl Deferred {
         self.ticket
     }
 
+    /// The same for one that is: it is given to no other question, or an answer could become that to another one.
+    pub(super) fn take_ticket(&mut self) -> u64 {
+        let ticket = self.ticket;
+        sums::one(&mut self.ticket);
+        ticket
+    }
+
     /// A name for a batch that is to wait.
     pub(super) fn new_id(&mut self) -> u64 {
         sums::one(&mut self.id);
@@ -105,11 +113,9 @@ impl Deferred {
         self.queues.contains_key(&session.to_bits())
     }
 
-    /// Keeps a batch whose question has just been deferred, until then, ms. It comes before those of its session that are
-    /// behind it.
-    pub(super) fn ask(&mut self, batch: Suspended, deadline_ms: u64) {
-        let ticket = self.ticket;
-        sums::one(&mut self.ticket);
+    /// Keeps a batch whose question with this ticket has just been deferred, until then, ms. It comes before those of its
+    /// session that are behind it.
+    pub(super) fn ask(&mut self, batch: Suspended, ticket: u64, deadline_ms: u64) {
         self.asking.insert(ticket, batch.id);
         self.deadlines.push_back((deadline_ms, ticket));
         if let Some(session) = batch.session {
@@ -197,6 +203,7 @@ mod tests {
             way: Way::Answer,
             client: None,
             browser: Presented::Nothing,
+            insider: None,
             head: None,
             address: None,
             messages: vec![OwnedMessage::default()],
@@ -212,13 +219,17 @@ mod tests {
         let mut deferred = Deferred::default();
         let (a, b) = (Some(session(1)), Some(session(2)));
         let first = batch(&mut deferred, a);
-        deferred.ask(first, 100);
+        let ask = |deferred: &mut Deferred, batch, deadline_ms| {
+            let ticket = deferred.take_ticket();
+            deferred.ask(batch, ticket, deadline_ms);
+        };
+        ask(&mut deferred, first, 100);
         let second = batch(&mut deferred, a);
         deferred.follow(second);
         let other = batch(&mut deferred, b);
-        deferred.ask(other, 110);
+        ask(&mut deferred, other, 110);
         let nobody = batch(&mut deferred, None);
-        deferred.ask(nobody, 120);
+        ask(&mut deferred, nobody, 120);
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
@@ -226,7 +237,7 @@ mod tests {
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
         assert!(deferred.answered(0).is_none() && deferred.holds_back(session(1)));
         // It asks once more: those behind it stay there.
-        deferred.ask(first, 130);
+        ask(&mut deferred, first, 130);
         assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
         assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
         assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));

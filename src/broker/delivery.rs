@@ -375,6 +375,10 @@ impl Broker {
             None => encode::event_from_parts(&mut self.encoded, channel, data.get(), marks),
             Some((id, successful)) => encode::answer(&mut self.encoded, (channel, data.get()), (id, successful), marks),
         };
+        if self.encoded.len() > self.limits.outbox_bytes {
+            // It would end the session.
+            return false;
+        }
         let event = Event::new(&self.encoded, places.data);
         let Some(session) = self.sessions.get_mut(key) else { return false };
         session.outbox.push(&event, &mut self.held);
@@ -574,7 +578,7 @@ impl Broker {
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
         self.tell_time(now);
-        self.sweep();
+        self.sweep(most);
         self.give_up_waiting();
         for fired in 0..most {
             let Some(key) = self.wheel.expire(now.mono_ms) else { return fired };

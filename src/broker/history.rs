@@ -101,6 +101,7 @@ impl Ring {
             let bytes = oldest.event.json().len();
             sums::take(&mut self.bytes, bytes);
             sums::take(&mut stock.bytes, bytes);
+            sums::take(&mut stock.events, 1);
             sums::one(&mut stock.evicted);
             // One that was never kept, for its size, may be newer.
             self.gone = Gone { newest: self.gone.newest.max(oldest.id), at: stock.evicted };
@@ -135,6 +136,7 @@ struct Stock {
     full: BTreeMap<u64, RingKey>,
     /// Those without, which only know what has gone.
     empty: BTreeMap<u64, RingKey>,
+    events: usize,
     bytes: usize,
     /// Events that have gone, because of whatever bound.
     evicted: u64,
@@ -214,7 +216,7 @@ impl History {
 
     /// Events that are kept.
     pub fn events(&self) -> usize {
-        self.rings.iter().map(|(_, ring)| ring.kept.len()).sum()
+        self.stock.events
     }
 
     /// What finding channels has cost since the start: how many times a pattern was looked for, each at one of them.
@@ -245,6 +247,7 @@ impl History {
         ring.kept.push_back(Kept { id, until_ms: now_ms.saturating_add(keep.age_ms), event: Rc::clone(event) });
         sums::put(&mut ring.bytes, bytes);
         sums::put(&mut stock.bytes, bytes);
+        sums::put(&mut stock.events, 1);
         ring.trim(stock, |ring| ring.kept.len() > keep.count || ring.bytes > keep.bytes || ring.is_old(now_ms));
         while stock.bytes > *most_bytes {
             let Some(ring) = stock.full.values().next().and_then(|key| rings.get_mut(*key)) else { return };
@@ -280,11 +283,12 @@ impl History {
 
     /// Drops the channel that was used least recently as a whole; one without events before one with.
     fn forget(&mut self) {
-        let Stock { full, empty, bytes, evicted } = &mut self.stock;
+        let Stock { full, empty, events, bytes, evicted } = &mut self.stock;
         let Some((_, key)) = empty.pop_first().or_else(|| full.pop_first()) else { return };
         let Some(ring) = self.rings.remove(key) else { return };
         self.names.remove(ring.channel.as_channel().as_str());
         sums::take(bytes, ring.bytes);
+        sums::take(events, ring.kept.len());
         sums::add(evicted, ring.kept.len() as u64);
         let newest = ring.kept.back().map_or(0, |newest| newest.id).max(ring.gone.newest);
         self.gone = Gone { newest: self.gone.newest.max(newest), at: (*evicted).max(ring.gone.at) };

@@ -3,7 +3,7 @@
 //! Owns when hooks are called, with what, and the commands that they give. A hook is given parts of the broker that nothing
 //! else uses while it runs, so it finds nothing half-done; and its commands are run when it has returned.
 
-use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply};
+use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply, check};
 use crate::clock::Now;
 use crate::hooks::{
     Call, Command, Context, Extension, Filtered, Listener, Origin, OutgoingReply, Passage, Published, Removal,
@@ -57,7 +57,7 @@ impl Broker {
     /// A session is not subscribed any more.
     pub(super) fn unsubscribed(&mut self, key: SessionKey, name: &str, last: bool) {
         if last {
-            self.channels.unheard(name, self.now_ms);
+            self.channels.unheard(name, (self.now_ms, self.limits.sweep_ms));
         }
         self.tell(key, |listener, session, context| listener.unsubscribed(session, name, context));
     }
@@ -72,14 +72,14 @@ impl Broker {
         }
     }
 
-    /// Takes out channels that nobody uses.
-    pub(super) fn sweep(&mut self) {
-        if self.channels.next_sweep().is_none_or(|at| at > self.now_ms) {
-            return;
-        }
-        let rules = &self.rules;
-        let stays = |name: &str| Pattern::parse(name).is_ok_and(|pattern| rules.of_name(pattern).persistent);
-        for name in self.channels.sweep((self.now_ms, self.limits.sweep_ms), stays) {
+    /// Takes out channels that nobody uses, as many as fit into a turn.
+    pub(super) fn sweep(&mut self, most: usize) {
+        let mut left = most;
+        loop {
+            let rules = &self.rules;
+            let stays = |name: &str| Pattern::parse(name).is_ok_and(|pattern| rules.of_name(pattern).persistent);
+            let swept = self.channels.sweep((self.now_ms, self.limits.sweep_ms), &mut left, stays);
+            let Some(name) = swept else { return };
             self.tell_channel(|listener, context| listener.channel_removed(&name, context));
         }
     }
@@ -89,11 +89,14 @@ impl Broker {
         self.tell(key, |listener, session, context| listener.session_removed(session, removal, context));
     }
 
-    /// Has extensions look at a message that has come.
-    pub(super) fn extend_incoming(&mut self, message: &mut OwnedMessage, origin: Origin<'_>) -> Passage {
+    /// Has extensions look at a message that has come, from this session if it is known.
+    pub(super) fn extend_incoming(
+        &mut self,
+        message: &mut OwnedMessage,
+        (speaker, origin): (Option<SessionKey>, Origin<'_>),
+    ) -> Passage {
         let now = self.now();
-        let key = self.session_named(&message.as_message());
-        let mut seen = key.and_then(|key| self.see(key, origin));
+        let mut seen = speaker.and_then(|key| self.see(key, origin));
         let mut passage = Passage::Pass;
         for extension in &mut self.hooks.extensions {
             let mut view = seen.as_mut().map(Seen::view);
@@ -112,11 +115,8 @@ impl Broker {
         passage
     }
 
-    /// Has extensions look at a reply: its `ext` as it is to go, if there are any.
-    pub(super) fn extend_reply(&mut self, reply: &Reply<'_>) -> Option<Option<String>> {
-        if self.hooks.extensions.is_empty() {
-            return None;
-        }
+    /// Has extensions look at a reply: its `ext` as it is to go.
+    pub(super) fn extend_reply(&mut self, reply: &Reply<'_>) -> Option<String> {
         let now = self.now();
         let mut seen = self.speaker.and_then(|key| self.see(key, Origin::default()));
         let ext = reply.ext.map(str::to_owned);
@@ -132,7 +132,7 @@ impl Broker {
         if let Some(seen) = seen {
             self.unsee(seen);
         }
-        Some(ext)
+        ext
     }
 
     /// What hooks make of an event before it goes anywhere; `None` if it ends here.
@@ -194,7 +194,11 @@ impl Broker {
         (channel, origin): (Channel<'_>, Origin<'_>),
     ) {
         if !self.hooks.serves(channel) {
-            return self.tell_unheard(channel);
+            // Clients say so that their stream gets through, which was heard before this.
+            if message.ext_number("probe").is_none() {
+                self.tell_unheard(channel);
+            }
+            return;
         }
         let Some(mut seen) = self.see(key, origin) else { return };
         let call = Call {
@@ -213,9 +217,10 @@ impl Broker {
     }
 
     fn tell_unheard(&mut self, channel: Channel<'_>) {
-        if self.unheard.len() >= UNHEARD || !self.unheard.insert(channel.as_str().into()) {
+        if self.unheard.len() >= UNHEARD || self.unheard.iter().any(|told| **told == *channel.as_str()) {
             return;
         }
+        self.unheard.push(channel.as_str().into());
         log::warn!("nobody listens on {channel}: what clients publish there is acknowledged and goes nowhere");
         if self.unheard.len() == UNHEARD {
             log::warn!("of further channels of services on which nobody listens the log does not hear");
@@ -227,11 +232,16 @@ impl Broker {
         !self.commands.is_empty() || !self.orphans.is_empty()
     }
 
-    /// Runs the next command of a hook; whether there was one.
+    /// Lets go what waits for sessions that are gone, and runs the next command of a hook; whether there was any of it.
     pub fn follow_up(&mut self) -> bool {
-        self.release_orphans();
-        let Some(command) = self.commands.next() else { return false };
-        if !self.command(command) {
+        let released = self.release_orphans();
+        let Some(command) = self.commands.next() else { return released };
+        // What other threads publish has been looked at there.
+        let is_json = match &command {
+            Command::Publish { data, .. } => check::value(data.as_bytes(), self.limits.data_depth()).is_ok(),
+            _ => true,
+        };
+        if !is_json || !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
         true

@@ -29,7 +29,7 @@ impl Broker {
         questions: &mut Questions,
         answer: &mut Answer,
     ) -> Result<(), Stop> {
-        if let Err((error, advice)) = self.can_take(request, message) {
+        if let Err((error, advice)) = self.can_take(request, message, questions) {
             self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
             return Ok(());
         }
@@ -133,6 +133,7 @@ impl Broker {
         &mut self,
         request: &Request<'_>,
         message: &'m Message<'_>,
+        questions: &Questions,
     ) -> Result<(), (Error<'m>, ReplyAdvice)> {
         if let Some(invalid) = message.invalid {
             return Err((invalid.into(), self.advice(Reconnect::None)));
@@ -149,7 +150,10 @@ impl Broker {
             let advice = ReplyAdvice { interval: DENIED_INTERVAL_MS, ..self.advice(Reconnect::Retry) };
             return Err((Error::SessionLimit, advice));
         }
-        if let Some(wait_ms) = self.is_hasty(request) {
+        // One that the policy has answered by now was counted before it was asked about.
+        if !questions.have_answer()
+            && let Some(wait_ms) = self.is_hasty(request)
+        {
             // One after another, at the pace at which there is room for them.
             return Err((Error::HandshakeRate, ReplyAdvice { interval: wait_ms, ..self.advice(Reconnect::Handshake) }));
         }

@@ -41,10 +41,10 @@ pub mod replay;
 mod sums;
 
 use core::net::IpAddr;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::arena::Arena;
-use crate::bayeux::{Error, Message, Reply};
+use crate::bayeux::{Error, Kind, Message, Meta, Reply};
 use crate::clock::Now;
 use crate::hooks::channels::Channels;
 use crate::hooks::command::Commands;
@@ -292,7 +292,7 @@ pub struct Broker {
     /// Whose message is being handled, as far as it is known.
     speaker: Option<SessionKey>,
     /// Channels of services on which nobody listens, as the log has been told.
-    unheard: HashSet<Box<str>>,
+    unheard: Vec<Box<str>>,
     /// Connects that are held.
     parked: usize,
     /// Whether connects are held; not while the server ends.
@@ -351,7 +351,7 @@ impl Broker {
             late: VecDeque::new(),
             orphans: Vec::new(),
             speaker: None,
-            unheard: HashSet::new(),
+            unheard: Vec::new(),
             parked: 0,
             holding: true,
             encoded: Vec::new(),
@@ -513,25 +513,32 @@ impl Broker {
 
     /// The session that a message belongs to. A wrong, an unknown and a foreign client id look the same.
     fn authenticate(&mut self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
+        let key = self.speaker_of(request, message)?;
+        if request.insider.is_none() {
+            self.touch(key);
+            self.confirm(key, message);
+        }
+        self.speaker = Some(key);
+        Some(key)
+    }
+
+    /// The same without a trace.
+    fn speaker_of(&self, request: &Request<'_>, message: &Message<'_>) -> Option<SessionKey> {
+        if message.kind() == Some(Kind::Meta(Meta::Handshake)) {
+            return None;
+        }
         if let Some(insider) = request.insider {
-            self.speaker = SessionKey::from_bits(insider.0).filter(|key| self.sessions.get(*key).is_some());
-            return self.speaker;
+            return SessionKey::from_bits(insider.0).filter(|key| self.sessions.get(*key).is_some());
         }
         let key = self.session_named(message)?;
-        let session = self.sessions.get_mut(key)?;
+        let session = self.sessions.get(key)?;
         let foreign = match (&request.browser, &session.browser) {
             (Presented::Browser(presented), Some(own)) => !presented.is(own),
             (Presented::Nothing, Some(_)) => self.config.require_browser_cookie,
             (Presented::Malformed, Some(_)) => true,
             (_, None) => false,
         };
-        if foreign {
-            return None;
-        }
-        self.touch(key);
-        self.confirm(key, message);
-        self.speaker = Some(key);
-        Some(key)
+        (!foreign).then_some(key)
     }
 
     /// The session whose client id stands in a message, whoever has sent it.
@@ -622,9 +629,11 @@ impl Broker {
     }
 
     fn write(&mut self, reply: Reply<'_>, out: &mut Vec<u8>) {
-        let extended = self.extend_reply(&reply);
-        let ext = extended.as_ref().map_or(reply.ext, Option::as_deref);
-        self.dated(Reply { ext, ..reply }).write(out);
+        if self.hooks.extensions.is_empty() {
+            return self.dated(reply).write(out);
+        }
+        let ext = self.extend_reply(&reply);
+        self.dated(Reply { ext: ext.as_deref(), ..reply }).write(out);
     }
 
     fn dated<'a>(&'a self, reply: Reply<'a>) -> Reply<'a> {

@@ -14,7 +14,7 @@ use super::value::{choice, echo, quoted};
 
 const RULE: &str = "channel";
 const KEEP: &str = "channel.history";
-const RULE_KEYS: &str = "pattern, history, replay-shape, lazy";
+const RULE_KEYS: &str = "pattern, history, replay-shape, lazy, broadcast-to-publisher";
 const KEEP_KEYS: &str = "count, bytes, age";
 /// Keys of tables whose values are not repeated.
 const SECRETS: &[&str] = &["secret", "token"];
@@ -82,6 +82,7 @@ fn rule(table: &Table<'_>) -> Result<(Rule, usize), Fault> {
             "history" => rule.history = Some(history(&entry.said)?),
             "replay-shape" => rule.shape = Some(choice(&entry.said, SHAPES, "must be plain or salesforce")?),
             "lazy" => rule.lazy = Some(Truth::read(&entry.said)?),
+            "broadcast-to-publisher" => rule.to_publisher = Some(Truth::read(&entry.said)?),
             _ => return Err(unknown(entry, RULE, RULE_KEYS)),
         }
         Ok(())
@@ -177,10 +178,7 @@ fn shown(rule: &Rule) -> String {
         Some(ReplayShape::Plain) => ", replay-shape = \"plain\"",
         Some(ReplayShape::Salesforce) => ", replay-shape = \"salesforce\"",
     };
-    let lazy = match rule.lazy {
-        None => "",
-        Some(false) => ", lazy = false",
-        Some(true) => ", lazy = true",
-    };
-    format!("{{ pattern = {}{history}{shape}{lazy} }}", quoted(&rule.pattern))
+    let truth = |name, said: Option<bool>| said.map_or_else(String::new, |said| format!(", {name} = {said}"));
+    let (lazy, to_publisher) = (truth("lazy", rule.lazy), truth("broadcast-to-publisher", rule.to_publisher));
+    format!("{{ pattern = {}{history}{shape}{lazy}{to_publisher} }}", quoted(&rule.pattern))
 }

@@ -209,6 +209,7 @@ fn a_rule_has_what_it_says_and_nothing_else() {
         (", replay-shape = \"salesforce\"", Rule { shape: Some(ReplayShape::Salesforce), ..plain.clone() }),
         (", lazy = false", Rule { lazy: Some(false), ..plain.clone() }),
         (", lazy = true", Rule { lazy: Some(true), ..plain.clone() }),
+        (", broadcast-to-publisher = false", Rule { to_publisher: Some(false), ..plain.clone() }),
     ] {
         let read = rule(&format!("{{ pattern = \"/a/**\"{more} }}"));
         assert_eq!(read, expected, "{more}");

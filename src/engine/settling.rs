@@ -32,23 +32,29 @@ impl Engine {
                 continue;
             }
             let Some(key) = conn_key(link) else { continue };
-            if self.is_socket(key) {
+            let is_socket = self.is_socket(key);
+            let env = self.terms.env(&self.limits);
+            let answered = match self.conns.get_mut(key) {
+                // Nothing follows a Close.
+                Some(conn) if is_socket => conn.is_open(),
+                Some(conn) => conn.answer_late(id, &self.answer, env),
+                None => false,
+            };
+            if !answered {
+                self.give_back(link);
+            } else if is_socket {
                 self.answer_socket(key);
-            } else {
-                let env = self.terms.env(&self.limits);
-                let answered = self.conns.get_mut(key).is_some_and(|conn| conn.answer_late(id, &self.answer, env));
-                if !answered {
-                    self.give_back(link);
-                }
             }
             self.touch(key);
         }
     }
 
-    /// Nobody is there for an answer any more: its sessions hear that it has been written as far as it will be.
+    /// Nobody is there for an answer any more: its sessions hear that it has been written as far as it will be, and that
+    /// nothing else goes there.
     fn give_back(&mut self, link: Link) {
         while let Some(ticket) = self.answer.answered.pop() {
             self.broker.answered(ticket, link, self.terms.now);
+            self.broker.detached(ticket, link, self.terms.now);
         }
     }
 

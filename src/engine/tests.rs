@@ -11,6 +11,7 @@ mod events;
 mod extensions;
 mod framing;
 mod history;
+mod hooks;
 mod http;
 mod limits;
 mod locals;

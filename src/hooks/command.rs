@@ -55,6 +55,28 @@ pub enum Command {
     Resolve(PolicyTicket, Result<Admission, Denial>),
 }
 
+impl Command {
+    /// Bytes of the texts in it.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let texts: [&str; 3] = match self {
+            Self::Publish { channel, data, .. } | Self::Deliver { channel, data, .. } => [channel, data, ""],
+            Self::Answer { call, result: Ok(data) | Err(data) } => {
+                [&call.channel, call.id.as_deref().unwrap_or_default(), data]
+            }
+            Self::DisconnectClient(text) | Self::Subscribe(_, text) | Self::Unsubscribe(_, text) => [text, "", ""],
+            Self::SetAttribute(_, name, value) => [name, value.as_deref().unwrap_or_default(), ""],
+            Self::Resolve(_, Err(denial)) => [&denial.reason, denial.error.as_deref().unwrap_or_default(), ""],
+            Self::Resolve(_, Ok(admission)) => {
+                let texts = admission.attributes.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+                return texts.fold(0, usize::saturating_add);
+            }
+            Self::Disconnect(_) => [""; 3],
+        };
+        texts.iter().map(|text| text.len()).fold(0, usize::saturating_add)
+    }
+}
+
 /// A remote call that waits for its answer (CometD's `RemoteCall.Caller`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -102,11 +124,12 @@ impl Commands {
     }
 
     pub(crate) fn next(&mut self) -> Option<Command> {
-        let first = self.waiting.pop_front();
+        let first = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
+            // The memory of a rush goes with it.
             self.waiting = VecDeque::new();
         }
-        first
+        Some(first)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

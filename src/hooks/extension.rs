@@ -104,7 +104,7 @@ pub enum Filtered {
     Keep,
     /// This takes its place: JSON. What is none ends the event, and the log says so.
     Replace(String),
-    /// The event goes to nobody. Its publisher is told that it was published.
+    /// The event goes to nobody. A client that has published it is answered `404::message_deleted`.
     Drop,
 }
 

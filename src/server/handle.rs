@@ -1,106 +1,75 @@
 //! How other threads speak to the loop.
 //!
-//! Owns the mailbox: bounded, so that a publisher that is faster than the loop is told so and fills no memory. It has
-//! memory for what is in it only; the bounded channel of the standard library has all of it from the start.
+//! Owns what they may ask for, and what they hear when it is not taken. The queue is the [mailbox](super::mailbox)'s.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use mio::Waker;
+use crate::bayeux::{Channel, check};
+use crate::broker::Counters;
+use crate::engine::Census;
+use crate::hooks::{Admission, Call, Command, Denial, PolicyTicket, Published, SessionId, Sink};
 
-use crate::bayeux::Channel;
-use crate::bayeux::check;
-use crate::hooks::Command;
-use crate::limits::Limits;
-
-/// What can be in the mailbox.
-#[derive(Debug)]
-pub(super) enum Mail {
-    Command(Command),
-    Shutdown,
-    Stop,
-}
+use super::batch::{Batch, check_event};
+use super::local::{LocalSession, Receiver, events_to};
+use super::mailbox::{Mail, Mailbox, Wish};
 
 /// Why the server did not take a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
-    /// The mailbox is full; try again when the loop has caught up.
+    /// The mailbox is full; try again when the loop has caught up. A hook that runs on the loop's own thread must not wait
+    /// for that.
     Full,
-    /// The server has stopped.
+    /// The server has ended, or was never built.
     Closed,
-    /// Not a channel that events can be published to.
+    /// Not a channel that this can be sent to: a pattern, a meta channel, one of a service if it is not for one, or no name at
+    /// all. Or, to subscribe to, neither a channel nor a pattern.
     Channel,
-    /// Not JSON, nested deeper than [`Limits::data_depth`], or with a lone surrogate in a string.
+    /// Not JSON, nested deeper than [`Limits::data_depth`](crate::limits::Limits::data_depth), or with a lone surrogate in a
+    /// string.
     Data,
+    /// More than [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes) by itself: it would never be taken.
+    TooLarge,
 }
 
 impl core::fmt::Display for HandleError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::Full => "the server's mailbox is full",
-            Self::Closed => "the server has stopped",
-            Self::Channel => "not a channel that events can be published to",
+            Self::Full => "the server's mailbox is full; try again later",
+            Self::Closed => "the server has ended",
+            Self::Channel => "not a channel that this can be done with, such as /chat/1",
             Self::Data => "not JSON that clients take",
+            Self::TooLarge => "more than the server's mailbox can hold; publish it in parts",
         })
     }
 }
 
 impl core::error::Error for HandleError {}
 
-/// A server, seen from another thread.
-#[derive(Clone, Debug)]
+/// A server, seen from another thread, or from a hook on its own.
+///
+/// What is asked for is done in the loop's next turns, in the order in which it was sent, and nothing here waits for that.
+/// `Ok` says that it is in the mailbox; when the server ends before its turn has come, nothing becomes of it. Between the
+/// thread and the loop there is room for [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) and
+/// [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes); who sends faster than the loop works is told
+/// [`HandleError::Full`]. A handle does not keep its server running.
+#[derive(Clone)]
 pub struct Handle {
-    mailbox: Arc<Mailbox>,
-    waker: Arc<Waker>,
+    pub(super) mailbox: Arc<Mailbox>,
 }
 
-#[derive(Debug)]
-struct Mailbox {
-    /// `None` when nobody reads it any more.
-    mail: Mutex<Option<VecDeque<Mail>>>,
-    most: usize,
-    data_depth: usize,
-}
-
-impl Mailbox {
-    /// Nothing is done under the lock that could panic half-way.
-    fn open(&self) -> MutexGuard<'_, Option<VecDeque<Mail>>> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+impl core::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
     }
-}
-
-/// The mailbox as the loop has it; when this is gone, nothing is taken any more.
-pub(super) struct Inbox(Arc<Mailbox>);
-
-impl Inbox {
-    /// What has come first.
-    pub(super) fn next(&self) -> Option<Mail> {
-        let mut mail = self.0.open();
-        let queue = mail.as_mut()?;
-        let first = queue.pop_front();
-        if first.is_none() {
-            // The memory of a rush goes with it.
-            *queue = VecDeque::new();
-        }
-        first
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        *self.0.open() = None;
-    }
-}
-
-pub(super) fn mailbox(waker: Waker, limits: &Limits) -> (Handle, Inbox) {
-    let mail = Mutex::new(Some(VecDeque::new()));
-    let mailbox = Arc::new(Mailbox { mail, most: limits.mailbox_commands, data_depth: limits.data_depth() });
-    (Handle { mailbox: Arc::clone(&mailbox), waker: Arc::new(waker) }, Inbox(mailbox))
 }
 
 impl Handle {
-    /// Publishes an event; `data` is JSON text. It is delivered in the loop's next turn.
+    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox }
+    }
+
+    /// Publishes an event; `data` is JSON text.
     ///
     /// # Errors
     /// [`HandleError`]; nothing is published then.
@@ -117,52 +86,172 @@ impl Handle {
     }
 
     fn publish_event(&self, channel: &str, data: &str, lazy: bool) -> Result<(), HandleError> {
+        check_event(channel, data, self.mailbox.data_depth())?;
+        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy };
+        self.mailbox.send(Mail::Command(command))
+    }
+
+    /// Publishes many events, pairs of channel and JSON text, all of them or none. It is far cheaper than as many calls of
+    /// [`Handle::publish`], and what is said of a [`Batch`] holds.
+    ///
+    /// # Errors
+    /// [`HandleError`], of the first event that is no good; nothing is published then.
+    pub fn publish_batch<C: AsRef<str>, D: AsRef<str>>(
+        &self,
+        events: impl IntoIterator<Item = (C, D)>,
+    ) -> Result<(), HandleError> {
+        // Not worth looking at what there is no room for.
+        self.mailbox.check()?;
+        let mut batch = self.batch();
+        for (channel, data) in events {
+            batch.publish(channel.as_ref(), data.as_ref())?;
+        }
+        batch.send()
+    }
+
+    /// A batch to be filled, and sent when it is complete.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Sends an event to one session, whether it is subscribed or not (CometD's `deliver`); `data` is JSON text. A session
+    /// that has ended is no error.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is sent then. The channel may be one of a service.
+    pub fn deliver(&self, session: SessionId, channel: &str, data: &str) -> Result<(), HandleError> {
+        self.check_message(channel, data)?;
+        self.run(Command::Deliver { session, channel: channel.to_owned(), data: data.to_owned() })
+    }
+
+    /// Answers a remote call: with what came of it, or what went wrong. JSON, both.
+    ///
+    /// # Errors
+    /// [`HandleError`]; nothing is sent then.
+    pub fn answer(&self, call: Call, result: Result<&str, &str>) -> Result<(), HandleError> {
+        let (Ok(data) | Err(data)) = result;
+        self.check_message(call.channel(), data)?;
+        self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
+    }
+
+    /// Whether somebody may send this to a channel, be it one of a service.
+    pub(super) fn check_message(&self, channel: &str, data: &str) -> Result<(), HandleError> {
         let parsed = Channel::parse(channel).map_err(|_| HandleError::Channel)?;
-        if parsed.is_meta() || parsed.is_service() {
+        if parsed.is_meta() {
             return Err(HandleError::Channel);
         }
-        // What a client may not send, for the sake of those who receive, a thread may not either.
-        check::value(data.as_bytes(), self.mailbox.data_depth).map_err(|_| HandleError::Data)?;
-        self.send(Mail::Command(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy }))
+        check::value(data.as_bytes(), self.mailbox.data_depth()).map_err(|_| HandleError::Data)?;
+        Ok(())
+    }
+
+    /// Answers a question that a policy has deferred: with terms, which count for a handshake only, or with a refusal. One
+    /// that has been answered, or whose time is over, is left alone.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`], [`HandleError::TooLarge`] or [`HandleError::Closed`]; the question is still open then.
+    pub fn resolve(&self, ticket: PolicyTicket, answer: Result<Admission, Denial>) -> Result<(), HandleError> {
+        self.run(Command::Resolve(ticket, answer))
+    }
+
+    /// Has the server do anything that a hook may ask for.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`], [`HandleError::TooLarge`] or [`HandleError::Closed`].
+    pub fn run(&self, command: Command) -> Result<(), HandleError> {
+        self.mailbox.send(Mail::Command(command))
+    }
+
+    /// Ends a session; one that has ended is no error. Its client is told.
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn disconnect(&self, session: SessionId) -> Result<(), HandleError> {
+        self.run(Command::Disconnect(session))
     }
 
     /// Ends a session by its client id; one that does not exist is no error.
     ///
     /// # Errors
+    /// [`HandleError::Full`], [`HandleError::Closed`], or [`HandleError::TooLarge`] for an endless id.
+    pub fn disconnect_client(&self, client_id: &str) -> Result<(), HandleError> {
+        self.run(Command::DisconnectClient(client_id.to_owned()))
+    }
+
+    /// Opens a session within the program (CometD's `LocalSession`). What it is given, replies and events, goes to the sink,
+    /// on the server's thread. A refusal of its handshake goes there, too.
+    ///
+    /// # Errors
     /// [`HandleError::Full`] or [`HandleError::Closed`].
-    pub fn disconnect(&self, client_id: &str) -> Result<(), HandleError> {
-        self.send(Mail::Command(Command::DisconnectClient(client_id.to_owned())))
+    pub fn local_session(&self, sink: impl Sink + 'static) -> Result<LocalSession, HandleError> {
+        LocalSession::open(self.clone(), Box::new(sink))
+    }
+
+    /// Has a function called with each event of a channel or pattern, on the server's thread: it must not wait for anything.
+    /// It hears until the session that this returns is dropped.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = encke::server::Server::builder().listen(["127.0.0.1:0".parse::<std::net::SocketAddr>()?]).spawn()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let _heard = server.handle().subscribe("/chat/**", move |event| {
+    ///     let _ = sender.send(format!("{}: {}", event.channel(), event.data()));
+    /// })?;
+    /// server.handle().publish("/chat/1", r#""hello""#)?;
+    /// assert_eq!(receiver.recv()?, r#"/chat/1: "hello""#);
+    /// # server.shutdown()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`HandleError::Channel`], [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn subscribe(
+        &self,
+        name: &str,
+        hear: impl FnMut(Published<'_>) + Send + 'static,
+    ) -> Result<LocalSession, HandleError> {
+        let session = LocalSession::open(self.clone(), events_to(hear, name))?;
+        session.subscribe(name)?;
+        Ok(session)
+    }
+
+    /// The events of a channel or pattern, for another thread to take out one by one; so many wait there at most, others in
+    /// the session's outbox.
+    ///
+    /// # Errors
+    /// [`HandleError::Channel`], [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn receiver(&self, name: &str, capacity: usize) -> Result<Receiver, HandleError> {
+        Receiver::open(self.clone(), name, capacity)
+    }
+
+    /// What there was at the end of the loop's last turn. Costs a copy, and waits for nobody; nothing before the first turn.
+    pub fn census(&self) -> Census {
+        self.mailbox.seen().0
+    }
+
+    /// What had happened by the end of the loop's last turn, as [`Handle::census`].
+    pub fn counters(&self) -> Counters {
+        self.mailbox.seen().1
     }
 
     /// Ends [`Server::run`](super::Server::run) when its clients have been told to go, in the time that
-    /// [`Settings::shutdown_ms`](super::Settings::shutdown_ms) gives them.
+    /// [`Settings::shutdown_ms`](super::Settings::shutdown_ms) gives them. What was sent before is done before. There is
+    /// always room for this in the mailbox; to ask again changes nothing.
     ///
     /// # Errors
-    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    /// [`HandleError::Closed`].
     pub fn shutdown(&self) -> Result<(), HandleError> {
-        self.send(Mail::Shutdown)
+        self.mailbox.end(Wish::Shutdown)
     }
 
-    /// Ends [`Server::run`](super::Server::run) at once.
+    /// Ends [`Server::run`](super::Server::run) without waiting for clients. What was sent before is done before, but need
+    /// not reach anyone. There is always room for this in the mailbox.
     ///
     /// # Errors
-    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    /// [`HandleError::Closed`].
     pub fn stop(&self) -> Result<(), HandleError> {
-        self.send(Mail::Stop)
-    }
-
-    /// Has the loop look into the mailbox.
-    pub(super) fn wake(&self) {
-        // It fails only when the poll is gone, and with it the loop.
-        let _ = self.waker.wake();
-    }
-
-    fn send(&self, mail: Mail) -> Result<(), HandleError> {
-        match self.mailbox.open().as_mut() {
-            None => return Err(HandleError::Closed),
-            Some(waiting) if waiting.len() >= self.mailbox.most => return Err(HandleError::Full),
-            Some(waiting) => waiting.push_back(mail),
-        }
-        self.waker.wake().map_err(|_| HandleError::Closed)
+        self.mailbox.end(Wish::Stop)
     }
 }

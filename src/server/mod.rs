@@ -4,13 +4,17 @@
 //! edge-triggered, so what a turn leaves over is on a list and the next turn does not sleep.
 
 mod accepting;
+mod batch;
 pub mod builder;
 mod clock;
 mod handle;
 #[cfg(feature = "tls")]
 mod handshakes;
 pub mod listen;
+mod local;
+mod mailbox;
 mod reading;
+mod running;
 #[cfg(feature = "daemon")]
 mod signals;
 mod slots;
@@ -20,26 +24,33 @@ pub mod tls;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
+use crate::broker::Counters;
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
 use crate::engine::{Census, Engine, Wake};
+use crate::hooks::LocalId;
 
-pub use builder::{Builder, Settings};
+pub use crate::engine::Settings;
+pub use batch::Batch;
+pub use builder::Builder;
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
+pub use local::{LocalSession, Received, Receiver, RecvError};
+pub use running::Running;
 #[cfg(feature = "tls")]
 pub use tls::Identity;
 
 use accepting::{Accepting, Door};
 use builder::invalid;
 use clock::Clock;
-use handle::{Inbox, Mail};
 use listen::Listener;
+use mailbox::{Inbox, Mail, Wish};
 use reading::Reading;
 use slots::{Slots, Unread};
 use stream::Kept;
@@ -91,6 +102,8 @@ pub enum Asked {
 pub struct Server {
     engine: Engine,
     poll: Poll,
+    /// Memory for what the kernel says, once it has been asked.
+    events: Option<Events>,
     listeners: Vec<Listener>,
     slots: Slots,
     reading: Reading,
@@ -104,8 +117,9 @@ pub struct Server {
     scratch: Vec<u8>,
     clock: Clock,
     mount: String,
-    handle: Handle,
     mail: Inbox,
+    /// What is left of the batch that is being published.
+    batch: Option<batch::Events>,
     #[cfg(feature = "daemon")]
     signals: Option<signals::Signals>,
     #[cfg(feature = "tls")]
@@ -115,6 +129,20 @@ pub struct Server {
 impl core::fmt::Debug for Server {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Server").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// Readable when the server has something to do: see [`Server::poll_once`].
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+/// As that of [`AsFd`].
+impl AsRawFd for Server {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }
 
@@ -146,12 +174,18 @@ impl Server {
 
     /// For other threads to publish with, and to stop it.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.show();
+        Handle::new(self.mail.mailbox())
     }
 
     /// What there is now.
     pub fn census(&self) -> Census {
         self.engine.census()
+    }
+
+    /// What has happened since the start.
+    pub fn counters(&self) -> Counters {
+        self.engine.counters()
     }
 
     /// Changes what can be changed while it runs. Sessions and connections stay; what they were told before holds for them
@@ -161,9 +195,11 @@ impl Server {
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
         let shutdown_ms = settings.shutdown_ms;
-        self.engine.reconfigure(settings.into_change()?).map_err(invalid)?;
+        self.engine.reconfigure(settings.into_change().map_err(invalid)?).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
+        self.mail.bound(self.engine.limits());
         self.door.make_room();
+        self.plan(self.is_drained(), self.clock.now());
         Ok(())
     }
 
@@ -192,18 +228,65 @@ impl Server {
     /// # Errors
     /// Those of the operating system that leave nothing to go on with.
     pub fn run_until_asked(&mut self) -> io::Result<Asked> {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut wake = self.wake_at(self.is_drained());
         loop {
-            match self.poll.poll(&mut events, wake.map(|at| self.clock.until(at))) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                polled => polled?,
-            }
-            if let Some(asked) = self.turn(&events) {
+            if let Some(asked) = self.poll_once(None)? {
                 return Ok(asked);
             }
-            wake = self.due_ms;
         }
+    }
+
+    /// Waits until something happens, or is due, for so long at most (`None`: however long that takes), and takes one turn.
+    /// What is asked of the caller, if anything. After [`Asked::End`] nothing else comes: drop the server.
+    ///
+    /// This is for those who have a loop of their own. There the server's file descriptor stands among the others, to be
+    /// waited for until it can be read, level- or edge-triggered, and no longer than [`Server::deadline`] says; then it is
+    /// `poll_once(Some(Duration::ZERO))`. To call it too often is harmless. A turn is bounded, and what it leaves over makes
+    /// the deadline zero: so ask for that before each wait.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsRawFd;
+    /// use std::time::Duration;
+    ///
+    /// use encke::server::{Asked, Server};
+    /// use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut server = Server::builder().build()?;
+    /// let mut poll = Poll::new()?;
+    /// poll.registry().register(&mut SourceFd(&server.as_raw_fd()), Token(0), Interest::READABLE)?;
+    /// let mut events = Events::with_capacity(64);
+    /// loop {
+    ///     poll.poll(&mut events, server.deadline())?;
+    ///     // Events of other tokens are the program's own.
+    ///     if server.poll_once(Some(Duration::ZERO))? == Some(Asked::End) {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the operating system that leave nothing to go on with.
+    pub fn poll_once(&mut self, timeout: Option<Duration>) -> io::Result<Option<Asked>> {
+        if self.life == Life::Over {
+            return Ok(Some(Asked::End));
+        }
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
+        let wait = [timeout, self.deadline()].into_iter().flatten().min();
+        let asked = match self.poll.poll(&mut events, wait) {
+            // A signal that nobody obeys here; the caller may want to look at it.
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => return Err(error),
+            Ok(()) => self.turn(&events),
+        };
+        self.events = Some(events);
+        Ok(asked)
+    }
+
+    /// How long until [`Server::poll_once`] is to be called although the server's file descriptor cannot be read; `None`: not
+    /// before it can.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.due_ms.map(|at| self.clock.until(at))
     }
 
     /// One turn: everything that has come in, then everything that goes out, a few answers at a time. What is asked of the
@@ -229,19 +312,30 @@ impl Server {
         }
         self.answer(now);
         let drained = self.is_drained();
-        self.due_ms = self.wake_at(drained).map(|at| at.max(now.mono_ms));
-        // What came in this turn may be followed by more.
-        let calm = events.is_empty() && !self.has_to_read();
+        self.plan(drained, now);
+        if full {
+            // Who waits for the file descriptor to become readable is not told again of what was left.
+            self.due_ms = Some(now.mono_ms);
+        }
+        // What came in this turn may be followed by more; what threads still send goes to nobody.
+        let calm = events.iter().all(|event| event.token() == WAKER) && !self.has_to_read();
         if let Life::Draining { until_ms } = self.life
             && (until_ms <= now.mono_ms || (calm && drained))
         {
             self.life = Life::Over;
         }
+        self.show();
         if self.life != Life::Over {
             return asked;
         }
+        self.mail.close();
         self.say_farewell();
         Some(Asked::End)
+    }
+
+    /// Sets when the next turn is to begin, if nothing happens before.
+    fn plan(&mut self, drained: bool, now: Now) {
+        self.due_ms = self.wake_at(drained).map(|at| at.max(now.mono_ms));
     }
 
     /// Writes what has come of it all, the answers of a few before those of the next.
@@ -365,25 +459,52 @@ impl Server {
         asked
     }
 
+    /// Does what other threads have asked for, as much as fits into a turn.
     fn read_mail(&mut self, now: Now) {
-        for _ in 0..self.engine.limits().mailbox_commands {
-            if self.engine.is_spent() {
-                break;
+        let mut left = self.engine.limits().mailbox_commands.max(1);
+        while left > 0 && !self.engine.is_spent() {
+            if let Some(events) = &mut self.batch {
+                let part = events.read_part(self.engine.limits().batch_messages);
+                left = left.saturating_sub(part.len());
+                // What could not be published is counted and told by the engine.
+                self.engine.publish_all(part, now);
+                self.batch.take_if(|events| events.are_read());
+                continue;
             }
+            left -= 1;
             match self.mail.next() {
                 Some(Mail::Command(command)) => {
-                    // What could not be published is counted and told by the engine.
+                    // As above.
                     self.engine.command(command, now);
                 }
+                Some(Mail::Batch(events)) => self.batch = Some(events),
+                Some(Mail::OpenLocal(id, sink)) => {
+                    self.engine.open_local(id, sink);
+                    self.hear_local(id, local::HANDSHAKE, now);
+                }
+                Some(Mail::Local(id, batch)) => self.hear_local(id, &batch, now),
+                Some(Mail::LocalReady(id)) => self.engine.local_ready(id, now),
+                Some(Mail::CloseLocal(id)) => self.engine.close_local(id, now),
+                Some(Mail::End(Wish::Stop)) => return self.life = Life::Over,
                 // Only who sends signals is in a hurry when he asks again.
-                Some(Mail::Shutdown) if self.life == Life::Serving => self.shutdown(now),
-                Some(Mail::Shutdown) => {}
-                Some(Mail::Stop) => return self.life = Life::Over,
+                Some(Mail::End(_)) if self.life == Life::Serving => self.shutdown(now),
+                Some(Mail::End(_)) => {}
                 None => return,
             }
         }
         // The rest in the next turn, so that busy publishers cannot keep clients waiting.
-        self.handle.wake();
+        self.mail.wake();
+    }
+
+    fn hear_local(&mut self, id: LocalId, batch: &[u8], now: Now) {
+        if let Err(error) = self.engine.local_receive(id, batch, now) {
+            log::warn!("a local session sends what is no batch: {}", error.reason);
+        }
+    }
+
+    /// Lets other threads see how things stand.
+    fn show(&self) {
+        self.mail.show(|| (self.engine.census(), self.engine.counters()));
     }
 
     fn ready(&mut self, key: ConnKey, event: &Event, now: Now) {

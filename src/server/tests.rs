@@ -137,13 +137,120 @@ fn limit_read_bytes_per_turn() {
 
 #[test]
 fn limit_mailbox_commands() {
-    let bench = Bench::new(Limits { mailbox_commands: 2, ..Limits::default() });
+    let mut bench = Bench::new(Limits { mailbox_commands: 2, ..Limits::default() });
     let handle = bench.server.handle();
     assert_eq!(handle.publish("/a", "{}"), Ok(()));
+    assert_eq!(handle.publish_batch([("/a", "1"), ("/a", "2"), ("/a", "3")]), Ok(()), "one command");
+    let mut batch = handle.batch();
+    batch.publish("/a", "4").unwrap();
+    for _ in 0..2 {
+        assert_eq!(batch.send(), Err(HandleError::Full));
+        assert_eq!(batch.len(), 1, "it can be sent again");
+        assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
+        assert_eq!(handle.publish_batch([("/a", "1")]), Err(HandleError::Full));
+        assert_eq!(handle.disconnect_client("x"), Err(HandleError::Full));
+    }
+    while bench.server.counters().published < 4 {
+        bench.turn();
+    }
+    assert_eq!((batch.send(), batch.len()), (Ok(()), 0));
     assert_eq!(handle.publish("/a", "1"), Ok(()));
     assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
-    drop(bench);
+    // There is always room for the end.
+    assert_eq!([handle.shutdown(), handle.shutdown(), handle.stop(), handle.stop()], [Ok(()); 4]);
+    while bench.turn() {}
+    assert_eq!(handle.counters().published, 6, "what came before the end is done before");
     assert_eq!(handle.publish("/a", "1"), Err(HandleError::Closed));
+    assert_eq!([handle.shutdown(), handle.stop(), handle.disconnect_client("x")], [Err(HandleError::Closed); 3]);
+}
+
+#[test]
+fn a_batch_counts_by_its_events_for_the_turn_but_a_small_one_is_not_divided() {
+    let mut bench = Bench::new(Limits { mailbox_commands: 10, batch_messages: 8, ..Limits::default() });
+    let handle = bench.server.handle();
+    for events in [8, 8, 65, 1] {
+        handle.publish_batch(vec![("/a", "1"); events]).unwrap();
+    }
+    let mut counts = Vec::new();
+    while bench.server.counters().published < 82 {
+        bench.turn();
+        counts.push(bench.server.counters().published);
+    }
+    // Each batch is a command, too. A large one goes in parts of 32.
+    assert_eq!(counts, [8, 48, 80, 82]);
+}
+
+#[test]
+fn a_large_batch_leaves_off_where_a_turn_has_had_enough_and_a_small_one_does_not() {
+    let mut bench = Bench::new(Limits { fanout_per_turn: 10, batch_messages: 64, ..Limits::default() });
+    let mut client = bench.connect();
+    client.write_all(request(r#"{"channel":"/meta/handshake"}"#).as_bytes()).unwrap();
+    while bench.server.census().sessions == 0 {
+        bench.turn();
+    }
+    let text = read_until(&mut client, "\"interval\":0");
+    let id = text.split("\"clientId\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let subscribe = format!(r#"{{"channel":"/meta/subscribe","clientId":"{id}","subscription":"/a"}}"#);
+    client.write_all(request(&subscribe).as_bytes()).unwrap();
+    while bench.server.census().topics == 0 {
+        bench.turn();
+    }
+    let handle = bench.server.handle();
+    for events in [64, 65] {
+        handle.publish_batch(vec![("/a", "1"); events]).unwrap();
+    }
+    let mut counts = vec![0];
+    while bench.server.counters().published < 129 {
+        bench.turn();
+        let published = bench.server.counters().published;
+        counts.extend((counts.last() != Some(&published)).then_some(published));
+    }
+    assert_eq!(counts, [0, 64, 96, 128, 129]);
+}
+
+#[test]
+fn who_publishes_on_does_not_keep_a_server_from_ending() {
+    let settings = Settings { shutdown_ms: 3_600_000, ..Settings::default() };
+    let server = Server::builder().listen([SocketAddr::from(([127, 0, 0, 1], 0))]).settings(settings).build().unwrap();
+    let mut bench = Bench { server, events: Events::with_capacity(64) };
+    let handle = bench.server.handle();
+    handle.shutdown().unwrap();
+    let turns = (0..100).take_while(|_| handle.publish("/a", "1").is_ok() && bench.turn()).count();
+    assert!(turns < 100, "nobody is there to be waited for");
+}
+
+#[test]
+fn limit_mailbox_bytes() {
+    // What one command takes beside its texts.
+    let own = size_of::<Mail>();
+    let mut bench = Bench::new(Limits { mailbox_bytes: 2 * (own + 10), ..Limits::default() });
+    let handle = bench.server.handle();
+    let data = |bytes: usize| format!("{:0<bytes$}", 1);
+    // The channel is two of the bytes.
+    assert_eq!(handle.publish("/a", &data(own + 18)), Ok(()));
+    assert_eq!(handle.publish("/a", "1"), Err(HandleError::Full));
+    while bench.server.counters().published < 1 {
+        bench.turn();
+    }
+    assert_eq!(handle.publish("/a", &data(own + 19)), Err(HandleError::TooLarge));
+    assert_eq!(handle.publish("/a", &data(8)), Ok(()));
+    assert_eq!(handle.publish("/a", &data(9)), Err(HandleError::Full));
+    assert_eq!(handle.publish("/a", &data(8)), Ok(()));
+    while bench.server.counters().published < 3 {
+        bench.turn();
+    }
+    let event = own + 20 - 2 - batch::EVENT_BYTES;
+    let mut batch = handle.batch();
+    assert_eq!(batch.publish("/a", &data(event + 1)), Err(HandleError::TooLarge));
+    assert_eq!((batch.publish("/a", &data(event)), batch.len()), (Ok(()), 1));
+    assert_eq!(batch.publish("/a", "1"), Err(HandleError::TooLarge), "not with what is in it");
+    assert_eq!((batch.send(), handle.publish("/a", "1")), (Ok(()), Err(HandleError::Full)));
+    // With other settings there is room.
+    bench.server.reconfigure(Settings::default()).unwrap();
+    assert_eq!(handle.publish("/a", "1"), Ok(()));
+    while bench.server.counters().published < 5 {
+        bench.turn();
+    }
 }
 
 #[test]

@@ -33,7 +33,12 @@ fn a_rule_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key()
         ("lazy = \"true\"", 3, "channel.lazy = \"true\": must be true or false, without quotes".to_owned()),
         ("lazy.x = 1", 3, "channel.lazy = a table: must be true or false".to_owned()),
         ("replayShape = 1", 3, "unknown key channel.replayShape: did you mean replay-shape?".to_owned()),
-        ("frob = 1", 3, "unknown key channel.frob: known are pattern, history, replay-shape, lazy".to_owned()),
+        (
+            "frob = 1",
+            3,
+            "unknown key channel.frob: known are pattern, history, replay-shape, lazy, broadcast-to-publisher"
+                .to_owned(),
+        ),
         (
             "timeout = \"1s\"",
             3,

@@ -27,7 +27,7 @@ pub(super) fn upgrade(b: &mut Bench, fields: &str) -> ConnKey {
     conn
 }
 
-fn frame(text: &str) -> Vec<u8> {
+pub(super) fn frame(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     Frame { mask: Some(MASK), ..Frame::whole(Opcode::Text) }.write(&mut bytes, text.as_bytes());
     bytes
@@ -47,7 +47,7 @@ fn frames(b: &mut Bench, conn: ConnKey) -> Vec<Incoming> {
 }
 
 /// The messages that have come, frame by frame.
-fn messages(b: &mut Bench, conn: ConnKey) -> Vec<Value> {
+pub(super) fn messages(b: &mut Bench, conn: ConnKey) -> Vec<Value> {
     let text = |incoming| match incoming {
         Incoming::Text(text) => serde_json::from_slice::<Value>(&text).unwrap(),
         other => panic!("{other:?}"),
@@ -60,7 +60,7 @@ pub(super) fn say(b: &mut Bench, conn: ConnKey, message: &Value) -> Vec<Value> {
     messages(b, conn)
 }
 
-fn closing(b: &mut Bench, conn: ConnKey) -> u16 {
+pub(super) fn closing(b: &mut Bench, conn: ConnKey) -> u16 {
     match frames(b, conn).pop() {
         Some(Incoming::Close { code: Some(code), .. }) => code.get(),
         other => panic!("{other:?}"),
