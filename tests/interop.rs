@@ -45,11 +45,11 @@ fn faye_on_a_websocket_hears_exact_channels_and_patterns() {
 
 #[cfg(feature = "jwt")]
 #[test]
-fn cometd_and_faye_show_a_token() {
+fn every_library_shows_a_token() {
     let secret = "0123456789abcdef".repeat(2);
     let patterns = "subscribe = ['/user/{sub}/*'], publish = ['/user/{sub}/*']";
     let auth = format!("{{ jwt = {{ key = {{ algorithm = 'HS256', secret = '{secret}' }}, {patterns} }} }}");
-    for client in ["cometd", "faye", "cometd:websocket"] {
+    for client in ["cometd", "faye", "cometd:websocket", "encke", "encke:websocket"] {
         run("token", &[client, &secret], &["--timeout", "5m", "--auth", &auth]);
     }
 }
