@@ -302,7 +302,7 @@ impl SecurityPolicy for Auth {
             .and_then(|()| attributes.set(PUBLISH, &granted.publish))
             .and_then(|()| sub.map_or(Ok(()), |sub| attributes.set(SUB, &sub)));
         admission.ends_unix_ms = ends_unix_ms;
-        if written.is_err() { turned_away("the token grants too much to be kept") } else { Verdict::Allow }
+        if written.is_err() { turned_away("more is granted than a session can keep") } else { Verdict::Allow }
     }
 
     fn can_subscribe(&mut self, _query: &Query<'_>, session: &mut Session<'_>, channel: &str) -> Verdict {

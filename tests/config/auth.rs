@@ -1,8 +1,24 @@
 //! `[auth]`: what is refused, with the line and the path of its key; and what is shown, without secrets.
 
+#[cfg(feature = "jwt")]
+use std::{fs, path::Path};
+
 use super::{Folder, check};
 
 const TOKEN: &str = "0123456789abcdef";
+
+/// A public key of which nobody has the other side.
+#[cfg(feature = "jwt")]
+const PEM: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAofKgl+WvpC2R7/mNaVbc\n\
+dMgIgU/6+DjDtJZo7UpeCXyLKxOoEs3bLk204yShQBpdeCm5atJPabQymGqIP6Sx\n\
+7RCyh4GY0QGldDw/5bcoW8f8Mz98z1NH9UQiQjoJRtdF/bLN9EHqYEpaZ/rnvOnN\n\
+lzP+YsOSdgnThKlo7HpHVR5q2GuAKiOBPi+e7rY22epDwLgepiDjeI2J1HlRBiVj\n\
+BpYwHRLOkv0she9uBeDhgE9S/HyhmQYRldwU3OeckZ1Chfi+IzQitDpS6GO/ckeY\n\
+q7ZNmbq/uL0yRK+3gDIj3o0XXOnJFGI7sdqy10li8E4jBckQoZh/2LSVLjnVe+Yp\n\
+IQIDAQAB\n\
+-----END PUBLIC KEY-----\n";
 
 #[test]
 fn a_table_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key() {
@@ -153,4 +169,26 @@ fn what_is_said_of_it_has_no_secret() {
     let ran = check(&[("ENCKE_AUTH", &words)], &[]);
     assert!(ran.refusal(2).starts_with("ENCKE_AUTH={…}: ") && !ran.stderr.contains(TOKEN), "{ran:?}");
     assert!(check(&[("ENCKE_AUTH", "none")], &[]).good().contains("auth = \"none\" "));
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn the_examples_of_the_readme_and_of_the_packages_are_good() {
+    let folder = Folder::new();
+    let (token, pem) = (folder.path("token"), folder.path("pem"));
+    fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    fs::write(&pem, PEM).unwrap();
+    let text = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let readme = text("README.md");
+    let (_, section) = readme.split_once("\n## Authentication\n").unwrap();
+    let block = section.split("```toml\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    let packaged = text("packaging/encke.toml");
+    let (_, tail) = packaged.split_once("# [auth]\n").unwrap();
+    let tail = tail.lines().map(|line| line.trim_start_matches("# ").trim_start_matches('#'));
+    let tail = format!("[auth]\n{}\n", tail.collect::<Vec<_>>().join("\n"));
+    for example in [block, tail] {
+        let real = example.replace("/etc/encke/roof.token", &token).replace("/etc/encke/issuer.pem", &pem);
+        let ran = check(&[], &["--config", &folder.file(&real)]);
+        assert!(ran.good().contains("# auth = anonymous, 1 token, jwt with 1 key "), "{example}: {ran:?}");
+    }
 }

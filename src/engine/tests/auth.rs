@@ -313,3 +313,17 @@ fn settings_are_replaced_while_it_runs() {
     assert!(auth.replace(bad).is_err());
     assert_eq!(shaken(&mut b, &json!({"token": "another-known-token"}), &[])["successful"], true);
 }
+
+#[test]
+fn more_than_a_session_can_keep_is_granted_to_nobody() {
+    let long = |number: usize| format!("/{number}{}", "x".repeat(240));
+    let anonymous = Some(Grants::new((0..300).map(long), NOBODY));
+    let (mut b, ..) = bench(Settings { anonymous, ..settings() });
+    assert_eq!(
+        error(&shaken(&mut b, &Value::Null, &[])),
+        "403:more is granted than a session can keep:handshake_denied"
+    );
+    let anonymous = Some(Grants::new((0..250).map(long), NOBODY));
+    let (mut b, ..) = bench(Settings { anonymous, ..settings() });
+    assert_eq!(shaken(&mut b, &Value::Null, &[])["successful"], true);
+}
