@@ -333,6 +333,7 @@ impl Engine {
         for ticket in conn.tickets() {
             self.broker.detached(*ticket, link(key), now);
         }
+        self.broker.forget_link(link(key));
         self.settle();
     }
 
@@ -630,6 +631,12 @@ impl Engine {
         self.broker.set_store(store);
     }
 
+    /// Whether commands of hooks wait; for the simulator.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_commands(&self) -> bool {
+        self.broker.has_commands()
+    }
+
     /// Checks that sessions and connections agree on what waits where; for the simulator.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn check_links(&self) {
@@ -656,6 +663,7 @@ impl Engine {
             for ticket in conn.tickets() {
                 self.broker.detached(*ticket, link(key), self.terms.now);
             }
+            self.broker.forget_link(link(key));
         }
         let step = self.step(key);
         if step != Step::Wait {

@@ -96,6 +96,13 @@ enum Left {
     Denied(Denial),
 }
 
+impl Left {
+    /// Whether the answer that has come is no: it holds, whatever has happened meanwhile.
+    fn is_no(&self) -> bool {
+        matches!(self, Self::Denied(_))
+    }
+}
+
 /// What a question is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
@@ -154,31 +161,23 @@ impl Broker {
         if let Some(settled) = questions.settled.take() {
             return settled.result.or_else(denied);
         }
-        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.next_ticket()) };
+        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.new_ticket()) };
         let mut admission = Admission::default();
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
             Some(Verdict::Deny(denial)) => denied(denial),
-            Some(Verdict::Defer) => Err(self.defer(0)),
+            Some(Verdict::Defer) => Err(Stop::Deferred(Pending { question: 0, ticket: query.ticket.0 })),
         }
     }
 
-    /// May a subscribe have this name, which nobody subscribes to yet if it is `fresh`?
+    /// May a subscribe have this name?
     pub(super) fn may_have(
         &mut self,
         asked: Asked<'_>,
-        (pattern, fresh): (Pattern<'_>, bool),
+        pattern: Pattern<'_>,
         questions: &mut Questions,
     ) -> Result<(), Stop> {
-        if !self.hooks.want_origin() {
-            return Ok(());
-        }
-        let name = pattern.to_string();
-        let create = questions.take();
-        if fresh {
-            self.ask(asked, (Operation::Create, pattern, &name), create)?;
-        }
-        self.ask(asked, (Operation::Subscribe, pattern, &name), questions.take())
+        self.may_do(asked, (Operation::Subscribe, pattern), questions)
     }
 
     /// May a publish go to this channel?
@@ -188,18 +187,28 @@ impl Broker {
         channel: Channel<'_>,
         questions: &mut Questions,
     ) -> Result<(), Stop> {
+        self.may_do(asked, (Operation::Publish, Pattern::Exact(channel)), questions)
+    }
+
+    fn may_do(
+        &mut self,
+        asked: Asked<'_>,
+        (operation, pattern): (Operation, Pattern<'_>),
+        questions: &mut Questions,
+    ) -> Result<(), Stop> {
         if !self.hooks.want_origin() {
             return Ok(());
         }
-        let pattern = Pattern::Exact(channel);
+        let name = pattern.to_string();
         let create = questions.take();
-        if !self.is_known(pattern) {
-            if self.channels.len() >= self.limits.channels {
-                return Err(Stop::NoRoom);
-            }
-            self.ask(asked, (Operation::Create, pattern, channel.as_str()), create)?;
+        let is_new = !self.is_known(pattern);
+        if is_new && self.channels.len() >= self.limits.channels {
+            return Err(Stop::NoRoom);
         }
-        self.ask(asked, (Operation::Publish, pattern, channel.as_str()), questions.take())
+        if is_new || create.1.is_no() {
+            self.ask(asked, (Operation::Create, pattern, &name), create)?;
+        }
+        self.ask(asked, (operation, pattern, &name), questions.take())
     }
 
     /// Puts one question to those who have not answered it.
@@ -216,7 +225,7 @@ impl Broker {
             Left::Authorizers => false,
         };
         let Asked { message, origin, session } = asked;
-        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.next_ticket()) };
+        let query = Query { message, origin, now: self.now(), ticket: PolicyTicket(self.deferred.new_ticket()) };
         let mut seen = session.and_then(|key| self.see(key, origin));
         let mut view = seen.as_mut().map(Seen::view);
         let by_policy = match (self.hooks.policy.as_mut().filter(|_| ask_policy), operation, &mut view) {
@@ -227,7 +236,7 @@ impl Broker {
             (Some(_), Operation::Subscribe, None) => Verdict::deny("there is no session"),
         };
         let result = match by_policy {
-            Verdict::Defer => Err(self.defer(number)),
+            Verdict::Defer => Err(Stop::Deferred(Pending { question: number, ticket: query.ticket.0 })),
             Verdict::Deny(denial) => Err(Stop::Denied(operation, denial)),
             Verdict::Allow => self.hooks.authorize((operation, pattern, name), &query, view),
         };
@@ -235,11 +244,6 @@ impl Broker {
             self.unsee(seen);
         }
         result
-    }
-
-    /// A question whose answer comes later: its ticket is given away.
-    fn defer(&mut self, question: u32) -> Stop {
-        Stop::Deferred(Pending { question, ticket: self.deferred.take_ticket() })
     }
 
     /// Whether a channel, or a pattern, has come into being: somebody is subscribed to it, or it is known to hooks.

@@ -34,6 +34,15 @@ struct Begun {
     settled: Option<Settled>,
 }
 
+/// What is done next about batches that have waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// A question has not been answered in time.
+    Overdue(PolicyTicket),
+    /// The batches of a session go on, as the one before them is done.
+    Next(SessionKey),
+}
+
 /// Why a batch does not go on now.
 enum Halt {
     /// A policy answers this question about its first message later.
@@ -76,6 +85,7 @@ impl Broker {
         while let Some(message) = messages.next() {
             let session = self.held_back(request, message, own);
             let halted = if let Some(session) = session {
+                self.speaker = Some(session);
                 Some((OwnedMessage::from(message), Halt::Behind, Some(session)))
             } else {
                 let result = self.handle((request, message), (sole, fresh, settled.take()), answer);
@@ -212,36 +222,49 @@ impl Broker {
     pub(super) fn resolve(&mut self, ticket: PolicyTicket, result: Result<Admission, Denial>) {
         let Some(batch) = self.deferred.answered(ticket.0) else { return };
         let settled = batch.question.map(|question| Settled { question, result });
-        self.go_on(batch, settled);
+        self.release(batch, settled);
     }
 
-    /// Says no to questions that have not been answered in time.
+    /// Says no to questions that have not been answered in time, as the next steps.
     pub(super) fn give_up_waiting(&mut self) {
         while let Some(ticket) = self.deferred.overdue(self.now_ms) {
-            self.resolve(PolicyTicket(ticket), Err(Denial::new(TOO_LATE)));
+            self.steps.push_back(Step::Overdue(PolicyTicket(ticket)));
         }
+    }
+
+    /// Lets one batch go on that waits for nothing any more; whether there was one. One at a time: what comes of it, answers
+    /// and links that end, has to be told in order.
+    pub(super) fn go_on(&mut self) -> bool {
+        match self.steps.pop_front() {
+            Some(Step::Overdue(ticket)) => self.resolve(ticket, Err(Denial::new(TOO_LATE))),
+            Some(Step::Next(session)) => {
+                if let Some(batch) = self.deferred.next_of(session) {
+                    self.release(batch, None);
+                }
+            }
+            None => return self.release_orphan(),
+        }
+        true
     }
 
     /// Lets what waits for a session go on that is gone: all of it fails. Whether there was such a session.
-    pub(super) fn release_orphans(&mut self) -> bool {
-        let any = !self.orphans.is_empty();
-        while let Some(session) = self.orphans.pop() {
-            if let Some(batch) = self.deferred.abandon(session) {
-                self.go_on(batch, None);
-            }
+    fn release_orphan(&mut self) -> bool {
+        let Some(session) = self.orphans.pop() else { return false };
+        if let Some(batch) = self.deferred.abandon(session) {
+            // Extensions have seen its first message; whatever the answer would be, it is nobody's.
+            let settled = batch.question.map(|question| Settled { question, result: Err(Denial::default()) });
+            self.release(batch, settled);
         }
-        any
+        true
     }
 
-    /// Goes on with a batch, and with those behind it for as long as none has to wait again.
-    fn go_on(&mut self, batch: Suspended, settled: Option<Settled>) {
+    /// Goes on with a batch. Those behind it come next, unless it has to wait again.
+    fn release(&mut self, batch: Suspended, settled: Option<Settled>) {
         self.begin_call();
-        let (mut next, mut settled) = (Some(batch), settled);
-        while let Some(batch) = next {
-            let session = batch.session;
-            self.run(batch, settled.take());
-            let waits_again = session.is_some_and(|session| self.deferred.asks_first(session));
-            next = session.filter(|_| !waits_again).and_then(|session| self.deferred.next_of(session));
+        let session = batch.session;
+        self.run(batch, settled);
+        if let Some(session) = session.filter(|session| !self.deferred.asks_first(*session)) {
+            self.steps.push_back(Step::Next(session));
         }
     }
 
@@ -260,6 +283,11 @@ impl Broker {
         if answer.deferred.take_if(|_| !self.deferred.has(id)).is_some() {
             self.late.push_back(Late { link, id, answer });
         }
+    }
+
+    /// A link takes no more, or is gone.
+    pub fn forget_link(&mut self, link: Link) {
+        self.deferred.forget_link(link);
     }
 
     /// The next answer to a batch that had to wait; `None` when there is no more.

@@ -11,7 +11,7 @@
 use core::net::IpAddr;
 use std::collections::{HashMap, VecDeque};
 
-use crate::bayeux::OwnedMessage;
+use crate::bayeux::{Kind, Meta, OwnedMessage};
 use crate::http::head::OwnedHead;
 use crate::reply::{Answer, Link, Ticket, Way};
 
@@ -79,16 +79,11 @@ impl Deferred {
         self.bytes
     }
 
-    /// The ticket of the next question that is deferred.
-    pub(super) fn next_ticket(&self) -> u64 {
-        self.ticket
-    }
-
-    /// The same for one that is: it is given to no other question, or an answer could become that to another one.
-    pub(super) fn take_ticket(&mut self) -> u64 {
-        let ticket = self.ticket;
+    /// A ticket for a question. Each has its own, whatever comes of it: one that is deferred and cannot wait must not leave
+    /// its ticket to the next.
+    pub(super) fn new_ticket(&mut self) -> u64 {
         sums::one(&mut self.ticket);
-        ticket
+        self.ticket
     }
 
     /// A name for a batch that is to wait.
@@ -143,6 +138,15 @@ impl Deferred {
         Some(batch)
     }
 
+    /// No answer gets to a link any more: connects that wait for it are taken out, or they would take events along.
+    pub(super) fn forget_link(&mut self, link: Link) {
+        for batch in self.batches.values_mut().filter(|batch| batch.link == link) {
+            sums::take(&mut self.bytes, batch.weight());
+            batch.messages.retain(|message| message.kind() != Some(Kind::Meta(Meta::Connect)));
+            sums::put(&mut self.bytes, batch.weight());
+        }
+    }
+
     /// The batch whose question has this ticket; a ticket is good once.
     pub(super) fn answered(&mut self, ticket: u64) -> Option<Suspended> {
         let id = self.asking.remove(&ticket)?;
@@ -173,9 +177,10 @@ impl Deferred {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
-    /// A ticket that is overdue.
-    pub(super) fn overdue(&self, now_ms: u64) -> Option<u64> {
-        self.deadlines.front().filter(|(at, _)| *at <= now_ms).map(|(_, ticket)| *ticket)
+    /// A ticket that is overdue; each once.
+    pub(super) fn overdue(&mut self, now_ms: u64) -> Option<u64> {
+        self.deadlines.front().filter(|(at, _)| *at <= now_ms)?;
+        self.deadlines.pop_front().map(|(_, ticket)| ticket)
     }
 }
 
@@ -220,7 +225,7 @@ mod tests {
         let (a, b) = (Some(session(1)), Some(session(2)));
         let first = batch(&mut deferred, a);
         let ask = |deferred: &mut Deferred, batch, deadline_ms| {
-            let ticket = deferred.take_ticket();
+            let ticket = deferred.new_ticket();
             deferred.ask(batch, ticket, deadline_ms);
         };
         ask(&mut deferred, first, 100);
@@ -233,19 +238,19 @@ mod tests {
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
-        let first = deferred.answered(0).unwrap();
+        let first = deferred.answered(1).unwrap();
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
-        assert!(deferred.answered(0).is_none() && deferred.holds_back(session(1)));
+        assert!(deferred.answered(1).is_none() && deferred.holds_back(session(1)));
         // It asks once more: those behind it stay there.
         ask(&mut deferred, first, 130);
-        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(1));
+        assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(1));
         assert_eq!(deferred.next_of(session(1)).map(|batch| batch.id), Some(2));
         assert!(deferred.next_of(session(1)).is_none() && !deferred.holds_back(session(1)));
-        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(1)));
+        assert_eq!((deferred.overdue(109), deferred.overdue(110)), (None, Some(2)));
         assert_eq!(deferred.abandon(session(2)).map(|batch| batch.id), Some(3));
         assert!(deferred.abandon(session(2)).is_none());
         assert!(deferred.next_of(session(2)).is_none());
-        assert_eq!(deferred.answered(2).map(|batch| batch.id), Some(4));
+        assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(4));
         assert!(deferred.is_empty() && deferred.bytes() == 0 && deferred.queues.is_empty());
     }
 }

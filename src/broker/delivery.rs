@@ -629,5 +629,6 @@ impl Broker {
             && self.late.is_empty()
             && self.commands.is_empty()
             && self.orphans.is_empty()
+            && self.steps.is_empty()
     }
 }

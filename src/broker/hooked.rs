@@ -227,15 +227,17 @@ impl Broker {
         }
     }
 
-    /// Whether commands of hooks wait.
+    /// Whether commands of hooks wait, or batches that wait for nothing else.
     pub fn has_commands(&self) -> bool {
-        !self.commands.is_empty() || !self.orphans.is_empty()
+        !self.commands.is_empty() || !self.orphans.is_empty() || !self.steps.is_empty()
     }
 
-    /// Lets go what waits for sessions that are gone, and runs the next command of a hook; whether there was any of it.
+    /// Lets a batch go on that waits for nothing any more, or else runs the next command of a hook; whether there was one.
     pub fn follow_up(&mut self) -> bool {
-        let released = self.release_orphans();
-        let Some(command) = self.commands.next() else { return released };
+        if self.go_on() {
+            return true;
+        }
+        let Some(command) = self.commands.next() else { return false };
         // What other threads publish has been looked at there.
         let is_json = match &command {
             Command::Publish { data, .. } => check::value(data.as_bytes(), self.limits.data_depth()).is_ok(),
@@ -257,6 +259,11 @@ impl Broker {
     /// Whether anybody wants to know the request that brought a message.
     pub fn wants_origin(&self) -> bool {
         self.hooks.want_origin()
+    }
+
+    /// Whether anybody wants to know where it came from.
+    pub fn wants_address(&self) -> bool {
+        self.hooks.want_address()
     }
 
     /// What the embedder's program answers a request that is not for the server.

@@ -59,6 +59,7 @@ pub use batches::Late;
 pub use connect::{StreamError, Wish};
 pub use delivery::{Publication, PublishError};
 
+use batches::Step;
 use browser::{Browsers, Presented};
 use deferred::Deferred;
 use ext::Said;
@@ -287,6 +288,8 @@ pub struct Broker {
     deferred: Deferred,
     /// Answers to batches that have waited.
     late: VecDeque<Late>,
+    /// What is done next about such batches.
+    steps: VecDeque<Step>,
     /// Sessions that are gone for which batches wait.
     orphans: Vec<SessionKey>,
     /// Whose message is being handled, as far as it is known.
@@ -349,6 +352,7 @@ impl Broker {
             channels: Channels::default(),
             deferred: Deferred::default(),
             late: VecDeque::new(),
+            steps: VecDeque::new(),
             orphans: Vec::new(),
             speaker: None,
             unheard: Vec::new(),

@@ -567,6 +567,10 @@ impl Conn {
     /// Answers a fault after which nothing of the connection can be trusted: answer, shut, discard, close.
     pub fn fail(&mut self, refusal: &Refusal, env: Env<'_>) {
         self.input = None;
+        if let Exchange::Deferred(_) = self.exchange {
+            // This is its answer.
+            self.exchange = Exchange::None;
+        }
         self.refuse(refusal, true, Persistence::Close, env);
     }
 

@@ -13,8 +13,9 @@ impl Engine {
     /// Does what hooks want done, as much of it as fits into a turn, and tells connections what has come of it all.
     pub(super) fn settle(&mut self) {
         loop {
-            self.end_all();
+            // An answer may make a link the way of a session, and what came after it may end that.
             self.answer_late();
+            self.end_all();
             let more = self.followed < self.limits.mailbox_commands && !self.is_spent();
             if !more || !self.broker.follow_up() {
                 return;

@@ -5,6 +5,7 @@
 //! Its habits say how often it is untidy.
 
 mod answers;
+mod hooked;
 mod memory;
 mod streams;
 mod ways;
@@ -336,7 +337,7 @@ impl Client {
         let mut asked = Vec::new();
         let mut body = String::from("[");
         for (what, fields) in whats {
-            let id = format!("\"{}.{}\"", self.serial, asked.len());
+            let id = format!("\"c{}.{}.{}\"", self.number, self.serial, asked.len());
             let channel = match &what {
                 What::Publish(_) => fields.split('"').nth(3).unwrap_or_default().to_owned(),
                 meta => meta.channel().to_owned(),
@@ -449,10 +450,13 @@ impl Client {
     }
 
     fn event(&mut self, scene: &mut Scene<'_, '_>) -> (What, String) {
-        let channel = *self.rng.pick(&CHANNELS);
-        let (mark, data) = scene
-            .ledger
-            .publish(self.number, channel, scene.ground.now, |mark| data(mark, &mut self.rng, &self.habits));
+        let hooked = scene.scenario.hooks.is_some();
+        let serves = hooked && self.rng.chance(200);
+        let channel = if serves { *self.rng.pick(&hooked::SERVICES) } else { *self.rng.pick(&CHANNELS) };
+        // What a policy puts off may be overtaken by what the client publishes with its next session.
+        let by = self.session.as_ref().filter(|_| hooked).map_or(self.number, |session| 1_000 + session.no);
+        let (mark, data) =
+            scene.ledger.publish(by, channel, scene.ground.now, |mark| data(mark, &mut self.rng, &self.habits));
         (What::Publish(mark), format!(",\"channel\":\"{channel}\",\"data\":{data}"))
     }
 

@@ -6,6 +6,7 @@
 use crate::hooks::Command;
 
 use super::client::{Client, Scene};
+use super::hooks::{News, Shared};
 use super::hostile::Hostile;
 use super::invariants::{Kind, Ledger};
 use super::lane::{Alarm, Alarms};
@@ -48,7 +49,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// A crowd that begins to arrive.
-    pub(crate) fn new(chance: &Chance, scenario: &Scenario) -> Self {
+    pub(crate) fn new(chance: &Chance, scenario: &Scenario, hooked: Option<Shared>) -> Self {
         let mut rng = chance.of("crowd", 0);
         let mut alarms = Alarms::default();
         for number in 0..scenario.clients + scenario.listeners {
@@ -71,7 +72,8 @@ impl Crowd {
         let (rules, limits) = (scenario.broker.channels.clone(), scenario.limits.clone());
         let mut ledger = Ledger::default();
         (ledger.shelf.rules, ledger.shelf.limits) = (rules, limits);
-        ledger.starves = scenario.starves;
+        (ledger.starves, ledger.hooked) = (scenario.starves, hooked);
+        ledger.lazy_ms = scenario.broker.max_lazy_ms.into();
         let scenario = scenario.clone();
         Self { clients, listeners, hostiles, ledger, alarms, scenario, rng, quiet: None, drained: false }
     }
@@ -84,6 +86,9 @@ impl Crowd {
     /// Nobody publishes or is untidy any more, and the hostile ones go.
     pub(crate) fn be_quiet(&mut self, ground: &mut Ground<'_>) {
         self.quiet = Some(ground.now);
+        if let Some(mut log) = self.ledger.log() {
+            log.quiet = true;
+        }
         for number in numbers_of_hostiles(&self.scenario) {
             self.with_hostile(ground, number, |hostile, scene| hostile.leave(scene));
         }
@@ -219,12 +224,17 @@ impl People for Crowd {
         }
     }
 
+    fn hooked(&mut self, news: Vec<News>, now: u64) {
+        self.ledger.learn(news, now);
+    }
+
     fn numbered(&mut self, event: &Numbered, now: u64) {
         self.ledger.shelf.put(event, now);
     }
 
     fn restarted(&mut self, now: u64, start: u64) {
         self.ledger.count(Kind::Died);
+        self.ledger.forget_unsettled();
         self.ledger.shelf.restart(now, start);
     }
 

@@ -14,6 +14,7 @@ use crate::engine::{Census, Engine};
 use crate::event::BESIDE_JSON;
 use crate::limits::Limits;
 
+use super::hooks::{Aim, HANDED, Log, News, OWN, PLANNED, Shared};
 use super::network::WireId;
 use super::shelf::Shelf;
 
@@ -106,6 +107,23 @@ pub(crate) enum Kind {
     FanoutReached,
     /// A host was not answered for.
     HostReached,
+    /// A hook has said no, has ended a message, or an event.
+    Denied,
+    Deleted,
+    Ended,
+    /// A policy has put off its answer, and has not given it in time.
+    Deferred,
+    TooLate,
+    /// The data of an event was changed.
+    Reshaped,
+    /// A hook has given a command, and was told that there is no room for it.
+    Commanded,
+    CommandsFull,
+    /// A client was told that something is refused, as hooks want it.
+    TurnedDown,
+    /// An event of hooks came to a client: one for all, and one for nobody else.
+    OwnEvent,
+    Handed,
 }
 
 /// What each client got: when, and which event.
@@ -154,6 +172,12 @@ struct Publication {
     sent_at: u64,
     acked_at: Option<u64>,
     refused: bool,
+    aim: Aim,
+    /// It may wait for an answer that goes anyway.
+    lazy: bool,
+    /// What hooks have made of its data, and whether they have ended it.
+    reshaped: Option<String>,
+    dropped: bool,
 }
 
 /// A subscription, as wide and as narrow as its client can know it.
@@ -170,9 +194,19 @@ struct Window {
     gap: bool,
 }
 
+impl Window {
+    /// One that has been asked for.
+    fn asked(pattern: &str, after: Option<u64>, now: u64) -> Self {
+        let (pattern, asked_at) = (pattern.to_owned(), now);
+        Self { pattern, asked_at, sure_from: None, sure_until: None, until: None, after, gap: false }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     client: usize,
+    /// The name by which hooks know it.
+    name: Option<String>,
     windows: Vec<Window>,
     /// What came, and how often.
     received: BTreeMap<Mark, usize>,
@@ -193,6 +227,8 @@ struct Seen {
 /// What all clients have asked for and got.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// How long an event may wait for an answer that goes anyway, ms.
+    pub(crate) lazy_ms: u64,
     /// Connections may wait so long to be accepted that what was sent on one first comes last.
     pub(crate) starves: bool,
     /// What the server keeps.
@@ -200,7 +236,16 @@ pub(crate) struct Ledger {
     got: Got,
     /// Clients that may not have heard of a gap.
     unheard: BTreeSet<usize>,
-    publications: Vec<Publication>,
+    publications: BTreeMap<Mark, Publication>,
+    /// The mark of the next event of a client.
+    next: Mark,
+    /// What hooks have done, and subscriptions that they have made, by the name of the session.
+    pub(crate) hooked: Option<Shared>,
+    own_windows: BTreeMap<String, Vec<Window>>,
+    /// What hooks want done and may not have been done yet.
+    unsettled: Vec<News>,
+    /// Sessions that hooks may have ended.
+    ending: BTreeSet<String>,
     sessions: Vec<Seen>,
     /// Events on connections that died, by client.
     lost: BTreeSet<(usize, Mark)>,
@@ -261,28 +306,153 @@ impl Ledger {
         now: u64,
         data: impl FnOnce(Mark) -> String,
     ) -> (Mark, &str) {
-        let mark = self.publications.len();
-        let (data, channel) = (data(mark), channel.to_owned());
-        self.publications.push(Publication { by, channel, data, sent_at: now, acked_at: None, refused: false });
-        (mark, &self.publications[mark].data)
+        let mark = self.next;
+        self.next += 1;
+        let aim = if channel.starts_with("/service/") { Aim::Nobody } else { Aim::All };
+        let data = data(mark);
+        self.put(mark, (by, aim, false), (channel, data), now);
+        (mark, &self.publications[&mark].data)
     }
 
     /// A publish has been answered.
     pub(crate) fn acked(&mut self, mark: Mark, successful: bool, now: u64) {
-        let publication = &mut self.publications[mark];
+        let publication = self.publications.get_mut(&mark).expect("it was published");
         assert!(publication.acked_at.is_none(), "publish {mark} was answered twice");
+        assert!(
+            !(publication.dropped && successful),
+            "publish {mark} was ended by hooks, and its publisher is not told"
+        );
         publication.acked_at = Some(now);
         publication.refused = !successful;
     }
 
     /// When the event with this data was published.
     pub(crate) fn sent_at(&self, data: &str) -> u64 {
-        marks(data.as_bytes()).next().map_or(0, |mark| self.publications[mark].sent_at)
+        marks(data.as_bytes()).next().map_or(0, |mark| self.publications[&mark].sent_at)
     }
 
     /// The mark of a publish from inside the server, by its data.
     pub(crate) fn mark_of(&self, data: &str) -> Option<Mark> {
-        self.publications.iter().rposition(|publication| publication.data == data)
+        self.publications.iter().rfind(|(_, publication)| publication.data == data).map(|(mark, _)| *mark)
+    }
+
+    fn put(&mut self, mark: Mark, (by, aim, lazy): (usize, Aim, bool), (channel, data): (&str, String), now: u64) {
+        let (channel, sent_at, acked_at) = (channel.to_owned(), now, None);
+        let (refused, reshaped, dropped) = (false, None, false);
+        self.publications
+            .insert(mark, Publication { by, channel, data, sent_at, acked_at, refused, aim, lazy, reshaped, dropped });
+    }
+
+    /// What hooks have done, if there are any.
+    pub(crate) fn log(&self) -> Option<std::sync::MutexGuard<'_, Log>> {
+        self.hooked.as_ref().map(Shared::log)
+    }
+
+    /// Hooks have done something.
+    pub(crate) fn learn(&mut self, news: Vec<News>, now: u64) {
+        for news in news {
+            match news {
+                News::Event { mark, by, ref aim, ref channel, ref data, lazy } => {
+                    self.put(mark, (by, aim.clone(), lazy), (channel, data.clone()), now);
+                    self.unsettled.push(news);
+                }
+                News::Ending(name) => drop(self.ending.insert(name)),
+                News::Subscribe(ref name, pattern) => {
+                    let windows = self.own_windows.entry(name.clone()).or_default();
+                    if !windows.iter().any(|window| window.pattern == pattern && window.sure_until.is_none()) {
+                        windows.push(Window::asked(pattern, None, now));
+                    }
+                    self.unsettled.push(news);
+                }
+                News::Unsubscribe(ref name, pattern) => {
+                    self.cut(name, pattern, now);
+                    let own = self.own_windows.get_mut(name).into_iter().flatten();
+                    for window in own.filter(|window| window.pattern == pattern) {
+                        window.sure_until.get_or_insert(now);
+                    }
+                    self.unsettled.push(news);
+                }
+                News::Reshaped(mark, data) => {
+                    if let Some(publication) = self.publications.get_mut(&mark) {
+                        publication.reshaped = Some(data);
+                    }
+                }
+                News::Dropped(mark) => {
+                    self.count(Kind::Ended);
+                    if let Some(publication) = self.publications.get_mut(&mark) {
+                        (publication.dropped, publication.refused) = (true, true);
+                    }
+                }
+                News::Settled(all) => self.settle(all, now),
+            }
+        }
+    }
+
+    /// What hooks want done has been done, all of it or perhaps not.
+    fn settle(&mut self, all: bool, now: u64) {
+        for news in core::mem::take(&mut self.unsettled) {
+            match news {
+                News::Event { mark, .. } if all => {
+                    self.publications.entry(mark).and_modify(|publication| publication.acked_at = Some(now));
+                }
+                News::Subscribe(name, pattern) if all => {
+                    let windows = self.own_windows.entry(name).or_default().iter_mut();
+                    if let Some(window) = windows.rev().find(|window| window.pattern == pattern) {
+                        window.sure_from.get_or_insert(now);
+                    }
+                }
+                News::Unsubscribe(name, pattern) => {
+                    // What its client has asked for meanwhile as well.
+                    self.cut(&name, pattern, now);
+                    let windows = self.own_windows.entry(name).or_default().iter_mut();
+                    for window in windows.filter(|window| window.pattern == pattern && window.sure_until.is_some()) {
+                        window.until.get_or_insert(now);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What hooks wanted done and was not is forgotten with the server.
+    pub(crate) fn forget_unsettled(&mut self) {
+        self.unsettled.clear();
+    }
+
+    /// From now on a session may not be subscribed any more to what its client has asked for.
+    fn cut(&mut self, name: &str, pattern: &str, now: u64) {
+        let seen = self.sessions.iter_mut().filter(|seen| seen.name.as_deref() == Some(name));
+        for window in seen.flat_map(|seen| &mut seen.windows).filter(|window| window.pattern == pattern) {
+            window.sure_until.get_or_insert(now);
+        }
+    }
+
+    /// Whether hooks have ended an event.
+    pub(crate) fn is_dropped(&self, mark: Mark) -> bool {
+        self.publications[&mark].dropped
+    }
+
+    /// The name by which hooks know a session.
+    pub(crate) fn is_called(&mut self, session: SessionNo, name: &str) {
+        self.sessions[session].name = Some(name.to_owned());
+    }
+
+    /// The same.
+    pub(crate) fn name_of(&self, session: SessionNo) -> Option<&str> {
+        self.sessions[session].name.as_deref()
+    }
+
+    /// Whether hooks have given a session a reason to be gone.
+    pub(crate) fn may_end(&self, session: SessionNo) -> bool {
+        self.sessions[session].name.as_ref().is_some_and(|name| self.ending.contains(name))
+    }
+
+    /// A subscribe was refused by hooks.
+    pub(crate) fn unasked(&mut self, session: SessionNo, pattern: &str) {
+        let windows = &mut self.sessions[session].windows;
+        if let Some(at) = windows.iter().rposition(|window| window.pattern == pattern && window.sure_from.is_none()) {
+            windows.remove(at);
+        }
     }
 
     /// A client has made a session.
@@ -298,9 +468,7 @@ impl Ledger {
 
     /// A subscribe is sent; `after` is the number from which on, if one is said.
     pub(crate) fn subscribing(&mut self, session: SessionNo, pattern: &str, after: Option<u64>, now: u64) {
-        let (pattern, asked_at) = (pattern.to_owned(), now);
-        let (sure_from, sure_until, until, gap) = (None, None, None, false);
-        self.sessions[session].windows.push(Window { pattern, asked_at, sure_from, sure_until, until, after, gap });
+        self.sessions[session].windows.push(Window::asked(pattern, after, now));
     }
 
     /// The reply to a subscribe has said from where on, or that something is gone. Nothing is said to be gone that is not.
@@ -379,11 +547,13 @@ impl Ledger {
     /// An event has come.
     pub(crate) fn received(&mut self, session: SessionNo, (channel, data): (&str, &str), path: Path, now: u64) {
         let mark = marks(data.as_bytes()).next().unwrap_or_else(|| panic!("an event that no one published: {data}"));
-        let publication = self.publications.get(mark).expect("an event of a publish to come");
+        let publication = self.publications.get(&mark).expect("an event of a publish to come");
+        let own = self.sessions[session].name.as_ref().and_then(|name| self.own_windows.get(name));
         let seen = &mut self.sessions[session];
         let client = seen.client;
         self.got.entry(client).or_default().push((now, mark));
-        assert_eq!(publication.data, data, "the data of event {mark} was changed on the way to client {client}");
+        let expected = publication.reshaped.as_ref().unwrap_or(&publication.data);
+        assert_eq!(expected, data, "the data of event {mark} was changed on the way to client {client}");
         assert_eq!(publication.channel, channel, "event {mark} came to client {client} on another channel");
         assert!(!publication.refused, "event {mark} came to client {client} although its publish was refused");
         assert!(
@@ -391,7 +561,8 @@ impl Ledger {
             "event {mark} came to client {client} after its session had ended"
         );
         let id = self.shelf.id_of(mark).unwrap_or_default();
-        let of_channel = seen.windows.iter().filter(|window| matches(&window.pattern, channel));
+        let windows = || seen.windows.iter().chain(own.into_iter().flatten());
+        let of_channel = windows().filter(|window| matches(&window.pattern, channel));
         let patterns: BTreeSet<&str> = of_channel.clone().map(|window| window.pattern.as_str()).collect();
         // Whoever asks again, from further back, gets older events after newer ones.
         let back = id > 0 && of_channel.count() > patterns.len();
@@ -403,13 +574,21 @@ impl Ledger {
                     None => publication.acked_at.unwrap_or(now) >= window.asked_at,
                 }
         };
-        let asked: BTreeSet<u64> = seen.windows.iter().filter(wants).map(|window| window.asked_at).collect();
-        assert!(!asked.is_empty(), "event {mark} ({id}) on {channel} came to client {client}, who was not subscribed");
+        let asked: BTreeSet<u64> = windows().filter(wants).map(|window| window.asked_at).collect();
+        let handed = matches!(&publication.aim, Aim::One(name) if seen.name.as_ref() == Some(name));
+        assert!(handed || publication.aim == Aim::All, "event {mark} came to client {client}: {publication:?}");
+        assert!(
+            handed || !asked.is_empty(),
+            "event {mark} ({id}) on {channel} came to client {client}, who was not subscribed"
+        );
         // Whoever asks again from where it was gets again what has come meanwhile.
         let again = asked.len() > 1 && id > 0;
+        if matches!(publication.by, OWN | HANDED | PLANNED) {
+            self.tally.add(if handed { Kind::Handed } else { Kind::OwnEvent }, 1);
+        }
         let times = seen.received.entry(mark).or_default();
         *times += 1;
-        assert!(*times <= asked.len(), "event {mark} on {channel} came {times} times to client {client}");
+        assert!(*times <= asked.len().max(1), "event {mark} on {channel} came {times} times to client {client}");
         assert!(*times == 1 || again, "event {mark} on {channel} came twice to client {client}");
         let by = publication.by;
         let ranks = seen.by_rank.entry((by, channel.to_owned())).or_default();
@@ -458,7 +637,9 @@ impl Ledger {
                 window.gap || seen.gaps.iter().any(|(name, count)| *count < 0 && matches(name, channel))
             };
             for (id, entry) in self.shelf.entries.range(after + 1..) {
-                let due = entry.at <= caught_up && matches(&window.pattern, &entry.channel);
+                let waits =
+                    if self.publications.get(&entry.mark).is_some_and(|own| own.lazy) { self.lazy_ms } else { 0 };
+                let due = entry.at + waits <= caught_up && matches(&window.pattern, &entry.channel);
                 if !due || !looked_at.insert(*id) {
                     continue;
                 }
@@ -488,16 +669,23 @@ impl Ledger {
     /// Of other subscriptions: all that was published while they were.
     fn check_live<'a>(&'a self, seen: &Seen, tally: &mut Tally, missing: &mut BTreeMap<&'a str, Vec<Mark>>) {
         let Some(caught_up) = seen.caught_up else { return };
-        for (mark, publication) in self.publications.iter().enumerate() {
-            let Some(acked_at) = publication.acked_at.filter(|at| *at <= caught_up) else { continue };
-            let subscribed = seen.windows.iter().any(|window| {
+        for (&mark, publication) in &self.publications {
+            let waits = if publication.lazy { self.lazy_ms } else { 0 };
+            let Some(acked_at) = publication.acked_at.filter(|at| at + waits <= caught_up) else { continue };
+            let own = seen.name.as_ref().and_then(|name| self.own_windows.get(name));
+            let subscribed = seen.windows.iter().chain(own.into_iter().flatten()).any(|window| {
                 matches(&window.pattern, &publication.channel)
                     && window.after.is_none()
                     // Within a millisecond nobody knows what came first.
                     && window.sure_from.is_some_and(|from| from < publication.sent_at)
                     && window.sure_until.is_none_or(|until| until > acked_at)
             });
-            if publication.refused || !subscribed {
+            let due = match &publication.aim {
+                Aim::All => subscribed,
+                Aim::One(name) => seen.name.as_ref() == Some(name),
+                Aim::Nobody => false,
+            };
+            if publication.refused || !due {
                 continue;
             }
             let received = seen.received.contains_key(&mark);
@@ -522,7 +710,7 @@ impl Ledger {
         }
         for (channel, told) in &seen.gaps {
             let came = |mark: &Mark| seen.received.contains_key(mark);
-            let never = self.publications.iter().enumerate().filter(|(_, publication)| publication.channel == *channel);
+            let never = self.publications.iter().filter(|(_, publication)| publication.channel == *channel);
             let never = never.filter(|(mark, _)| !came(mark)).count() as i64;
             assert!(*told <= never, "client {} was told of {told} on {channel}, and lacks {never}", seen.client);
             tally.add(Kind::Dropped, u64::try_from(*told).unwrap_or_default());
@@ -557,9 +745,9 @@ impl Watch {
     }
 
     /// After a turn.
-    pub(crate) fn check(&self, engine: &Engine, open: usize) {
+    pub(crate) fn check(&self, engine: &Engine, open: usize, handed: u64) {
         let (census, counters) = (engine.census(), engine.counters());
-        assert!(counters.encoded <= counters.published, "more than one encoding of a publish: {counters:?}");
+        assert!(counters.encoded <= counters.published + handed, "more than one encoding of a publish: {counters:?}");
         let given = counters.delivered - counters.resent;
         assert!(given <= counters.queued + counters.replayed, "more delivered than queued: {counters:?}");
         assert_eq!(census.connections, open, "connections in the engine and sockets: {census:?}");

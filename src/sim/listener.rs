@@ -46,6 +46,9 @@ pub(crate) struct Listener {
     replays: bool,
     /// The number of the newest event that it has.
     position: Option<u64>,
+    /// Requests so far, and what hooks know the last one by.
+    asked: u64,
+    key: String,
 }
 
 impl Listener {
@@ -66,6 +69,8 @@ impl Listener {
             not_before: 0,
             replays: scenario.habits.replays > 0,
             position: None,
+            asked: 0,
+            key: String::new(),
         }
     }
 
@@ -126,7 +131,10 @@ impl Listener {
             (true, None) => (format!("{path}?since=-2"), String::new()),
         };
         let after = if self.replays { after.or(Some(0)) } else { None };
-        speech::get(&mut request, &path, None, &format!("Accept: {accept}\r\n{since}"));
+        self.asked += 1;
+        self.key = format!("l{}.{}", self.number, self.asked);
+        let who = scene.scenario.hooks.as_ref().map(|_| format!("X-Who: {}\r\n", self.key)).unwrap_or_default();
+        speech::get(&mut request, &path, None, &format!("Accept: {accept}\r\n{since}{who}"));
         scene.ground.network.send(wire, &request, now);
         let session = scene.ledger.begin(self.number, false);
         scene.ledger.subscribing(session, pattern, after, now);
@@ -159,13 +167,30 @@ impl Listener {
         self.ask(scene);
     }
 
+    /// Hooks say no, and only then the server does.
+    fn is_turned_down(&mut self, response: &Response, scene: &mut Scene<'_, '_>) -> bool {
+        let denied = scene.ledger.log().is_some_and(|log| log.denies(&self.key));
+        let served = matches!(response.status, 200 | 403);
+        assert!(!served || denied == (response.status == 403), "hooks deny {}: {denied}: {response:?}", self.key);
+        if response.status == 403 {
+            scene.ledger.count(Kind::TurnedDown);
+            if let Some(session) = self.session.take() {
+                scene.ledger.unasked(session, self.place.1);
+            }
+            self.not_before = scene.ground.now + 1 + self.rng.below(300);
+            scene.alarms.push(self.not_before, self.number, Alarm::GoOn);
+        }
+        response.status == 403
+    }
+
     /// It is to try again later.
     fn sent_off(&mut self, wire: WireId, response: &Response, scene: &mut Scene<'_, '_>) {
         if response.status == 429 {
             let rate = scene.scenario.broker.handshake_rate.expect("there is a rate");
             scene.ledger.was_hasty(self.number, rate, (self.asked_at, scene.patience()));
         } else if response.body.starts_with(b"More came than may wait") {
-            assert!(scene.ground.counters.overflows > 0, "{response:?}");
+            let ended = scene.scenario.hooks.as_ref().is_some_and(|habits| habits.end > 0);
+            assert!(ended || scene.ground.counters.overflows > 0, "{response:?}");
             scene.ledger.count(Kind::Refused);
         } else {
             assert!(scene.scenario.guarded || scene.scenario.starves, "{response:?}");
@@ -188,6 +213,9 @@ impl Listener {
                 if matches!(response.status, 429 | 503) {
                     return self.sent_off(wire, &response, scene);
                 }
+                if self.is_turned_down(&response, scene) {
+                    return;
+                }
                 assert!(response.status == 200 && self.form == Form::Poll, "{response:?}");
                 for message in Incoming::batch(&response.body) {
                     self.message(session, &message, scene);
@@ -197,6 +225,7 @@ impl Listener {
             Part::Begun(response) => {
                 scene.ground.network.digest(wire, response.size);
                 assert!(response.status == 200 && self.form != Form::Poll, "{response:?}");
+                self.is_turned_down(&response, scene);
                 scene.ledger.subscribed(session, self.place.1, scene.ground.now);
                 self.since = Some(scene.ground.now);
             }

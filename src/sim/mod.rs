@@ -12,6 +12,7 @@
 //! | `trace` | the hash over all output, the last lines of the story |
 //! | `speech`, `frames`, `lane` | HTTP, WebSocket frames and Bayeux as clients speak them; one connection |
 //! | `client` | a model client; its `answers`, its `streams`, its `memory`, and the `ways` between which it switches |
+//! | `hooks` | hooks that do what they like, and the log of it |
 //! | `hostile` | somebody who wishes everybody ill, and what he does |
 //! | `listener`, `crowd` | somebody who listens by plain HTTP; all of them, and the server's own publishes |
 //! | `invariants` | what must hold: the clients' book, the engine's numbers |
@@ -132,6 +133,7 @@ mod client;
 mod crowd;
 mod frames;
 mod guards;
+mod hooks;
 mod hostile;
 mod invariants;
 mod lane;

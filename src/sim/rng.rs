@@ -5,14 +5,13 @@
 //! With a script they all take their choices from its bytes, in the order in which they are made, until it is used up:
 //! so a fuzzer can lead the story.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::broker::token::{Entropy, SECRET_BYTES};
 
 /// Bytes that decide before the seed does.
-type Script = Rc<RefCell<VecDeque<u8>>>;
+type Script = Arc<Mutex<VecDeque<u8>>>;
 
 /// What decides everything in one world.
 #[derive(Clone, Debug)]
@@ -30,7 +29,12 @@ impl Chance {
     /// These bytes first, then a seed that depends on them.
     pub(crate) fn scripted(bytes: &[u8]) -> Self {
         let seed = bytes.iter().fold(0, |mut seed, byte| splitmix(&mut seed) ^ u64::from(*byte));
-        Self { seed, script: Some(Rc::new(RefCell::new(bytes.iter().copied().collect()))) }
+        Self { seed, script: Some(Arc::new(Mutex::new(bytes.iter().copied().collect()))) }
+    }
+
+    /// Whether it is one of a third of all seeds.
+    pub(crate) fn is_third(&self) -> bool {
+        self.seed.is_multiple_of(3)
     }
 
     /// Whether bytes decide, as far as they go.
@@ -95,7 +99,7 @@ impl Rng {
 
     /// The same from as few bytes of the script as hold it, if there are any left.
     fn dictated(&self, end: u64) -> Option<u64> {
-        let mut script = self.script.as_ref()?.borrow_mut();
+        let mut script = self.script.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let mut number = u64::from(script.pop_front()?);
         let mut most = 256;
         while most < end && most < 1 << 56 {

@@ -8,6 +8,7 @@ use crate::broker::{self, Overflow};
 use crate::limits::Limits;
 
 use super::crowd::Crowd;
+use super::hooks::{self, Shared};
 use super::invariants::{Got, Kind, Tally};
 use super::lane::Way;
 use super::network::Faults;
@@ -120,6 +121,8 @@ pub(crate) struct Scenario {
     pub(crate) one_host: bool,
     /// All channels are lazy, and nothing else delays an event.
     pub(crate) lazy: bool,
+    /// Hooks that do what they like.
+    pub(crate) hooks: Option<hooks::Habits>,
     pub(crate) habits: Habits,
     pub(crate) faults: Faults,
     pub(crate) broker: broker::Config,
@@ -185,6 +188,7 @@ pub(crate) fn calm() -> Scenario {
         guarded: false,
         one_host: false,
         lazy: false,
+        hooks: None,
         habits: Habits::TIDY,
         faults: Faults::NONE,
         broker: broker::Config { timeout_ms: 4_000, max_interval_ms: 3_000, ..broker::Config::default() },
@@ -520,7 +524,7 @@ impl Scenario {
     /// what is sent on a new connection waits with it until that is taken: meanwhile what was sent later, on another one,
     /// comes first.
     pub(crate) fn patience_ms(&self) -> u64 {
-        self.faults.patience_ms() + self.wait_ms()
+        self.faults.patience_ms() + self.wait_ms() + if self.hooks.is_some() { self.limits.defer_ms } else { 0 }
     }
 
     /// How long a connection may wait to be taken or turned away.
@@ -529,6 +533,7 @@ impl Scenario {
     }
 
     fn world(&self, run: &Run) -> World<Crowd> {
+        let hooked = self.hooks.as_ref().map(|habits| Shared::new(habits, &self.limits));
         let setup = Setup {
             run: run.clone(),
             broker: self.broker.clone(),
@@ -537,8 +542,9 @@ impl Scenario {
             clock_steps: self.clock_steps,
             crash_steps: self.crash_steps,
             one_host: self.one_host,
+            hooked: hooked.clone(),
         };
-        World::new(setup, Crowd::new(&run.chance, self))
+        World::new(setup, Crowd::new(&run.chance, self, hooked))
     }
 
     /// Plays it up to the end of the server: within the time that it is given, whatever is held and open ends.
@@ -579,6 +585,9 @@ impl Scenario {
         world.check_rest();
         let mut tally = world.people.ledger.check();
         tally.join(&world.reached());
+        if let Some(log) = world.people.ledger.log() {
+            tally.join(&log.tally);
+        }
         if self.hostiles == 0 {
             tally.add(Kind::Overflow, world.engine.counters().overflows);
         }

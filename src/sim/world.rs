@@ -22,6 +22,7 @@ use crate::limits::Limits;
 
 use super::crowd::Crowd;
 use super::guards::Guards;
+use super::hooks::{self, News, Shared};
 use super::invariants::{Kind, Tally, Watch};
 use super::network::{Arrival, Faults, Happening, Network, Read, WireId, Write};
 use super::rng::SeededEntropy;
@@ -51,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) crash_steps: u64,
     /// One host is answered for, and no other.
     pub(crate) one_host: bool,
+    /// What hooks have done, if there are any.
+    pub(crate) hooked: Option<Shared>,
 }
 
 /// What people may touch.
@@ -76,6 +79,8 @@ pub(crate) trait People {
     fn commanded(&mut self, command: &Command, done: bool, now: u64);
     /// The server has numbered an event.
     fn numbered(&mut self, _event: &Numbered, _now: u64) {}
+    /// Hooks have done something.
+    fn hooked(&mut self, _news: Vec<News>, _now: u64) {}
     /// The server begins a new life, and numbers after this one.
     fn restarted(&mut self, _now: u64, _start: u64) {}
     /// The engine's end of a connection is gone, with these bytes that its peer has not made into whole answers.
@@ -113,6 +118,9 @@ pub(crate) struct World<P> {
     /// Connections to read without waiting for the network.
     again: Vec<WireId>,
     commands: Vec<Command>,
+    /// A command of this turn could not be done, and those of hooks that could not be so far in this life.
+    undone: bool,
+    failed: u64,
     watch: Watch,
     /// When this life of the server began, and after how many steps it ends, if it does by itself.
     began: u64,
@@ -153,6 +161,8 @@ impl<P: People> World<P> {
             guards,
             again: Vec::new(),
             commands: Vec::new(),
+            undone: false,
+            failed: 0,
             watch,
             busy: false,
             idle_turns: 0,
@@ -171,11 +181,12 @@ impl<P: People> World<P> {
         for (wire, key) in all {
             self.close(key, wire);
         }
+        self.tell_news();
         self.guards.note_life(&self.engine);
         (self.again, self.lives) = (Vec::new(), self.lives + 1);
         self.delivered = self.delivered();
         self.engine = engine(&self.setup, &self.tap, (self.lives, self.clock()));
-        (self.began, self.steps_left) = (self.now, steps(&self.setup, self.lives));
+        (self.began, self.steps_left, self.failed) = (self.now, steps(&self.setup, self.lives), 0);
         self.people.restarted(self.now, (self.clock().unix_ms / 1_000) << 20);
     }
 
@@ -249,7 +260,8 @@ impl<P: People> World<P> {
             Some((at, Wake::Timer)) => Some(at),
             None => None,
         };
-        let at = [engine, self.network.next(), self.people.next()].into_iter().flatten().min()?;
+        let later = self.setup.hooked.as_ref().and_then(|hooked| hooked.log().next());
+        let at = [engine, self.network.next(), self.people.next(), later].into_iter().flatten().min()?;
         Some(at.max(self.now))
     }
 
@@ -286,6 +298,7 @@ impl<P: People> World<P> {
             let done = self.engine.command(command.clone(), self.clock());
             self.people.commanded(&command, done, self.now);
         }
+        self.act_later();
         self.guards.note_turn(&self.engine);
         self.engine.handle_timeout(self.clock());
         let mut written = 0;
@@ -303,6 +316,7 @@ impl<P: People> World<P> {
             }
         }
         self.tell_numbers();
+        self.tell_news();
         self.most_written = self.most_written.max(written);
         self.check(written > 0);
     }
@@ -318,6 +332,38 @@ impl<P: People> World<P> {
         for event in self.tap.take() {
             self.people.numbered(&event, self.now);
         }
+    }
+
+    /// Other threads do what hooks have told them to.
+    fn act_later(&mut self) {
+        let Some(hooked) = self.setup.hooked.clone() else { return };
+        loop {
+            let mut log = hooked.log();
+            let Some(later) = log.due(self.now) else { return };
+            let command = log.command(&later, self.now);
+            drop(log);
+            self.busy = true;
+            self.trace.note(self.now, None, format!("another thread: {command:?}"));
+            self.undone |= !self.engine.command(command, self.clock());
+        }
+    }
+
+    /// What hooks have done in this turn.
+    fn tell_news(&mut self) {
+        let Some(hooked) = &self.setup.hooked else { return };
+        let mut log = hooked.log();
+        if !self.engine.has_commands() {
+            log.turned(self.now);
+            let counters = self.engine.counters();
+            let failed = counters.commands_failed + counters.publishes_refused;
+            log.settled(failed == core::mem::replace(&mut self.failed, failed) && !core::mem::take(&mut self.undone));
+        }
+        let news = log.take_news();
+        drop(log);
+        if !matches!(news[..], [] | [News::Settled(true)]) {
+            self.trace.note(self.now, None, format!("hooks: {news:?}"));
+        }
+        self.people.hooked(news, self.now);
     }
 
     /// What happens outside of the server; what concerns its sockets is returned. Connections are accepted at once.
@@ -525,7 +571,8 @@ impl<P: People> World<P> {
     fn check(&mut self, written: bool) {
         self.idle_turns = if self.busy || written { 0 } else { self.idle_turns + 1 };
         assert!(self.idle_turns < IDLE_TURNS, "the loop spins: {:?}", self.engine.poll_timeout());
-        self.watch.check(&self.engine, self.sockets.len());
+        let handed = self.setup.hooked.as_ref().map_or(0, |hooked| hooked.log().handed);
+        self.watch.check(&self.engine, self.sockets.len(), handed);
         self.guards.check(&self.engine);
         if self.sockets.len() < FEW {
             self.engine.check_links();
@@ -535,6 +582,9 @@ impl<P: People> World<P> {
     /// What must hold when everyone has left and every deadline has passed.
     pub(crate) fn check_rest(&self) {
         self.watch.check_rest(&self.engine);
+        if let Some(hooked) = &self.setup.hooked {
+            hooked.log().check_rest();
+        }
         assert_eq!(self.engine.poll_timeout(), None, "someone at rest has nothing to wake up for");
     }
 }
@@ -554,7 +604,8 @@ fn steps(setup: &Setup, life: usize) -> u64 {
 
 /// An engine at the beginning of one of its lives.
 fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
-    let Setup { run, broker, limits, .. } = setup.clone();
+    let Setup { run, broker, limits, hooked, .. } = setup.clone();
+    let hooks = hooked.map(|hooked| hooks::hooks(&hooked, &run.chance, life)).unwrap_or_default();
     let one = ["comet.example".to_owned()];
     let hosts = if setup.one_host { &one[..] } else { &[] };
     let site = Site {
@@ -567,7 +618,7 @@ fn engine(setup: &Setup, tap: &Tap, (life, now): (usize, Now)) -> Engine {
         has_fallback: false,
     };
     let entropy = Box::new(SeededEntropy(run.chance.secret("entropy", life)));
-    let mut engine = Engine::new(Parts { site, broker, limits, entropy, hooks: Default::default() }, now);
+    let mut engine = Engine::new(Parts { site, broker, limits, entropy, hooks }, now);
     engine.set_store(Box::new(Tapped { store: Memory::new(now.unix_ms), tap: tap.clone() }));
     engine
 }

@@ -16,6 +16,7 @@ use crate::broker;
 use crate::broker::rate::Rate;
 use crate::limits::Limits;
 
+use super::hooks;
 use super::invariants::Kind;
 use super::network::Faults;
 use super::rng::Rng;
@@ -84,8 +85,12 @@ fn draw(run: &Run) -> World {
         // What they do to sessions counts.
         scenario.broker.max_sessions_per_browser = scenario.broker.max_sessions_per_browser.or(Some(4));
     }
+    let hooked = run.chance.is_third() && !lazy;
+    if hooked {
+        hook(&mut scenario, &mut run.chance.of("hooked", 0));
+    }
     let pieces = scenario.faults.split + scenario.faults.short_read + scenario.faults.short_write;
-    let scarce = tight || shared || scenario.crash_steps > 0 || scenario.name == "tight";
+    let scarce = tight || shared || hooked || scenario.crash_steps > 0 || scenario.name == "tight";
     // A server that ends lets everybody go one after the other: the more there are, the later. With a script, whoever
     // chooses takes bytes away from others.
     let fair = !scarce && !ends && pieces == 0 && !run.chance.is_scripted();
@@ -93,6 +98,13 @@ fn draw(run: &Run) -> World {
         scenario.faults.delay_ms.0 = scenario.faults.delay_ms.0.max(1);
     }
     World { scenario, ends, fair }
+}
+
+/// There are hooks.
+fn hook(scenario: &mut Scenario, rng: &mut Rng) {
+    scenario.hooks = Some(hooks::Habits::draw(rng));
+    hooks::bound(&mut scenario.limits, rng);
+    scenario.never = &[];
 }
 
 /// Fewer people and less time, so that there can be more worlds.

@@ -131,7 +131,7 @@ impl Client {
         );
         let left = lane.socket.as_ref().is_some_and(|socket| socket.left) && !reset && !lane.finished && !restarts;
         // A session that is ended takes its WebSocket along, whatever its client has sent behind that.
-        let left = left && self.session.as_ref().is_some_and(|own| !own.may_end);
+        let left = left && self.session.as_ref().is_some_and(|own| !own.may_end && !scene.ledger.may_end(own.no));
         let left = left && !lane.socket.as_ref().is_some_and(|socket| socket.refused);
         assert!(!(left && lane.publishes()), "closed before its publishes were answered: {wire:?} {:?}", lane.calls);
         if !reset {
@@ -247,9 +247,13 @@ impl Client {
 
     pub(super) fn reply(&mut self, replied: &Replied<'_>, scene: &mut Scene<'_, '_>) {
         let Replied { call, asked, message, empty } = *replied;
+        let turned_down = self.is_turned_down(replied, scene);
         let successful = message.is_successful();
         if let What::Publish(mark) = asked.what {
             scene.ledger.acked(mark, successful, scene.ground.now);
+        }
+        if turned_down {
+            return self.turned_down(replied, scene);
         }
         if asked.what == What::Handshake {
             return self.greeted(call, message, scene);
@@ -328,6 +332,9 @@ impl Client {
             tries: 0,
         });
         self.agreed(message);
+        if let (Some(name), Some(session)) = (Self::name_in(message), &self.session) {
+            scene.ledger.is_called(session.no, &name);
+        }
     }
 
     fn connected(&mut self, call: &Call, advice: Option<&Advice>, empty: bool, scene: &mut Scene<'_, '_>) {
@@ -400,13 +407,19 @@ impl Client {
 
     fn may_end(&self, scene: &Scene<'_, '_>) -> bool {
         let restarts = scene.scenario.restart_every_ms > 0;
-        self.session.as_ref().is_none_or(|session| session.may_end) || scene.ground.counters.overflows > 0 || restarts
+        self.session.as_ref().is_none_or(|session| session.may_end || scene.ledger.may_end(session.no))
+            || scene.ground.counters.overflows > 0
+            || restarts
     }
 
     fn refused(&mut self, call: &Call, asked: &Asked, message: &Incoming, scene: &mut Scene<'_, '_>) {
         let large = message.has_error("413:") && scene.scenario.limits.outbox_bytes < self.habits.data_bytes;
         if (message.has_error("429:") || large) && matches!(asked.what, What::Publish(_)) {
             scene.ledger.count(Kind::Refused);
+            return;
+        }
+        let dropped = matches!(asked.what, What::Publish(mark) if scene.ledger.is_dropped(mark));
+        if dropped && message.has_error("404::message_deleted") {
             return;
         }
         assert!(message.has_error("402:"), "client {} is refused: {message:?} for {asked:?}", self.number);
