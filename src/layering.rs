@@ -20,6 +20,7 @@ const RANKS: &[(&str, u8)] = &[
     ("reply", 4),
     ("framing", 5),
     ("hooks", 5),
+    ("auth", 6),
     ("conn", 6),
     ("broker", 6),
     ("refusals", 7),

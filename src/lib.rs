@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | L5 | [`server`]: sockets, clock, wake-ups, signals; `config`, the daemon's `main.rs`: files, the environment | `main` uses `config`, and that `server` |
 //! | L4 | [`engine`]: connections and sessions wired together; [`refusals`]: what is logged of requests refused | `engine` uses `refusals` |
-//! | L3 | [`conn`]: one connection's side of HTTP and WebSocket; [`broker`]: sessions, subscriptions, queues | neither uses the other |
+//! | L3 | [`conn`]: one connection's side of HTTP and WebSocket; [`broker`]: sessions, subscriptions, queues; [`auth`]: a policy of tokens | none uses another |
 //! | L2 | [`http`], [`ws`], [`bayeux`]: the vocabularies; [`event`]: one event, encoded once; [`reply`]: what `conn` and `broker` share; [`framing`]: a batch on the wire; [`pages`]: the server's own files | `framing` uses `reply`, that `event`; `pages` and `ws` use `http` |
 //! | L1 | [`arena`]: keys with generations; [`wheel`]: timers; [`chunk`]: shared and pending bytes; [`limits`]; [`clock`]: the type of an instant | `wheel` uses `arena` |
 //!
@@ -74,6 +74,7 @@
 //! that of queued bytes publishes are.
 
 pub mod arena;
+pub mod auth;
 pub mod bayeux;
 pub mod broker;
 pub mod chunk;

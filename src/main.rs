@@ -11,8 +11,10 @@ use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use encke::auth::Auth;
 use encke::config::{self, Config, Inputs, KEYS};
 use encke::framing::TRANSPORTS;
+use encke::hooks::Hooks;
 use encke::server::{Asked, Builder, Listen, Server};
 #[cfg(feature = "tls")]
 use encke::{http::date::iso8601, server::Identity};
@@ -39,7 +41,7 @@ Besides:
   -V, --version                               the version
 
 Signals: SIGTERM and SIGINT let clients leave within shutdown-timeout, and a second one ends it at once. SIGHUP reads
-the file again, and those of TLS. SIGUSR1 logs counts of sessions, connections and messages.
+the file again, and those of keys. SIGUSR1 logs counts of sessions, connections and messages.
 
 Sockets that systemd has opened (LISTEN_FDS) take the place of listen. Logs go to stderr; RUST_LOG=debug (or
 encke=trace, …) shows more.
@@ -173,7 +175,11 @@ fn check(config: &Config) -> Result<(), Failure> {
 
 fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure> {
     logging::start();
-    let builder = config.builder();
+    let mut builder = config.builder();
+    let auth = config.auth().map(Auth::new).transpose().map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(auth) = &auth {
+        builder = builder.hooks(Hooks::default().policy(auth.clone()));
+    }
     #[cfg(feature = "tls")]
     let builder = match certificate(&config).map_err(Failure::Usage)? {
         Some(identity) => builder.identity(identity),
@@ -196,7 +202,7 @@ fn serve(mut config: Config, inputs: &Inputs, files: u64) -> Result<(), Failure>
     log::info!("started, version {version}, with room for {connections} connections, {file}");
     // Beyond one peer's bytes there is nothing that could go on after a panic: what the clients share may be half changed.
     while catch_unwind(AssertUnwindSafe(|| server.run_until_asked())).map_err(|_| Failure::Bug)?? == Asked::Reload {
-        if let Err(error) = reload(&mut server, &mut config, inputs, (files, inherited)) {
+        if let Err(error) = reload(&mut server, &mut config, inputs, (files, inherited, auth.as_ref())) {
             log::error!("{error}; the configuration stays as it was");
         }
     }
@@ -233,16 +239,30 @@ fn greeting(server: &Server, config: &Config) -> String {
 }
 
 /// Reads the configuration again, and has the server follow it. Logs what has changed.
-fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u64, bool)) -> Result<(), String> {
+fn reload(
+    server: &mut Server,
+    config: &mut Config,
+    inputs: &Inputs,
+    process: (u64, bool, Option<&Auth>),
+) -> Result<(), String> {
+    let (files, inherited, auth) = process;
     let Some(file) = inputs.file() else {
+        // What the command line says may name files.
         #[cfg(feature = "tls")]
-        if renew(server, certificate(config)?) {
+        let identity = certificate(config)?;
+        if auth.is_some() {
+            admit(auth, &inputs.load()?)?;
+            log::info!("read the keys of auth again");
+        }
+        #[cfg(feature = "tls")]
+        if renew(server, identity) {
             return Ok(());
         }
-        log::warn!("asked to read the configuration again, but there is no configuration file");
+        if auth.is_none() {
+            log::warn!("asked to read the configuration again, but there is no configuration file");
+        }
         return Ok(());
     };
-    let (files, inherited) = process;
     // A pipe is at its end, or keeps whoever opens it waiting.
     if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(format!("{} is no regular file and cannot be read again", file.display()));
@@ -255,6 +275,7 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
     if !changes.live.is_empty() {
         server.reconfigure(next.settings()).map_err(|error| error.to_string())?;
     }
+    admit(auth, &next)?;
     #[cfg(feature = "tls")]
     renew(server, identity);
     match changes.live.len() + changes.at_restart.len() {
@@ -269,6 +290,14 @@ fn reload(server: &mut Server, config: &mut Config, inputs: &Inputs, process: (u
     }
     *config = next;
     Ok(())
+}
+
+/// Has the policy follow what has just been read. That has been checked, so nothing stays half done.
+fn admit(auth: Option<&Auth>, config: &Config) -> Result<(), String> {
+    match (auth, config.auth()) {
+        (Some(auth), Some(settings)) => auth.replace(settings).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Has the server prove itself with what has just been read, if there is something.

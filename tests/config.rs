@@ -3,6 +3,8 @@
 
 #![cfg(all(feature = "daemon", feature = "demo", unix))]
 
+#[path = "config/auth.rs"]
+mod auth;
 mod common;
 #[path = "config/listening.rs"]
 mod listening;
@@ -329,6 +331,16 @@ const CASES: &[Case] = &[
         bad: "10.0.0.1/99",
         accepted: "10.0.0.",
     },
+    Case {
+        key: "auth",
+        default: "\"none\"",
+        file: ("{ anonymous = { subscribe = [\"/a/**\"] } }", "anonymous"),
+        env: ("{token={token='0123456789abcdef'}}", "1 token"),
+        flag: ("{anonymous={},token=[{token='0123456789abcdef'},{token='0123456789abcdeF'}]}", "anonymous, 2 tokens"),
+        bad_file: "1",
+        bad: "yes",
+        accepted: "must be a table such as",
+    },
     truth("http-api", "false"),
     Case {
         key: "http-token",
@@ -391,10 +403,15 @@ fn every_key_is_in_the_table_of_this_test_in_its_order() {
     assert_eq!(shown, known, "encke check shows all of them");
 }
 
+/// Whether what it says is not shown, so that it cannot come back.
+fn has_secrets(case: &Case) -> bool {
+    matches!(case.key, "auth" | "http-token")
+}
+
 /// A key in the lines of `encke check`: behind a `#` where there is no value to show.
 fn shown_as(case: &Case, value: &str) -> String {
     let unset = matches!(case.key, "max-connections" | "tls-certificate" | "tls-key") && value == case.default;
-    let hidden = case.key == "http-token" || unset;
+    let hidden = has_secrets(case) && value != "\"none\"" || unset;
     if hidden { format!("# {}", case.key) } else { case.key.to_owned() }
 }
 
@@ -460,8 +477,7 @@ fn every_bad_value_is_refused_by_place_key_value_and_what_is_accepted() {
 #[test]
 fn what_check_prints_is_a_file_that_gives_the_same() {
     let folder = Folder::new();
-    // A secret is not shown, so it cannot come back.
-    let shown = CASES.iter().filter(stands_alone).filter(|case| case.key != "http-token");
+    let shown = CASES.iter().filter(stands_alone).filter(|case| !has_secrets(case));
     let full: String = shown.map(|case| format!("{} = {}\n", case.key, case.file.0)).collect();
     for (text, words) in [("", &[][..]), (&full, &[]), ("", &["--mount", "/", "--listen", "unix:/a \\\"#,[::1]:0"])] {
         let path = folder.file(text);

@@ -43,6 +43,17 @@ fn faye_on_a_websocket_hears_exact_channels_and_patterns() {
     run("patterns", &["faye:websocket"], PATIENT);
 }
 
+#[cfg(feature = "jwt")]
+#[test]
+fn every_library_shows_a_token() {
+    let secret = "0123456789abcdef".repeat(2);
+    let patterns = "subscribe = ['/user/{sub}/*'], publish = ['/user/{sub}/*']";
+    let auth = format!("{{ jwt = {{ key = {{ algorithm = 'HS256', secret = '{secret}' }}, {patterns} }} }}");
+    for client in ["cometd", "faye", "cometd:websocket", "encke", "encke:websocket"] {
+        run("token", &[client, &secret], &["--timeout", "5m", "--auth", &auth]);
+    }
+}
+
 #[test]
 fn cometd_publishes_alone_in_a_batch_and_to_a_service() {
     run("publish", &["cometd"], PATIENT);

@@ -7,7 +7,7 @@ use crate::bayeux::{Error, Kind, Message, Meta, OwnedMessage};
 use crate::clock::Now;
 use crate::hooks::{Admission, Denial, Origin, Passage, PolicyTicket};
 use crate::http::head::OwnedHead;
-use crate::reply::{Answer, Link};
+use crate::reply::{Answer, Link, Way};
 
 use super::ask::{Pending, Questions, Settled, Stop};
 use super::deferred::Suspended;
@@ -274,7 +274,7 @@ impl Broker {
         let begun = question.map(|_| Begun { settled });
         let limits = self.limits.clone();
         let head = head.as_ref().and_then(|head| head.head(&limits));
-        let origin = Origin { head: head.as_ref(), address };
+        let origin = Origin { head: head.as_ref(), address, local: way == Way::Inside };
         let request = Request { link, way, client, browser, origin, insider };
         let messages: Vec<Message<'_>> = messages.iter().map(OwnedMessage::as_message).collect();
         answer.deferred = Some(id);

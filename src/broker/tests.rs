@@ -79,7 +79,7 @@ impl Bench {
             way: Way::Answer,
             client: None,
             browser: Presented::Nothing,
-            origin: Origin { head: Some(&head), address: None },
+            origin: Origin { head: Some(&head), ..Origin::default() },
             insider: None,
         };
         let mut answer = Answer::default();

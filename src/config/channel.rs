@@ -16,6 +16,8 @@ const RULE: &str = "channel";
 const KEEP: &str = "channel.history";
 const RULE_KEYS: &str = "pattern, history, replay-shape, lazy, broadcast-to-publisher";
 const KEEP_KEYS: &str = "count, bytes, age";
+/// Keys of tables whose values are not repeated.
+const SECRETS: &[&str] = &["secret", "token"];
 const SHAPES: &[(&str, ReplayShape)] = &[("plain", ReplayShape::Plain), ("salesforce", ReplayShape::Salesforce)];
 const ACCEPTED: &str = "must be a rule such as { pattern = \"/chat/**\", history = true }, or an array of rules";
 const A_PATTERN: &str = "must be a channel or a pattern, such as /chat/room, /chat/* or /chat/**";
@@ -92,13 +94,18 @@ fn rule(table: &Table<'_>) -> Result<(Rule, usize), Fault> {
     Ok((rule, at))
 }
 
-/// Takes each entry of a table. Of several faults, the one that stands first is told.
-fn each(table: &Table<'_>, path: &str, take: &mut dyn FnMut(&Entry<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+/// Takes each entry of a table. Of several faults, the one that stands first is told, without what is a secret.
+pub(super) fn each(
+    table: &Table<'_>,
+    path: &str,
+    take: &mut dyn FnMut(&Entry<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let mut first: Option<Fault> = None;
     for entry in table.entries() {
         let Err(mut fault) = take(&entry) else { continue };
         if fault.at.is_none() {
-            let text = format!("{path}.{} = {}: {}", entry.key, echo(entry.text), fault.text);
+            let value = if SECRETS.contains(&entry.key) { "…".to_owned() } else { echo(entry.text) };
+            let text = format!("{path}.{} = {value}: {}", entry.key, fault.text);
             fault = Fault { text, at: Some(entry.at), other: None };
         }
         if first.as_ref().is_none_or(|first| fault.at < first.at) {

@@ -15,6 +15,9 @@ use super::{Config, KEYS, Origin, Source, keys, meant};
 /// Bytes of a file; far more than all keys together need, or any chain of certificates.
 const FILE_BYTES: u64 = 1 << 20;
 
+/// Keys of which a line that is no TOML is not repeated.
+const SECRETS: &[&str] = &["secret", "token", "http-token"];
+
 /// A file that has been read.
 struct Contents<'a> {
     path: &'a Path,
@@ -31,6 +34,8 @@ impl Contents<'_> {
     fn fault(&self, error: &toml::de::Error) -> String {
         let at = error.span().map_or(0, |span| span.start);
         let source = self.text.lines().nth(line(self.text, at) - 1).unwrap_or_default().trim();
+        let key = source.split('=').next().unwrap_or_default().trim();
+        let source = if SECRETS.contains(&key) { key } else { source };
         format!("{}: {}: {}", self.place(at), echo(source), message(error))
     }
 
@@ -190,8 +195,12 @@ fn unknown(name: &str, value: &Spanned<DeValue<'_>>) -> String {
     let kind = if is_table { "table" } else { "key" };
     match meant(name) {
         Some("channel") => format!("unknown {kind} {}: did you mean [[channel]]?", echo(name)),
+        Some("auth") => format!("unknown {kind} {}: did you mean [auth]?", echo(name)),
         _ if is_table => {
-            format!("unknown table {}: all keys but [[channel]] stand outside of tables, see encke --help", echo(name))
+            let name = echo(name);
+            format!(
+                "unknown table {name}: all keys but [[channel]] and [auth] stand outside of tables, see encke --help"
+            )
         }
         Some(near) => format!("unknown key {}: did you mean {near}?", echo(name)),
         None => format!("unknown key {}: see encke --help", echo(name)),

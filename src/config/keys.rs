@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::Options;
+use super::auth::Authenticating;
 use super::channel::Channels;
 use super::value::{
     At, Count, Field, File, Fitted, Host, Limit, List, Mode, Mount, Origin, Patience, PerSecond, Place, Proxy,
@@ -134,6 +135,8 @@ pub static KEYS: &[Key] = &[
     Key::new("trusted-proxies", "whose X-Forwarded-* are believed: addresses, networks",
         at!(List<Proxy>, settings.trusted_proxies)),
 
+    Key::new("auth", "who may do what, by tokens: [auth] in a file; none for all",
+        &Authenticating),
     Key::new("http-api", "let programs publish with POST /publish/CHANNEL", at!(Truth, settings.http_api)),
     Key::new("http-token", "what they need for that; without, only this machine may",
         at!(Secret, settings.http_token)),

@@ -2,9 +2,10 @@
 //!
 //! Owns where values come from and which one counts: command line before environment before file before default. What
 //! can be set is one table, [`KEYS`]; what a value may be is decided by the kinds of values. A file is read in one
-//! place; of its tables, `[[channel]]` is a key like the others, whose value is all rules. Every error is one line that
+//! place; of its tables, `[[channel]]` is a key like the others, whose value is all rules, and so is `[auth]`. Every error is one line that
 //! says where, what, and what is accepted instead.
 
+mod auth;
 mod channel;
 mod check;
 mod file;
@@ -44,6 +45,7 @@ pub struct Options {
     tls_key: Option<String>,
     mount: String,
     max_connections: Option<usize>,
+    auth: Option<auth::Authentication>,
     settings: Settings,
 }
 
@@ -58,6 +60,7 @@ impl Default for Options {
             tls_key: None,
             mount: MOUNT.to_owned(),
             max_connections: None,
+            auth: None,
             settings,
         }
     }
@@ -153,16 +156,21 @@ impl Inputs {
             file::read(path, named_by, &mut config)?;
         }
         for (key, value) in &self.environment {
-            let statement = format!("{}={}", KEYS[*key].variable(), echo(value));
+            let statement = format!("{}={}", KEYS[*key].variable(), repeated(*key, value));
             config.obey(*key, value, Origin { source: Source::Environment, statement })?;
         }
         for (key, value) in &self.flags {
-            let statement = format!("--{} {}", KEYS[*key].name, echo(value));
+            let statement = format!("--{} {}", KEYS[*key].name, repeated(*key, value));
             config.obey(*key, value, Origin { source: Source::Flag, statement })?;
         }
         config.complete()?;
         Ok(config)
     }
+}
+
+/// A value as an error repeats it. A table of `auth` may have secrets in it.
+fn repeated(key: usize, value: &str) -> String {
+    if key == key!("auth") && value.contains('{') { "{…}".to_owned() } else { echo(value) }
 }
 
 /// Whether Kubernetes sets the variable, as it does in every container when there is a service called encke.
@@ -244,6 +252,7 @@ impl Config {
             let (one, all) = (self.says(key!("max-queue-size")), self.says(key!("max-queued-bytes")));
             return Err(format!("{one}: must not be larger than max-queued-bytes, which is for all sessions ({all})"));
         }
+        self.agree_on_auth()?;
         self.agree_on_tls()
     }
 
@@ -313,7 +322,8 @@ impl Config {
 
     /// What can be changed while the server runs.
     pub fn settings(&self) -> Settings {
-        self.options.settings.clone()
+        // Otherwise `http-token`, or where a request comes from, would be asked for as well.
+        Settings { http_by_policy: self.options.auth.is_some(), ..self.options.settings.clone() }
     }
 
     /// A builder with all of this.

@@ -1,6 +1,6 @@
 //! What differs between the configuration in force and one that was read again.
 
-use super::{Config, KEYS, Origin};
+use super::{Config, KEYS, Origin, key};
 
 /// What has changed, as lines for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +25,13 @@ impl Config {
             }
             let (was, is) = (self.plain(at), now.plain(at));
             let name = key.name;
-            if key.live {
-                changes.live.push(format!("{name} is now {is} (was {was})"));
+            // Nobody was asked, or nobody will be: sessions that there are would keep what they may not, or lose all.
+            let turned = at == key!("auth") && self.options.auth.is_some() != now.options.auth.is_some();
+            if key.live && !turned {
+                changes.live.push(match is == was {
+                    true => format!("{name} is now another one: {is}"),
+                    false => format!("{name} is now {is} (was {was})"),
+                });
                 continue;
             }
             // So that the next time it is told again.

@@ -162,6 +162,7 @@ fn every_key_sets_the_field_that_it_is_named_for() {
         trusted_proxies,
         http_api,
         http_token,
+        http_by_policy,
         demo,
         shutdown_ms,
         broker: b,
@@ -172,8 +173,7 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!((b.max_sessions_per_browser, b.require_browser_cookie), (Some(5), true));
     assert_eq!((allowed_origins, trusted_proxies), (vec!["*".to_owned()], vec!["unix".to_owned()]));
     assert_eq!((l.body_bytes, l.batch_messages, l.subscriptions, l.outbox_events), (8, 9, 10, 11));
-    assert_eq!((l.outbox_bytes, l.queued_bytes, l.sessions, l.head_bytes), (12, 13, 14, 15));
-    assert_eq!(l.subscribed_bytes, 30);
+    assert_eq!((l.outbox_bytes, l.queued_bytes, l.sessions, l.head_bytes, l.subscribed_bytes), (12, 13, 14, 15, 30));
     assert_eq!((l.head_ms, l.body_ms, l.idle_ms, l.write_ms), (16, 17, 18, 19));
     assert_eq!((l.ping_ms, l.stream_ms, l.heartbeat_ms, l.confirm_ms), (20, 21, 22, 23));
     assert_eq!((b.max_activity_ms, b.max_lazy_ms, l.history_bytes, l.history_channels), (24, 25, 26, 27));
@@ -181,7 +181,7 @@ fn every_key_sets_the_field_that_it_is_named_for() {
     assert_eq!(b.channels, [Rule { pattern: "/a".to_owned(), lazy: Some(true), ..Rule::default() }]);
     assert_eq!(allowed_hosts, ["a.example", "*.b.example:80"]);
     assert_eq!(b.handshake_rate, Some(Rate { per_second: 28, burst: 29 }));
-    assert_eq!((http_api, http_token.as_deref()), (true, Some("0123456789abcdef")));
+    assert_eq!((http_api, http_token.as_deref(), http_by_policy), (true, Some("0123456789abcdef"), false));
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub enum Shown {
     Unset,
     /// There is one, which is a secret: to be compared, never to be printed.
     Hidden(String),
+    /// Something with secrets in it: in a few words, and all of it, to be compared and never to be printed.
+    Described(String, String),
     /// A string.
     Text(String),
     /// A number or a truth.
@@ -90,7 +92,7 @@ impl Shown {
     /// As it stands in a file; `None` if there is no value. Tables take a line each if there are several.
     pub fn toml(&self) -> Option<String> {
         match self {
-            Self::Unset | Self::Hidden(_) => None,
+            Self::Unset | Self::Hidden(_) | Self::Described(..) => None,
             Self::Text(text) => Some(quoted(text)),
             Self::Bare(text) => Some(text.clone()),
             Self::List(items) => {
@@ -107,7 +109,7 @@ impl Shown {
         match self {
             Self::Unset => "unset".to_owned(),
             Self::Hidden(_) => "a secret".to_owned(),
-            Self::Text(text) | Self::Bare(text) => text.clone(),
+            Self::Text(text) | Self::Bare(text) | Self::Described(text, _) => text.clone(),
             Self::List(items) | Self::Tables(items) if items.is_empty() => "none".to_owned(),
             Self::List(items) => joined(items, ","),
             Self::Tables(tables) => format!("[{}]", joined(tables, ", ")),
@@ -214,7 +216,7 @@ impl<K: Kind> Field for At<K> {
 }
 
 /// The text of something that is a string in a file, or what is accepted.
-fn text<'a>(said: &Said<'a>, accepted: &str) -> Result<&'a str, String> {
+pub(super) fn text<'a>(said: &Said<'a>, accepted: &str) -> Result<&'a str, String> {
     match said {
         Said::Word(text) | Said::Text(text) => Ok(text),
         _ => Err(format!("{accepted}, in quotes")),

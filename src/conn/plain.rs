@@ -28,6 +28,8 @@ pub enum Publishing {
     Local,
     /// Whoever has this bearer token (RFC 6750 section 2.1).
     Token(String),
+    /// Whoever the policy lets: nothing is asked before.
+    Policy,
 }
 
 /// What a path outside the endpoint asks for, with a channel or a pattern.
@@ -90,6 +92,7 @@ impl Site {
             Publishing::Off => {
                 Err(Refusal::new(Status::NotFound, "Publishing by plain HTTP is off; the option http-api turns it on"))
             }
+            Publishing::Policy => Ok(()),
             Publishing::Local => match not_local(head, peer) {
                 None => Ok(()),
                 Some(why) => refused(

@@ -69,7 +69,7 @@ impl Engine {
             way: Way::Inside,
             client: None,
             browser: Presented::Nothing,
-            origin: Origin::default(),
+            origin: Origin { local: true, ..Origin::default() },
             insider: local.ticket,
         };
         self.answer.clear();

@@ -277,7 +277,7 @@ impl Engine {
         let wanted = self.broker.wants_address();
         let conn = self.conns.get(key).filter(|_| wanted);
         let address = conn.and_then(|conn| who(&self.terms.site, head, conn).client);
-        let origin = Origin { head: Some(head), address };
+        let origin = Origin { head: Some(head), address, local: false };
         Request { link: link(key), way, client: None, browser, origin, insider: None }
     }
 

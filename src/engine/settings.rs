@@ -29,6 +29,8 @@ pub struct Settings {
     pub http_api: bool,
     /// The bearer token that they then need; without one they must be on this machine. None by default.
     pub http_token: Option<String>,
+    /// Whether the policy alone decides who may publish so; without a policy, everybody may. Off by default.
+    pub http_by_policy: bool,
     /// Whether the page at `/` is served that shows the server at work, and the last events of its chat are kept. Off by
     /// default.
     pub demo: bool,
@@ -48,6 +50,7 @@ impl Default for Settings {
             trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
             http_api: false,
             http_token: None,
+            http_by_policy: false,
             demo: false,
             shutdown_ms: 10_000,
             broker: broker::Config::default(),
@@ -64,6 +67,7 @@ impl Settings {
     pub fn into_change(self) -> Result<Change, String> {
         let publishing = match (self.http_api, self.http_token) {
             (false, _) => Publishing::Off,
+            (true, _) if self.http_by_policy => Publishing::Policy,
             (true, None) => Publishing::Local,
             (true, Some(token)) => Publishing::Token(token),
         };

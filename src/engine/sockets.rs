@@ -161,7 +161,7 @@ impl Engine {
             way: Way::Push,
             client: peer.address.filter(|_| socket.is_counted()),
             browser: Presented::from_cookie(socket.cookie()),
-            origin: Origin { head: head.as_ref(), address: peer.address },
+            origin: Origin { head: head.as_ref(), address: peer.address, local: false },
             insider: None,
         };
         self.answer.clear();

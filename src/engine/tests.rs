@@ -1,6 +1,8 @@
 //! The wire contract, rule by rule, on virtual time and without I/O. Tests are named after the section of the contract.
 
 mod acks;
+#[cfg(feature = "jwt")]
+mod auth;
 mod bench;
 mod channels;
 mod connect;

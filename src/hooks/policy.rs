@@ -19,6 +19,8 @@ pub struct Origin<'a> {
     pub(crate) head: Option<&'a Head<'a>>,
     /// Where it came from; behind a trusted proxy, the client's address.
     pub(crate) address: Option<IpAddr>,
+    /// Whether it is a local session's.
+    pub(crate) local: bool,
 }
 
 /// Names a question whose answer comes later.
@@ -46,6 +48,17 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.origin.head?.header(name)
+    }
+
+    /// All header fields of the request of a name, in order; as [`Query::header`].
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.origin.head.into_iter().flat_map(move |head| head.values(name))
+    }
+
+    /// Whether a [local session](crate::hooks::local) asks, or wants to be one.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.origin.local
     }
 
     /// The query string of the request, as it was sent; on a WebSocket, of the request that opened it.

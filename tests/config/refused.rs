@@ -12,7 +12,7 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         (
             "mount = \"/a\"\n[server]\ntimeout = \"1s\"",
             2,
-            "unknown table server: all keys but [[channel]] stand outside of tables",
+            "unknown table server: all keys but [[channel]] and [auth] stand outside of tables",
         ),
         ("\n[[channels]]\nx = 1", 2, "unknown table channels: did you mean [[channel]]?"),
         ("Channel = []", 1, "unknown key Channel: did you mean [[channel]]?"),

@@ -15,10 +15,10 @@ use crate::hooks::{
 
 /// What a local session has been given, and whether it takes more.
 #[derive(Clone, Default)]
-struct Desk(Arc<Mutex<(Vec<String>, bool)>>);
+pub(super) struct Desk(Arc<Mutex<(Vec<String>, bool)>>);
 
 impl Desk {
-    fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().0)
     }
 
@@ -63,7 +63,7 @@ fn open(b: &mut Bench, number: u32) -> Desk {
     desk
 }
 
-fn tell(b: &mut Bench, number: u32, batch: &Value) {
+pub(super) fn tell(b: &mut Bench, number: u32, batch: &Value) {
     b.engine.local_receive(id(number), batch.to_string().as_bytes(), b.now()).unwrap();
     b.turn();
 }
@@ -83,7 +83,7 @@ fn shake(b: &mut Bench, number: u32) -> Desk {
     desk
 }
 
-fn subscribed(b: &mut Bench, number: u32, name: &str) -> Desk {
+pub(super) fn subscribed(b: &mut Bench, number: u32, name: &str) -> Desk {
     let desk = shake(b, number);
     tell(b, number, &json!([{"channel": "/meta/subscribe", "subscription": name}]));
     assert_eq!(desk.take(), ["/meta/subscribe true"]);
