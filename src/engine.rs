@@ -5,12 +5,25 @@
 //!
 //! # The calling contract
 //!
-//! A turn: [`resume`](Engine::resume); then any number of [`accept`](Engine::accept), [`receive`](Engine::receive), [`peer_closed`](Engine::peer_closed),
-//! [`closed`](Engine::closed), [`command`](Engine::command); then [`handle_timeout`](Engine::handle_timeout) and
-//! [`flush`](Engine::flush); then, until [`next_dirty`](Engine::next_dirty) is empty, do what [`step`](Engine::step) says of
-//! that connection, reporting with [`sent`](Engine::sent), [`write_shut`](Engine::write_shut) and
-//! [`closed`](Engine::closed); both again for as long as `flush` says so; then sleep until
-//! [`poll_timeout`](Engine::poll_timeout). Time never goes backwards.
+//! A turn is, in this order:
+//!
+//! 1. [`resume`](Engine::resume);
+//! 2. what has come, in any order: [`accept`](Engine::accept), [`receive`](Engine::receive),
+//!    [`peer_closed`](Engine::peer_closed), [`closed`](Engine::closed), [`command`](Engine::command), and the steps (below) of
+//!    those whose sockets take bytes again;
+//! 3. [`handle_timeout`](Engine::handle_timeout);
+//! 4. [`flush`](Engine::flush), then the steps of each [`next_dirty`](Engine::next_dirty) until there is none; both again for as
+//!    long as `flush` says so;
+//! 5. sleep until [`poll_timeout`](Engine::poll_timeout), if nothing comes before.
+//!
+//! The steps of a connection: do what [`step`](Engine::step) says, and report it, until it says [`Step::Wait`]. `Write`: as much
+//! of [`slices`](Engine::slices), one at least, as the socket takes, and [`sent`](Engine::sent); after 0 it is left alone until
+//! its socket takes bytes again. `ShutdownWrite`: [`write_shut`](Engine::write_shut). `Close`, or an error of the socket:
+//! [`closed`](Engine::closed). A socket is read while [`wants_input`](Engine::wants_input) says so; where it does not, that may
+//! change by its steps, so who learns of bytes only when they come remembers them, and looks again after these.
+//!
+//! Time never goes backwards. The key of a connection that is closed names nothing: calls with it do nothing.
+//! `examples/custom_loop.rs` is a whole loop.
 #![cfg_attr(
     not(test),
     deny(

@@ -1,7 +1,8 @@
 //! What is listened on: addresses, paths of Unix sockets, and sockets that somebody else has opened.
 //!
 //! Owns the system calls of binding and accepting, and the file of a Unix socket for as long as it listens there. A failure
-//! to bind is told in words that an operator can act on.
+//! to bind is told in words that an operator can act on. What Linux has and other systems have not is here and nowhere else:
+//! a bound on unsent bytes, and the question whether a socket listens.
 
 use core::fmt;
 use core::str::FromStr;
