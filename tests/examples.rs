@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use common::node::Scenarios;
 use common::peer::{Peer, connect, connected, eventually, glance, post, post_with};
 use serde_json::json;
 
@@ -184,4 +185,16 @@ fn ws_echo_answers_what_it_is_told_and_closes_when_asked() {
     let mut rest = Vec::new();
     peer.stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"\x88\x02\x03\xe8");
+}
+
+static SCENARIOS: Scenarios =
+    Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"), "ENCKE_SKIP_INTEROP");
+
+#[test]
+fn rpc_answers_the_remote_calls_of_cometd() {
+    let mut example = Example::start("rpc", &[]);
+    let url = format!("http://{}/cometd", example.url("URL="));
+    for kind in ["cometd", "cometd:websocket"] {
+        SCENARIOS.run_at("remote-calls", &url, &[kind]);
+    }
 }
