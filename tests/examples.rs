@@ -54,6 +54,12 @@ impl Example {
         url.strip_prefix("http://").and_then(|url| url.strip_suffix("/cometd")).unwrap().parse().unwrap()
     }
 
+    /// Where it listens, as it says with the address of its page.
+    fn page(&mut self) -> SocketAddr {
+        let page = self.says("open http://");
+        page.strip_suffix('/').unwrap().parse().unwrap()
+    }
+
     /// Gives it bytes to read.
     fn tell(&mut self, bytes: &str) {
         self.input.as_mut().unwrap().write_all(bytes.as_bytes()).unwrap();
@@ -197,4 +203,60 @@ fn rpc_answers_the_remote_calls_of_cometd() {
     for kind in ["cometd", "cometd:websocket"] {
         SCENARIOS.run_at("remote-calls", &url, &[kind]);
     }
+}
+
+#[test]
+fn chat_has_rooms_to_join_and_tells_who_comes_and_goes() {
+    for kinds in [["cometd", "cometd:websocket"], ["cometd:websocket", "cometd"]] {
+        let mut example = Example::start("chat", &[]);
+        let url = format!("http://{}/cometd", example.page());
+        SCENARIOS.run_at("rooms", &url, &kinds);
+    }
+}
+
+/// A session of the chat, in its room.
+fn member(peer: &mut Peer, name: &str) -> String {
+    let handshake = json!({"channel": "/meta/handshake", "ext": {"name": name}});
+    let reply = peer.say(&handshake)[0].clone();
+    assert_eq!(reply["ext"]["name"], name, "{reply}");
+    let id = reply["clientId"].as_str().unwrap().to_owned();
+    let answers = peer.say(&json!([
+        {"channel": "/meta/subscribe", "clientId": id, "subscription": "/members/tea"},
+        {"channel": "/meta/subscribe", "clientId": id, "subscription": "/chat/tea"},
+    ]));
+    assert_eq!((&answers[0]["successful"], &answers[1]["successful"]), (&json!(true), &json!(true)), "{answers}");
+    id
+}
+
+#[test]
+fn chat_tells_who_has_vanished() {
+    let mut example = Example::start("chat", &[]);
+    let at = example.page();
+    let (mut stays, mut vanishes) = (Peer::new(at), Peer::new(at));
+    let id = member(&mut stays, "Ann");
+    let mut events = Vec::new();
+    let hear = |events: &mut Vec<_>, peer: &mut Peer, count| {
+        while events.len() < count {
+            let answer = peer.say(&connect(&id));
+            let data = answer.as_array().unwrap().iter().map(|message| message["data"].clone());
+            events.extend(data.filter(|data| !data.is_null()));
+        }
+    };
+    hear(&mut events, &mut stays, 2);
+    member(&mut vanishes, "Bob");
+    drop(vanishes);
+    hear(&mut events, &mut stays, 4);
+    let told =
+        [json!({"joined": "Ann"}), json!({"members": ["Ann"]}), json!({"joined": "Bob"}), json!({"left": "Bob"})];
+    assert_eq!(events, told);
+}
+
+#[test]
+fn chat_serves_its_page() {
+    let mut example = Example::start("chat", &[]);
+    let mut peer = Peer::new(example.page());
+    let response = peer.exchange("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(response.field("Content-Type"), Some("text/html;charset=UTF-8"));
+    assert_eq!(response.body, include_str!("../examples/chat.html"));
+    assert_eq!(peer.exchange("GET /tea HTTP/1.1\r\nHost: h\r\n\r\n").status, 404);
 }
