@@ -4,13 +4,14 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use common::node::Scenarios;
 use common::peer::{Peer, connect, connected, eventually, glance, post, post_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An example. `cargo test` has built all of them, in the folder beside that of the tests.
 fn program(name: &str) -> Command {
@@ -214,6 +215,19 @@ fn chat_has_rooms_to_join_and_tells_who_comes_and_goes() {
     }
 }
 
+/// What events carry, as answers to connects bring it, until there are so many; and how many answers that took.
+fn hear(peer: &mut Peer, id: &str, count: usize) -> (Vec<(String, Value)>, usize) {
+    let (mut events, mut answers) = (Vec::new(), 0);
+    while events.len() < count {
+        let messages = peer.say(&connect(id));
+        answers += 1;
+        for message in messages.as_array().unwrap().iter().filter(|message| !message["data"].is_null()) {
+            events.push((message["channel"].as_str().unwrap().to_owned(), message["data"].clone()));
+        }
+    }
+    (events, answers)
+}
+
 /// A session of the chat, in its room.
 fn member(peer: &mut Peer, name: &str) -> String {
     let handshake = json!({"channel": "/meta/handshake", "ext": {"name": name}});
@@ -234,21 +248,13 @@ fn chat_tells_who_has_vanished() {
     let at = example.page();
     let (mut stays, mut vanishes) = (Peer::new(at), Peer::new(at));
     let id = member(&mut stays, "Ann");
-    let mut events = Vec::new();
-    let hear = |events: &mut Vec<_>, peer: &mut Peer, count| {
-        while events.len() < count {
-            let answer = peer.say(&connect(&id));
-            let data = answer.as_array().unwrap().iter().map(|message| message["data"].clone());
-            events.extend(data.filter(|data| !data.is_null()));
-        }
-    };
-    hear(&mut events, &mut stays, 2);
+    let (mut events, _) = hear(&mut stays, &id, 2);
     member(&mut vanishes, "Bob");
     drop(vanishes);
-    hear(&mut events, &mut stays, 4);
+    events.extend(hear(&mut stays, &id, 2).0);
     let told =
         [json!({"joined": "Ann"}), json!({"members": ["Ann"]}), json!({"joined": "Bob"}), json!({"left": "Bob"})];
-    assert_eq!(events, told);
+    assert_eq!(events, told.map(|data| ("/members/tea".to_owned(), data)));
 }
 
 #[test]
@@ -259,4 +265,45 @@ fn chat_serves_its_page() {
     assert_eq!(response.field("Content-Type"), Some("text/html;charset=UTF-8"));
     assert_eq!(response.body, include_str!("../examples/chat.html"));
     assert_eq!(peer.exchange("GET /tea HTTP/1.1\r\nHost: h\r\n\r\n").status, 404);
+}
+
+#[test]
+fn ticker_publishes_ten_thousand_prices_for_each_line_that_it_writes() {
+    let mut example = Example::start("ticker", &[]);
+    let mut peer = Peer::new(example.url("listening on "));
+    let id = peer.session();
+    peer.subscribe(&id, "/prices/S07");
+    // Each price is heard once and in order. As they wait for each other, an answer brings several: some 25, and however
+    // slow this machine is, more than one.
+    let (events, answers) = hear(&mut peer, &id, 200);
+    assert!(events.is_sorted_by_key(|(_, price)| price["tick"].as_u64().unwrap()));
+    assert!(events.windows(2).all(|two| two[0].1["tick"] != two[1].1["tick"]));
+    assert!(answers * 2 < events.len(), "{} events in {answers} answers", events.len());
+    let reply = peer.publish(&id, "/prices/S07", json!({"price": 0}));
+    assert_eq!(reply["error"], "403:prices are made here:publish_denied");
+    for _ in 0..2 {
+        let line = example.says("published ");
+        let (published, refused) = line.split_once(", refused ").unwrap();
+        let (published, refused): (u32, u32) = (published.parse().unwrap(), refused.parse().unwrap());
+        assert!(published + refused == 10_000 && published > 0, "{line}");
+    }
+}
+
+#[test]
+fn ticker_sums_up_each_symbol_a_few_times_a_second() {
+    const MORE: usize = 4;
+    let mut example = Example::start("ticker", &[]);
+    let mut peer = Peer::new(example.url("listening on "));
+    let id = peer.session();
+    peer.subscribe(&id, "/summary/*");
+    let (events, _) = hear(&mut peer, &id, MORE * 100);
+    let mut heard = HashMap::<_, u64>::new();
+    for (channel, data) in &events {
+        let (now, price) = (data["ms"].as_u64().unwrap(), &data["last"]["price"]);
+        assert!(price.is_number(), "{data}");
+        if let Some(before) = heard.insert(channel, now) {
+            assert!(now - before >= 250, "{channel} at {before} and {now}");
+        }
+    }
+    assert_eq!(heard.len(), 100, "all symbols");
 }
