@@ -23,18 +23,11 @@ use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown};
 use std::time::{Duration, Instant, SystemTime};
 
-use encke::broker::policy::AllowAll;
-use encke::broker::{self, token::Entropy, token::SECRET_BYTES};
+use encke::broker::token::{Entropy, SECRET_BYTES};
 use encke::clock::Now;
-use encke::conn::plain::Publishing;
-use encke::conn::route::Site;
 use encke::conn::{ConnKey, Step};
-use encke::engine::{Command, Engine, Parts, Wake};
-use encke::http::forwarded::TrustedProxies;
-use encke::http::host::HostRule;
-use encke::http::origin::OriginRule;
-use encke::limits::Limits;
-use encke::pages::Pages;
+use encke::engine::{Engine, Parts, Settings, Wake};
+use encke::hooks::Command;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token};
 
@@ -49,18 +42,10 @@ const DATAGRAMS_PER_TURN: usize = 64;
 /// The largest datagram, and what is read of a connection in one turn, bytes.
 const BUFFER: usize = 64 << 10;
 
-/// The engine from its parts. A server of the crate's own is made of the same.
+/// The engine from its parts: what a server of the crate's own is made of, too.
 fn engine(now: Now) -> Engine {
-    let site = Site {
-        mount: MOUNT.to_owned(),
-        hosts: HostRule::default(),
-        origins: OriginRule::default(),
-        proxies: TrustedProxies::default(),
-        publishing: Publishing::Off,
-        pages: Pages::new(MOUNT, false),
-    };
-    let (broker, limits) = (broker::Config::default(), Limits::default());
-    Engine::new(Parts { site, broker, limits, entropy: Box::new(Random), policy: Box::new(AllowAll) }, now)
+    let parts = Parts::new(MOUNT, Settings::default(), Box::new(Random)).expect("the defaults are good");
+    Engine::new(parts, now)
 }
 
 struct Random;
@@ -198,7 +183,7 @@ impl Program {
             // Data is JSON: a string, with its quotes.
             let data = serde_json::Value::from(text.trim_end()).to_string();
             let event = Command::Publish { channel: "/datagrams".to_owned(), data, lazy: false };
-            if !self.engine.command(&event, now) {
+            if !self.engine.command(event, now) {
                 eprintln!("a datagram was not published");
             }
         }

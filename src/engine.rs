@@ -40,6 +40,7 @@ mod checks;
 mod handshakes;
 mod locals;
 mod requests;
+mod settings;
 mod settling;
 mod sockets;
 mod tally;
@@ -65,6 +66,8 @@ use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
+
+pub use settings::{Settings, check_mount};
 
 use locals::{Locals, local_of};
 use tally::Tally;

@@ -163,11 +163,11 @@ impl Broker {
         }
     }
 
-    /// May a subscribe have this name, which nobody subscribes to yet if it is `fresh`?
+    /// May a subscribe have this name?
     pub(super) fn may_have(
         &mut self,
         asked: Asked<'_>,
-        (pattern, fresh): (Pattern<'_>, bool),
+        pattern: Pattern<'_>,
         questions: &mut Questions,
     ) -> Result<(), Stop> {
         if !self.hooks.want_origin() {
@@ -175,7 +175,10 @@ impl Broker {
         }
         let name = pattern.to_string();
         let create = questions.take();
-        if fresh {
+        if !self.is_known(pattern) {
+            if self.channels.len() >= self.limits.channels {
+                return Err(Stop::NoRoom);
+            }
             self.ask(asked, (Operation::Create, pattern, &name), create)?;
         }
         self.ask(asked, (Operation::Subscribe, pattern, &name), questions.take())

@@ -396,10 +396,9 @@ impl Broker {
 
     /// The same on what it wants to hear.
     fn may_listen(&mut self, request: &Request<'_>, key: SessionKey, pattern: Pattern<'_>) -> Result<(), StreamError> {
-        let fresh = !self.is_known(pattern);
         let message = Message { channel: Some(Meta::Subscribe.as_str().into()), ..Message::default() };
         let asked = Asked { message: &message, origin: request.origin, session: Some(key) };
-        let allowed = self.may_have(asked, (pattern, fresh), &mut Questions::default());
+        let allowed = self.may_have(asked, pattern, &mut Questions::default());
         allowed.map_err(|stop| StreamError::Denied(Self::at_once(stop).reason))
     }
 

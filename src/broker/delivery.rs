@@ -578,7 +578,7 @@ impl Broker {
     /// Fires timers that are due, at most `most`; how many.
     pub fn fire(&mut self, now: Now, most: usize) -> usize {
         self.tell_time(now);
-        self.sweep();
+        self.sweep(most);
         self.give_up_waiting();
         for fired in 0..most {
             let Some(key) = self.wheel.expire(now.mono_ms) else { return fired };

@@ -57,7 +57,7 @@ impl Broker {
     /// A session is not subscribed any more.
     pub(super) fn unsubscribed(&mut self, key: SessionKey, name: &str, last: bool) {
         if last {
-            self.channels.unheard(name, self.now_ms);
+            self.channels.unheard(name, (self.now_ms, self.limits.sweep_ms));
         }
         self.tell(key, |listener, session, context| listener.unsubscribed(session, name, context));
     }
@@ -72,14 +72,14 @@ impl Broker {
         }
     }
 
-    /// Takes out channels that nobody uses.
-    pub(super) fn sweep(&mut self) {
-        if self.channels.next_sweep().is_none_or(|at| at > self.now_ms) {
-            return;
-        }
-        let rules = &self.rules;
-        let stays = |name: &str| Pattern::parse(name).is_ok_and(|pattern| rules.of_name(pattern).persistent);
-        for name in self.channels.sweep((self.now_ms, self.limits.sweep_ms), stays) {
+    /// Takes out channels that nobody uses, as many as fit into a turn.
+    pub(super) fn sweep(&mut self, most: usize) {
+        let mut left = most;
+        loop {
+            let rules = &self.rules;
+            let stays = |name: &str| Pattern::parse(name).is_ok_and(|pattern| rules.of_name(pattern).persistent);
+            let swept = self.channels.sweep((self.now_ms, self.limits.sweep_ms), &mut left, stays);
+            let Some(name) = swept else { return };
             self.tell_channel(|listener, context| listener.channel_removed(&name, context));
         }
     }
@@ -217,9 +217,10 @@ impl Broker {
     }
 
     fn tell_unheard(&mut self, channel: Channel<'_>) {
-        if self.unheard.len() >= UNHEARD || !self.unheard.insert(channel.as_str().into()) {
+        if self.unheard.len() >= UNHEARD || self.unheard.iter().any(|told| **told == *channel.as_str()) {
             return;
         }
+        self.unheard.push(channel.as_str().into());
         log::warn!("nobody listens on {channel}: what clients publish there is acknowledged and goes nowhere");
         if self.unheard.len() == UNHEARD {
             log::warn!("of further channels of services on which nobody listens the log does not hear");
@@ -256,6 +257,11 @@ impl Broker {
     /// Whether anybody wants to know the request that brought a message.
     pub fn wants_origin(&self) -> bool {
         self.hooks.want_origin()
+    }
+
+    /// Whether anybody wants to know where it came from.
+    pub fn wants_address(&self) -> bool {
+        self.hooks.want_address()
     }
 
     /// What the embedder's program answers a request that is not for the server.

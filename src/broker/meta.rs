@@ -235,11 +235,7 @@ impl Broker {
                 return Err(Refusal::Plain(Error::SubscribeDenied(name)));
             }
             if self.hooks.want_origin() {
-                let fresh = !self.is_known(pattern);
-                if fresh && self.channels.len() >= self.limits.channels {
-                    return Err(Refusal::Plain(Error::ChannelLimit));
-                }
-                self.may_have(asked, (pattern, fresh), questions).map_err(Refusal::Stopped)?;
+                self.may_have(asked, pattern, questions).map_err(Refusal::Stopped)?;
             }
             if pattern.is_service() || wanted.contains(&pattern) || self.place_of(key, pattern).is_some() {
                 continue;

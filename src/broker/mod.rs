@@ -41,7 +41,7 @@ pub mod replay;
 mod sums;
 
 use core::net::IpAddr;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::arena::Arena;
 use crate::bayeux::{Error, Kind, Message, Meta, Reply};
@@ -292,7 +292,7 @@ pub struct Broker {
     /// Whose message is being handled, as far as it is known.
     speaker: Option<SessionKey>,
     /// Channels of services on which nobody listens, as the log has been told.
-    unheard: HashSet<Box<str>>,
+    unheard: Vec<Box<str>>,
     /// Connects that are held.
     parked: usize,
     /// Whether connects are held; not while the server ends.
@@ -351,7 +351,7 @@ impl Broker {
             late: VecDeque::new(),
             orphans: Vec::new(),
             speaker: None,
-            unheard: HashSet::new(),
+            unheard: Vec::new(),
             parked: 0,
             holding: true,
             encoded: Vec::new(),

@@ -7,12 +7,12 @@ use core::marker::PhantomData;
 
 use crate::broker::Overflow;
 use crate::broker::rate::Rate;
+use crate::engine::check_mount;
 use crate::framing;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::host::HostRule;
 use crate::http::origin::OriginRule;
 use crate::server::Listen;
-use crate::server::builder::check_mount;
 
 use super::Options;
 use super::file::Table;

@@ -273,7 +273,7 @@ impl Engine {
 
     fn request_from<'a>(&self, key: ConnKey, head: &'a Head<'a>, way: Way) -> Request<'a> {
         let browser = Presented::from_cookie(cookie::find(head, BROWSER_COOKIE));
-        let wanted = self.broker.wants_origin();
+        let wanted = self.broker.wants_address();
         let conn = self.conns.get(key).filter(|_| wanted);
         let address = conn.and_then(|conn| who(&self.terms.site, head, conn).client);
         let origin = Origin { head: Some(head), address };

@@ -159,6 +159,11 @@ impl Hooks {
         self.policy.is_some() || !self.authorizers.is_empty()
     }
 
+    /// Whether anybody wants to know where a message came from.
+    pub(crate) fn want_address(&self) -> bool {
+        self.want_origin() || !self.extensions.is_empty() || !self.services.is_empty()
+    }
+
     /// Whether a service listens on a channel.
     pub(crate) fn serves(&self, channel: Channel<'_>) -> bool {
         self.services.iter().any(|(pattern, _)| pattern.covers(channel))

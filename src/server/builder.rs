@@ -7,18 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::{Poll, Token, Waker};
 
-use crate::bayeux::Channel;
-use crate::broker::rules::{Keep, Rule};
-use crate::broker::{self, token::Entropy};
-use crate::conn::plain::Publishing;
-use crate::conn::route::Site;
-use crate::engine::{Change, Engine, Parts};
+use crate::broker::token::{Entropy, SECRET_BYTES};
+use crate::engine::{Engine, Parts, Settings};
 use crate::hooks::Hooks;
-use crate::http::forwarded::TrustedProxies;
-use crate::http::host::HostRule;
-use crate::http::origin::OriginRule;
-use crate::limits::Limits;
-use crate::pages::Pages;
 
 use super::clock::Clock;
 use super::listen::{Listen, Listener};
@@ -42,73 +33,6 @@ pub const MOUNT: &str = "/cometd";
 pub const BACKLOG: i32 = 4_096;
 /// Permissions of a Unix socket: its user and its group.
 pub const SOCKET_MODE: u32 = 0o660;
-
-/// What can be changed while a server runs. Times are milliseconds.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The hosts that are answered for: `comet.example`, `comet.example:8080`, `*.example`. Empty by default: all.
-    pub allowed_hosts: Vec<String>,
-    /// The origins whose pages may use this server from elsewhere: `https://app.example`, or `*`. None by default.
-    pub allowed_origins: Vec<String>,
-    /// The addresses and networks whose `X-Forwarded-*` header fields are believed: `loopback` and `unix` by default.
-    pub trusted_proxies: Vec<String>,
-    /// Whether programs may publish with `POST /publish/<channel>`. Off by default.
-    pub http_api: bool,
-    /// The bearer token that they then need; without one they must be on this machine. None by default.
-    pub http_token: Option<String>,
-    /// Whether the page at `/` is served that shows the server at work, and the last events of its chat are kept. Off by
-    /// default.
-    pub demo: bool,
-    /// How long clients get to leave when the server is told to end. Default 10 s.
-    pub shutdown_ms: u32,
-    /// How sessions are treated.
-    pub broker: broker::Config,
-    /// Every bound.
-    pub limits: Limits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: vec!["loopback".to_owned(), "unix".to_owned()],
-            http_api: false,
-            http_token: None,
-            demo: false,
-            shutdown_ms: 10_000,
-            broker: broker::Config::default(),
-            limits: Limits::default(),
-        }
-    }
-}
-
-impl Settings {
-    /// What an engine is told of these.
-    ///
-    /// # Errors
-    /// A setting that is no good (`InvalidInput`).
-    pub(super) fn into_change(self) -> io::Result<Change> {
-        let publishing = match (self.http_api, self.http_token) {
-            (false, _) => Publishing::Off,
-            (true, None) => Publishing::Local,
-            (true, Some(token)) => Publishing::Token(token),
-        };
-        Ok(Change {
-            hosts: HostRule::new(&self.allowed_hosts).map_err(invalid)?,
-            origins: OriginRule::new(&self.allowed_origins).map_err(invalid)?,
-            proxies: TrustedProxies::parse(&self.trusted_proxies).map_err(invalid)?,
-            publishing,
-            demo: self.demo,
-            broker: with_demo(self.broker, self.demo),
-            limits: self.limits,
-        })
-    }
-}
-
-/// Where the page of the demonstration chats, and how many events of that are kept.
-const DEMO_CHANNEL: &str = "/chat/demo";
-const DEMO_KEPT: usize = 100;
 
 /// What a server is built from.
 pub struct Builder {
@@ -234,11 +158,9 @@ impl Builder {
     /// # Errors
     /// A setting that is no good (`InvalidInput`), or a place that cannot be listened on; the text says which and why.
     pub fn build(self) -> io::Result<Server> {
-        check_mount(&self.mount).map_err(|error| invalid(format!("mount {:?}: {error}", self.mount)))?;
         let shutdown_ms = self.settings.shutdown_ms;
-        let Change { hosts, origins, proxies, publishing, demo, broker, limits } = self.settings.into_change()?;
-        let pages = Pages::new(&self.mount, demo);
-        let site = Site { mount: self.mount, hosts, origins, proxies, publishing, pages, has_fallback: false };
+        let parts = Parts::new(&self.mount, self.settings, Box::new(OsEntropy)).map_err(invalid)?;
+        let parts = Parts { hooks: self.hooks, ..parts };
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -251,11 +173,9 @@ impl Builder {
             listener.register(poll.registry(), Token(LISTENERS - at))?;
         }
         self.mail.connect(waker);
-        let mount = site.mount.clone();
-        let scratch = limits.read_bytes_per_turn;
+        let scratch = parts.limits.read_bytes_per_turn;
         #[cfg(feature = "tls")]
         let scratch = if handshakes.are_expected() { scratch.max(READ_BYTES) } else { scratch };
-        let parts = Parts { site, broker, limits, entropy: Box::new(OsEntropy), hooks: self.hooks };
         let now = clock.now();
         let mut server = Server {
             engine: Engine::new(parts, now),
@@ -271,7 +191,7 @@ impl Builder {
             shutdown_ms,
             scratch: vec![0; scratch],
             clock,
-            mount,
+            mount: self.mount,
             mail: self.mail,
             batch: None,
             #[cfg(feature = "daemon")]
@@ -292,64 +212,18 @@ impl Builder {
     }
 }
 
-/// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.
-fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
-    let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
-    if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
-        let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
-        broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
-    }
-    broker
-}
-
 pub(super) fn invalid(text: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, text)
-}
-
-/// Whether a path can be a mount.
-///
-/// # Errors
-/// What would be right.
-pub fn check_mount(mount: &str) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~');
-    // Browsers take them out before they ask.
-    let dots = mount.split('/').any(|segment| matches!(segment, "." | ".."));
-    if mount.starts_with('/') && mount.bytes().all(plain) && !mount.contains("//") && !dots {
-        return Ok(());
-    }
-    Err("must be a path such as /cometd, of letters, digits and - _ . ~".to_owned())
 }
 
 /// Random bytes from the operating system.
 struct OsEntropy;
 
 impl Entropy for OsEntropy {
-    fn secret(&mut self) -> [u8; broker::token::SECRET_BYTES] {
-        let mut secret = [0; broker::token::SECRET_BYTES];
+    fn secret(&mut self) -> [u8; SECRET_BYTES] {
+        let mut secret = [0; SECRET_BYTES];
         // A server that cannot make secrets must not run on.
         getrandom::fill(&mut secret).expect("the operating system gives random bytes");
         secret
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mount_that_is_no_path_is_refused() {
-        for (mount, good) in [
-            ("/cometd", true),
-            ("/", true),
-            ("/.x", true),
-            ("cometd", false),
-            ("/a b", false),
-            ("/a//b", false),
-            ("", false),
-            ("/.", false),
-            ("/a/../b", false),
-        ] {
-            assert_eq!(check_mount(mount).is_ok(), good, "{mount}");
-        }
     }
 }

@@ -36,8 +36,9 @@ use crate::conn::{ConnKey, Step};
 use crate::engine::{Census, Engine, Wake};
 use crate::hooks::LocalId;
 
+pub use crate::engine::Settings;
 pub use batch::Batch;
-pub use builder::{Builder, Settings};
+pub use builder::Builder;
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
 pub use local::{LocalSession, Received, Receiver, RecvError};
@@ -194,7 +195,7 @@ impl Server {
     /// A setting that is no good (`InvalidInput`); nothing has changed then.
     pub fn reconfigure(&mut self, settings: Settings) -> io::Result<()> {
         let shutdown_ms = settings.shutdown_ms;
-        self.engine.reconfigure(settings.into_change()?).map_err(invalid)?;
+        self.engine.reconfigure(settings.into_change().map_err(invalid)?).map_err(invalid)?;
         self.shutdown_ms = shutdown_ms;
         self.mail.bound(self.engine.limits());
         self.door.make_room();

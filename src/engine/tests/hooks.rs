@@ -1,16 +1,29 @@
 //! What the embedder's hooks are asked and told, in which order, and what comes of their answers. Derived anew from what
 //! CometD documents where ours says the same; where it differs on purpose, the test says why.
 
+mod attributes;
+mod authorizers;
+mod channels;
+mod commands;
 mod deferral;
 mod deferred_ends;
+mod extensions;
+mod fallback;
+mod filters;
+mod listeners;
+mod plain;
+mod services;
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Client, Post, Setup};
+use super::bench::{Bench, Client, Post, Setup, connected};
 use crate::conn::ConnKey;
-use crate::hooks::{Admission, Command, Denial, Hooks, PolicyTicket, Query, SecurityPolicy, Session, Verdict};
+use crate::hooks::{
+    Admission, Command, Context, Denial, Hooks, Listener, PolicyTicket, Published, Query, Removal, SecurityPolicy,
+    Session, Verdict,
+};
 
 /// What hooks have been asked and told, in order.
 #[derive(Clone, Default)]
@@ -50,6 +63,74 @@ impl<F: FnMut(&str, &str, &Query<'_>) -> Verdict + Send> SecurityPolicy for Says
 
 fn policy(says: impl FnMut(&str, &str, &Query<'_>) -> Verdict + Send + 'static) -> impl SecurityPolicy {
     Says(says)
+}
+
+/// Notes what a listener hears, or some of it, with the name that is written on the session.
+struct Words {
+    log: Log,
+    /// Stands before each line.
+    name: &'static str,
+    /// Notes messages, and nothing else.
+    only_messages: bool,
+}
+
+impl Words {
+    fn all(log: &Log) -> Self {
+        Self { log: log.clone(), name: "", only_messages: false }
+    }
+
+    fn named(name: &'static str, log: &Log) -> Self {
+        Self { name, ..Self::all(log) }
+    }
+
+    fn messages(log: &Log) -> Self {
+        Self { only_messages: true, ..Self::all(log) }
+    }
+
+    fn note(&self, line: &str) {
+        if !self.only_messages || line.starts_with("message ") {
+            self.log.note(format!("{}{line}", self.name));
+        }
+    }
+}
+
+fn name<'a>(session: &'a Session<'_>) -> &'a str {
+    session.attribute("name").unwrap_or("-")
+}
+
+impl Listener for Words {
+    fn session_added(&mut self, session: &mut Session<'_>, _: &mut Context<'_>) {
+        self.note(&format!("added {}", name(session)));
+    }
+
+    fn session_removed(&mut self, session: &mut Session<'_>, removal: Removal, _: &mut Context<'_>) {
+        self.note(&format!("removed {} {removal:?}", name(session)));
+    }
+
+    fn channel_added(&mut self, channel: &str, _: &mut Context<'_>) {
+        self.note(&format!("channel added {channel}"));
+    }
+
+    fn channel_removed(&mut self, channel: &str, _: &mut Context<'_>) {
+        self.note(&format!("channel removed {channel}"));
+    }
+
+    fn subscribed(&mut self, session: &mut Session<'_>, channel: &str, _: &mut Context<'_>) {
+        self.note(&format!("subscribed {} {channel}", name(session)));
+    }
+
+    fn unsubscribed(&mut self, session: &mut Session<'_>, channel: &str, _: &mut Context<'_>) {
+        self.note(&format!("unsubscribed {} {channel}", name(session)));
+    }
+
+    fn message(&mut self, event: Published<'_>, session: Option<&mut Session<'_>>, _: &mut Context<'_>) {
+        let who = session.as_deref().map_or("the server", name);
+        self.note(&format!("message {} {} by {who}", event.channel(), event.data()));
+    }
+
+    fn queue_overflow(&mut self, session: &mut Session<'_>, _: &mut Context<'_>) {
+        self.note(&format!("overflow {}", name(session)));
+    }
 }
 
 /// The questions that a policy has deferred, in order.
@@ -107,6 +188,11 @@ fn done(channel: &str, id: &str) -> Value {
 
 fn failed(channel: &str, id: &str, error: &str) -> Value {
     json!({"channel": channel, "id": id, "successful": false, "error": error})
+}
+
+/// The answer to a held connect that brings one event.
+fn connected_event(channel: &str, data: impl Into<Value>) -> Value {
+    json!([{"channel": channel, "data": data.into()}, connected()])
 }
 
 /// All sessions and connections end: nothing is kept for anyone.
