@@ -5,7 +5,8 @@
 //! open http://127.0.0.1:40123/
 //! ```
 //!
-//! Open that in two tabs, with two names. Close one: after five seconds the other one hears that who was there has left.
+//! Open that in two tabs, with two names. Close one: after ten seconds, in which a client may come back, the other one hears that
+//! who was there has left.
 //!
 //! | channel | carries |
 //! |---|---|
@@ -27,12 +28,10 @@ use encke::hooks::{
     Admission, Command, Context, Extension, Filtered, Hooks, Listener, OutgoingReply, Query, Removal, Request,
     SecurityPolicy, Session, Verdict, WebRequest, WebResponse,
 };
-use encke::server::{Server, Settings};
+use encke::server::Server;
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("chat.html");
-/// Who is not heard of for so long has left, ms.
-const GONE_MS: u32 = 5_000;
 /// The longest name, letters.
 const NAME: usize = 20;
 
@@ -65,9 +64,7 @@ fn serve(at: SocketAddr) -> Result<(), Box<dyn Error>> {
         .filter("/chat/*", sign)?
         .service("/service/members", members)?
         .fallback(page);
-    let mut settings = Settings::default();
-    settings.broker.max_interval_ms = GONE_MS;
-    let server = Server::builder().listen([at]).settings(settings).hooks(hooks).build()?;
+    let server = Server::builder().listen([at]).hooks(hooks).build()?;
     for at in server.addresses() {
         println!("open http://{at}/");
     }

@@ -9,7 +9,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use common::node::Scenarios;
+use common::browser;
+use common::node::{Scenarios, left_out};
 use common::peer::{Peer, connect, connected, eventually, glance, post, post_with};
 use serde_json::{Value, json};
 
@@ -255,6 +256,18 @@ fn chat_tells_who_has_vanished() {
     let told =
         [json!({"joined": "Ann"}), json!({"members": ["Ann"]}), json!({"joined": "Bob"}), json!({"left": "Bob"})];
     assert_eq!(events, told.map(|data| ("/members/tea".to_owned(), data)));
+}
+
+/// In a real Chromium.
+#[test]
+fn chat_has_a_page_on_which_two_people_meet() {
+    if left_out(browser::OPT_OUT, "rooms") {
+        return;
+    }
+    browser::find_chromium();
+    let mut example = Example::start("chat", &[]);
+    let url = format!("http://{}/cometd", example.page());
+    browser::SCENARIOS.run_at("rooms", &url, &[]);
 }
 
 #[test]
