@@ -433,3 +433,31 @@ fn another_thread_answers_for_the_policy() {
     stop(server);
     judge.join().unwrap();
 }
+
+#[test]
+fn what_a_thread_has_done_by_a_command_is_checked_as_well() {
+    let (ask, asked) = mpsc::channel();
+    let who = move |request: Request<'_>, _: &mut Session<'_>, _: &mut Context<'_>| {
+        ask.send(request.call().session()).unwrap();
+    };
+    let hooks = Hooks::default().service("/service/who", who).unwrap();
+    let server = builder(Settings::default()).hooks(hooks).spawn().unwrap();
+    let (handle, receiver) = (server.handle(), listening(&server, "/**", 10));
+    assert_eq!(receiver.recv(), Ok(event("/begin", "0")));
+    let mut client = Peer::new(server.addresses()[0]);
+    let id = client.session();
+    client.publish(&id, "/service/who", 0);
+    let publish = |channel: &str, data: &str| {
+        handle.run(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy: false })
+    };
+    assert_eq!(publish("/a", "1},{"), Err(HandleError::Data));
+    assert_eq!(publish("/a/*", "1"), Err(HandleError::Channel));
+    assert_eq!(publish("/service/a", "1"), Err(HandleError::Channel));
+    let session = asked.recv().unwrap();
+    let deliver = Command::Deliver { session, channel: "/a".to_owned(), data: "[".to_owned() };
+    assert_eq!(handle.run(deliver), Err(HandleError::Data));
+    assert_eq!(handle.run(Command::Subscribe(session, "a".to_owned())), Err(HandleError::Channel));
+    publish("/a", "1").unwrap();
+    assert_eq!(receiver.recv(), Ok(event("/a", "1")), "nothing of those before it");
+    stop(server);
+}

@@ -4,12 +4,15 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use common::browser;
+use common::node::{Scenarios, left_out};
 use common::peer::{Peer, connect, connected, eventually, glance, post, post_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An example. `cargo test` has built all of them, in the folder beside that of the tests.
 fn program(name: &str) -> Command {
@@ -51,6 +54,12 @@ impl Example {
     fn url(&mut self, before: &str) -> SocketAddr {
         let url = self.says(before);
         url.strip_prefix("http://").and_then(|url| url.strip_suffix("/cometd")).unwrap().parse().unwrap()
+    }
+
+    /// Where it listens, as it says with the address of its page.
+    fn page(&mut self) -> SocketAddr {
+        let page = self.says("open http://");
+        page.strip_suffix('/').unwrap().parse().unwrap()
     }
 
     /// Gives it bytes to read.
@@ -184,4 +193,130 @@ fn ws_echo_answers_what_it_is_told_and_closes_when_asked() {
     let mut rest = Vec::new();
     peer.stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"\x88\x02\x03\xe8");
+}
+
+static SCENARIOS: Scenarios =
+    Scenarios::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop"), "ENCKE_SKIP_INTEROP");
+
+#[test]
+fn rpc_answers_the_remote_calls_of_cometd() {
+    let mut example = Example::start("rpc", &[]);
+    let url = format!("http://{}/cometd", example.url("URL="));
+    for kind in ["cometd", "cometd:websocket"] {
+        SCENARIOS.run_at("remote-calls", &url, &[kind]);
+    }
+}
+
+#[test]
+fn chat_has_rooms_to_join_and_tells_who_comes_and_goes() {
+    for kinds in [["cometd", "cometd:websocket"], ["cometd:websocket", "cometd"]] {
+        let mut example = Example::start("chat", &[]);
+        let url = format!("http://{}/cometd", example.page());
+        SCENARIOS.run_at("rooms", &url, &kinds);
+    }
+}
+
+/// What events carry, as answers to connects bring it, until there are so many; and how many answers that took.
+fn hear(peer: &mut Peer, id: &str, count: usize) -> (Vec<(String, Value)>, usize) {
+    let (mut events, mut answers) = (Vec::new(), 0);
+    while events.len() < count {
+        let messages = peer.say(&connect(id));
+        answers += 1;
+        for message in messages.as_array().unwrap().iter().filter(|message| !message["data"].is_null()) {
+            events.push((message["channel"].as_str().unwrap().to_owned(), message["data"].clone()));
+        }
+    }
+    (events, answers)
+}
+
+/// A session of the chat, in its room.
+fn member(peer: &mut Peer, name: &str) -> String {
+    let handshake = json!({"channel": "/meta/handshake", "ext": {"name": name}});
+    let reply = peer.say(&handshake)[0].clone();
+    assert_eq!(reply["ext"]["name"], name, "{reply}");
+    let id = reply["clientId"].as_str().unwrap().to_owned();
+    let answers = peer.say(&json!([
+        {"channel": "/meta/subscribe", "clientId": id, "subscription": "/members/tea"},
+        {"channel": "/meta/subscribe", "clientId": id, "subscription": "/chat/tea"},
+    ]));
+    assert_eq!((&answers[0]["successful"], &answers[1]["successful"]), (&json!(true), &json!(true)), "{answers}");
+    id
+}
+
+#[test]
+fn chat_tells_who_has_vanished() {
+    let mut example = Example::start("chat", &[]);
+    let at = example.page();
+    let (mut stays, mut vanishes) = (Peer::new(at), Peer::new(at));
+    let id = member(&mut stays, "Ann");
+    let (mut events, _) = hear(&mut stays, &id, 2);
+    member(&mut vanishes, "Bob");
+    drop(vanishes);
+    events.extend(hear(&mut stays, &id, 2).0);
+    let told =
+        [json!({"joined": "Ann"}), json!({"members": ["Ann"]}), json!({"joined": "Bob"}), json!({"left": "Bob"})];
+    assert_eq!(events, told.map(|data| ("/members/tea".to_owned(), data)));
+}
+
+/// In a real Chromium.
+#[test]
+fn chat_has_a_page_on_which_two_people_meet() {
+    if left_out(browser::OPT_OUT, "rooms") {
+        return;
+    }
+    browser::find_chromium();
+    let mut example = Example::start("chat", &[]);
+    let url = format!("http://{}/cometd", example.page());
+    browser::SCENARIOS.run_at("rooms", &url, &[]);
+}
+
+#[test]
+fn chat_serves_its_page() {
+    let mut example = Example::start("chat", &[]);
+    let mut peer = Peer::new(example.page());
+    let response = peer.exchange("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(response.field("Content-Type"), Some("text/html;charset=UTF-8"));
+    assert_eq!(response.body, include_str!("../examples/chat.html"));
+    assert_eq!(peer.exchange("GET /tea HTTP/1.1\r\nHost: h\r\n\r\n").status, 404);
+}
+
+#[test]
+fn ticker_publishes_ten_thousand_prices_for_each_line_that_it_writes() {
+    let mut example = Example::start("ticker", &[]);
+    let mut peer = Peer::new(example.url("listening on "));
+    let id = peer.session();
+    peer.subscribe(&id, "/prices/S07");
+    // Each price is heard once and in order. As they wait for each other, an answer brings several: some 25, and however
+    // slow this machine is, more than one.
+    let (events, answers) = hear(&mut peer, &id, 200);
+    assert!(events.is_sorted_by_key(|(_, price)| price["tick"].as_u64().unwrap()));
+    assert!(events.windows(2).all(|two| two[0].1["tick"] != two[1].1["tick"]));
+    assert!(answers * 2 < events.len(), "{} events in {answers} answers", events.len());
+    let reply = peer.publish(&id, "/prices/S07", json!({"price": 0}));
+    assert_eq!(reply["error"], "403:prices are made here:publish_denied");
+    for _ in 0..2 {
+        let line = example.says("published ");
+        let (published, refused) = line.split_once(", refused ").unwrap();
+        let (published, refused): (u32, u32) = (published.parse().unwrap(), refused.parse().unwrap());
+        assert!(published + refused == 10_000 && published > 0, "{line}");
+    }
+}
+
+#[test]
+fn ticker_sums_up_each_symbol_a_few_times_a_second() {
+    const MORE: usize = 4;
+    let mut example = Example::start("ticker", &[]);
+    let mut peer = Peer::new(example.url("listening on "));
+    let id = peer.session();
+    peer.subscribe(&id, "/summary/*");
+    let (events, _) = hear(&mut peer, &id, MORE * 100);
+    let mut heard = HashMap::<_, u64>::new();
+    for (channel, data) in &events {
+        let (now, price) = (data["ms"].as_u64().unwrap(), &data["last"]["price"]);
+        assert!(price.is_number(), "{data}");
+        if let Some(before) = heard.insert(channel, now) {
+            assert!(now - before >= 250, "{channel} at {before} and {now}");
+        }
+    }
+    assert_eq!(heard.len(), 100, "all symbols");
 }

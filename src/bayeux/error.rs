@@ -24,8 +24,8 @@ pub enum Error<'a> {
     SessionUnknown,
     /// `404::message_deleted`: an extension has ended the message.
     MessageDeleted,
-    /// `403::handshake_denied`: policy.
-    HandshakeDenied,
+    /// `403:<reason>:handshake_denied`: policy, with its reason.
+    HandshakeDenied(&'a str),
     /// `403:<reason>:publish_denied`: policy, with its reason.
     PublishDenied(&'a str),
     /// `403:<channel or reason>:subscribe_denied`: policy, or a meta channel.
@@ -87,7 +87,7 @@ impl<'a> Error<'a> {
             Self::ChannelUnknown => (404, "".into(), "channel_unknown"),
             Self::MessageIdInvalid => (405, "".into(), "message_id_invalid"),
             Self::SessionUnknown => (402, "".into(), "session_unknown"),
-            Self::HandshakeDenied => (403, "".into(), "handshake_denied"),
+            Self::HandshakeDenied(reason) => (403, cut(reason).into(), "handshake_denied"),
             Self::MessageDeleted => (404, "".into(), "message_deleted"),
             Self::PublishDenied(reason) => (403, cut(reason).into(), "publish_denied"),
             Self::SubscribeDenied(reason) => (403, cut(reason).into(), "subscribe_denied"),
@@ -202,7 +202,7 @@ mod tests {
             (Error::ChannelUnknown, "404::channel_unknown"),
             (Error::MessageIdInvalid, "405::message_id_invalid"),
             (Error::SessionUnknown, "402::session_unknown"),
-            (Error::HandshakeDenied, "403::handshake_denied"),
+            (Error::HandshakeDenied("no token"), "403:no token:handshake_denied"),
             (Error::MessageDeleted, "404::message_deleted"),
             (Error::DeferredLimit, "429::deferred_limit"),
             (Error::ChannelLimit, "429::channel_limit"),

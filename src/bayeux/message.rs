@@ -178,9 +178,20 @@ impl Message<'_> {
     /// A whole number that stands in the `ext` under this name.
     #[must_use]
     pub fn ext_number(&self, name: &str) -> Option<u64> {
+        super::raw::whole_number(self.ext_value(name)?)
+    }
+
+    /// A text that stands in the `ext` under this name.
+    #[must_use]
+    pub fn ext_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        super::raw::text(self.ext_value(name)?)
+    }
+
+    /// What stands in the `ext` under this name, any JSON.
+    #[must_use]
+    pub fn ext_value(&self, name: &str) -> Option<&RawValue> {
         let entries = super::raw::entries(self.ext?)?;
-        let (_, value) = entries.into_iter().find(|(own, _)| own == name)?;
-        super::raw::whole_number(value)
+        entries.into_iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 }
 

@@ -108,7 +108,7 @@ impl Broker {
             // Without a pause, Faye would shake hands in a loop.
             advice.interval = DENIED_INTERVAL_MS;
         }
-        let error = denial.error.as_deref().map_or(Error::HandshakeDenied, Error::Custom);
+        let error = denial.error.as_deref().map_or(Error::HandshakeDenied(&denial.reason), Error::Custom);
         self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
     }
 

@@ -481,11 +481,11 @@ fn denying(handshake: Option<Verdict>) -> Bench {
 }
 
 #[test]
-fn must_5_a_denied_handshake_is_403_and_not_to_be_tried_again() {
+fn must_5_a_denied_handshake_is_403_with_its_reason_and_not_to_be_tried_again() {
     let mut bench = denying(Some(Verdict::deny("because")));
     assert_eq!(
         bench.tell(&json!({"channel": "/meta/handshake", "id": 1})),
-        json!({"channel": "/meta/handshake", "id": 1, "successful": false, "error": "403::handshake_denied",
+        json!({"channel": "/meta/handshake", "id": 1, "successful": false, "error": "403:because:handshake_denied",
             "advice": {"reconnect": "none"}})
     );
     assert!(bench.broker.is_at_rest());

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::bayeux::{Channel, check};
+use crate::bayeux::{Channel, Pattern, check};
 use crate::broker::Counters;
 use crate::engine::Census;
 use crate::hooks::{Admission, Call, Command, Denial, PolicyTicket, Published, SessionId, Sink};
@@ -86,9 +86,7 @@ impl Handle {
     }
 
     fn publish_event(&self, channel: &str, data: &str, lazy: bool) -> Result<(), HandleError> {
-        check_event(channel, data, self.mailbox.data_depth())?;
-        let command = Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy };
-        self.mailbox.send(Mail::Command(command))
+        self.run(Command::Publish { channel: channel.to_owned(), data: data.to_owned(), lazy })
     }
 
     /// Publishes many events, pairs of channel and JSON text, all of them or none. It is far cheaper than as many calls of
@@ -120,17 +118,14 @@ impl Handle {
     /// # Errors
     /// [`HandleError`]; nothing is sent then. The channel may be one of a service.
     pub fn deliver(&self, session: SessionId, channel: &str, data: &str) -> Result<(), HandleError> {
-        self.check_message(channel, data)?;
         self.run(Command::Deliver { session, channel: channel.to_owned(), data: data.to_owned() })
     }
 
-    /// Answers a remote call: with what came of it, or what went wrong. JSON, both.
+    /// Answers a remote call: with what came of it, or what went wrong. JSON, both. That who asked has left is no error.
     ///
     /// # Errors
     /// [`HandleError`]; nothing is sent then.
     pub fn answer(&self, call: Call, result: Result<&str, &str>) -> Result<(), HandleError> {
-        let (Ok(data) | Err(data)) = result;
-        self.check_message(call.channel(), data)?;
         self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
     }
 
@@ -156,9 +151,23 @@ impl Handle {
     /// Has the server do anything that a hook may ask for.
     ///
     /// # Errors
-    /// [`HandleError::Full`], [`HandleError::TooLarge`] or [`HandleError::Closed`].
+    /// [`HandleError`]; nothing is done then.
     pub fn run(&self, command: Command) -> Result<(), HandleError> {
+        self.check(&command)?;
         self.mailbox.send(Mail::Command(command))
+    }
+
+    /// Whether a command can be done at all, whatever there is when its turn comes.
+    fn check(&self, command: &Command) -> Result<(), HandleError> {
+        match command {
+            Command::Publish { channel, data, .. } => check_event(channel, data, self.mailbox.data_depth()),
+            Command::Deliver { channel, data, .. } => self.check_message(channel, data),
+            Command::Answer { call, result: Ok(data) | Err(data) } => self.check_message(call.channel(), data),
+            Command::Subscribe(_, name) | Command::Unsubscribe(_, name) => {
+                Pattern::parse(name).map(drop).map_err(|_| HandleError::Channel)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends a session; one that has ended is no error. Its client is told.

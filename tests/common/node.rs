@@ -71,6 +71,28 @@ impl Scenarios {
     /// # Panics
     /// When it fails, or the daemon has ended or complains.
     pub fn run_against(&self, daemon: &mut Daemon, scenario: &str, url: &str, words: &[&str]) {
+        let command = self.command(scenario, url, words);
+        follow(command, daemon, &format!("{scenario} {}", words.join(" ")));
+    }
+
+    /// Runs a scenario that has nothing done to the server, which is no daemon and is reached at this URL.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn run_at(&self, scenario: &str, url: &str, words: &[&str]) {
+        let name = format!("{scenario} {}", words.join(" "));
+        if left_out(self.opt_out, &name) {
+            return;
+        }
+        let output =
+            self.command(scenario, url, words).stdin(Stdio::null()).output().expect("it was there a moment ago");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let passed = output.status.success() && stdout.lines().any(|line| line == "@@passed");
+        assert!(passed, "{}: {name}\n--- it wrote:\n{stdout}{stderr}---", output.status);
+    }
+
+    /// What runs a scenario; all that it needs is installed then.
+    fn command(&self, scenario: &str, url: &str, words: &[&str]) -> Command {
         self.install();
         let mut command = Command::new("node");
         command.arg(format!("{scenario}.mjs")).arg(url).args(words).current_dir(self.directory);
@@ -80,7 +102,7 @@ impl Scenarios {
         }
         #[cfg(feature = "tls")]
         super::tls::trust(&mut command);
-        follow(command, daemon, &format!("{scenario} {}", words.join(" ")));
+        command
     }
 
     /// Installs what the scenarios need, if it is not there yet.

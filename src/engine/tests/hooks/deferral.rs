@@ -116,7 +116,7 @@ fn a_handshake_waits_and_the_answer_brings_its_terms() {
     let reply = b.one(denied).json()[0].clone();
     assert_eq!(
         (&reply["error"], &reply["advice"]["reconnect"], b.sessions()),
-        (&json!("403::handshake_denied"), &json!("none"), 1)
+        (&json!("403:who is that?:handshake_denied"), &json!("none"), 1)
     );
     b.cut(conn);
     b.cut(denied);
@@ -223,7 +223,10 @@ fn without_an_answer_in_time_it_is_no() {
     assert_eq!(b.raw(conn), "");
     b.advance(1);
     let reply = b.one(conn).json()[0].clone();
-    assert_eq!((&reply["error"], &reply["advice"]["reconnect"]), (&json!("403::handshake_denied"), &json!("none")));
+    assert_eq!(
+        (&reply["error"], &reply["advice"]["reconnect"]),
+        (&json!("403:no answer in time:handshake_denied"), &json!("none"))
+    );
     // Too late.
     allow(&mut b, later.one("handshake "));
     assert_eq!((b.raw(conn).as_str(), b.sessions()), ("", 0));
