@@ -176,9 +176,7 @@ impl Broker {
         let name = pattern.to_string();
         let create = questions.take();
         if !self.is_known(pattern) {
-            if self.channels.len() >= self.limits.channels {
-                return Err(Stop::NoRoom);
-            }
+            self.has_room(pattern)?;
             self.ask(asked, (Operation::Create, pattern, &name), create)?;
         }
         self.ask(asked, (Operation::Subscribe, pattern, &name), questions.take())
@@ -197,12 +195,16 @@ impl Broker {
         let pattern = Pattern::Exact(channel);
         let create = questions.take();
         if !self.is_known(pattern) {
-            if self.channels.len() >= self.limits.channels {
-                return Err(Stop::NoRoom);
-            }
+            self.has_room(pattern)?;
             self.ask(asked, (Operation::Create, pattern, channel.as_str()), create)?;
         }
         self.ask(asked, (Operation::Publish, pattern, channel.as_str()), questions.take())
+    }
+
+    /// Whether there is room for another channel; those of services take none.
+    fn has_room(&self, pattern: Pattern<'_>) -> Result<(), Stop> {
+        let full = self.channels.len() >= self.limits.channels;
+        if full && !pattern.is_service() { Err(Stop::NoRoom) } else { Ok(()) }
     }
 
     /// Puts one question to those who have not answered it.

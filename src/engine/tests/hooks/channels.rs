@@ -152,6 +152,7 @@ fn there_are_so_many_channels_and_no_more() {
         assert_eq!(b.say(client.up, &client.publish(known, 1))[0]["successful"], true);
     }
     assert_eq!(b.tell(client.up, &client.subscribe("/b"))["successful"], true);
+    assert_eq!(b.tell(client.up, &client.publish("/service/x", 1)), done("/service/x", "p"), "it takes no room");
     log.take();
     // The server's own word goes out even so; hooks know nothing of its channel.
     assert!(b.inject("/d", "1"));

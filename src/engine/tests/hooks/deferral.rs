@@ -324,6 +324,57 @@ fn batches_that_wait_are_bounded_in_number_and_in_bytes() {
     comes_to_rest(&mut b, &[&clients[0], &clients[1]]);
 }
 
+/// One client that sends on behind a message of its own must not keep those of all others from waiting.
+#[test]
+fn of_one_session_a_sixteenth_may_wait() {
+    let later = Later::default();
+    let mut b = Bench::with(|setup| {
+        setup.hooks = later.hooks(publishes);
+        setup.limits.deferred_batches = 48;
+    });
+    let (client, other) = (b.client(), b.client());
+    let conns = [b.open(), b.open(), b.open()];
+    ask(&mut b, client.up, &client.publish("/a", 0));
+    ask(&mut b, conns[0], &client.publish("/a", 1));
+    ask(&mut b, conns[1], &client.publish("/a", 2));
+    assert_eq!(b.tell(conns[2], &client.publish("/a", 3)), failed("/a", "p", "429::deferred_limit"));
+    ask(&mut b, other.up, &other.publish("/a", 4));
+    for _ in 0..4 {
+        for (_, ticket) in later.take() {
+            allow(&mut b, ticket);
+        }
+    }
+    assert_eq!(b.published(), 4);
+    for conn in conns {
+        b.cut(conn);
+    }
+    comes_to_rest(&mut b, &[&client, &other]);
+
+    let mut b = Bench::with(|setup| {
+        setup.hooks = later.hooks(publishes);
+        setup.limits.deferred_bytes = 160_000;
+    });
+    let (client, other, elsewhere) = (b.client(), b.client(), b.open());
+    ask(&mut b, client.up, &client.publish("/a", "x".repeat(10_000)));
+    assert_eq!(b.tell(elsewhere, &client.publish("/a", 1))["error"], "429::deferred_limit");
+    ask(&mut b, other.up, &other.publish("/a", "x".repeat(10_000)));
+    for (_, ticket) in later.take() {
+        allow(&mut b, ticket);
+    }
+    // Who has waited may wait again, whatever stands behind.
+    b.take(client.up);
+    ask(&mut b, client.up, &json!([client.publish("/a", 1), client.publish("/a", 2)]));
+    let behind = b.open();
+    ask(&mut b, behind, &client.publish("/a", "x".repeat(20_000)));
+    allow(&mut b, later.one("publish /a"));
+    allow(&mut b, later.one("publish /a"));
+    assert_eq!(b.one(client.up).json(), json!([done("/a", "p"), done("/a", "p")]));
+    allow(&mut b, later.one("publish /a"));
+    b.cut(behind);
+    b.cut(elsewhere);
+    comes_to_rest(&mut b, &[&client, &other]);
+}
+
 #[test]
 fn a_message_with_the_id_of_a_session_but_not_its_secret_does_not_wait_with_it() {
     let later = Later::default();
