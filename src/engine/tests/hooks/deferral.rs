@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::bench::{Bench, HANDSHAKE, Post};
 use super::super::sockets::{messages, say, upgrade};
-use super::{Later, allow, ask, comes_to_rest, deny, done, failed, with_hooks};
+use super::{Later, Log, allow, ask, comes_to_rest, deny, done, failed, with_hooks};
 use crate::broker::rate::Rate;
-use crate::hooks::{Admission, Command, Denial};
+use crate::hooks::{Admission, Command, Denial, Operation, Opinion, Query, Session};
 
 fn publishes(operation: &str, _: &str) -> bool {
     operation == "publish"
@@ -72,6 +72,34 @@ fn each_question_of_a_subscribe_may_be_answered_later_and_none_is_asked_twice() 
         "error": "403:no:subscribe_denied", "subscription": ["/b/*", "/c"]});
     assert_eq!(b.one(client.up).json(), json!([refused]));
     assert_eq!(b.engine.census().topics, 2);
+    comes_to_rest(&mut b, &[&client]);
+}
+
+/// The authorizers have their say about a question when the policy has allowed it, be it later, and none of them twice.
+#[test]
+fn authorizers_are_asked_when_the_policy_has_answered() {
+    let (later, log) = (Later::default(), Log::default());
+    let noted = log.clone();
+    let says = move |operation: Operation, _: &Query<'_>, _: Option<&mut Session<'_>>, channel: &str| {
+        noted.note(format!("{operation:?} {channel}"));
+        if channel == "/no" { Opinion::Deny(Denial::new("closed")) } else { Opinion::Grant }
+    };
+    let mut b = with_hooks(later.hooks(everything).authorizer("/*", says).unwrap());
+    let client = b.client();
+    ask(&mut b, client.up, &client.publish("/a", 1));
+    let create = later.one("create /a");
+    assert_eq!(log.take(), Vec::<String>::new());
+    allow(&mut b, create);
+    assert_eq!(log.take(), ["Create /a"]);
+    allow(&mut b, later.one("publish /a"));
+    assert_eq!((log.take(), b.one(client.up).json()), (vec!["Publish /a".to_owned()], json!([done("/a", "p")])));
+    ask(&mut b, client.up, &client.publish("/no", 1));
+    allow(&mut b, later.one("create /no"));
+    assert_eq!(b.one(client.up).json()[0]["error"], "403:closed:channel_create_denied");
+    ask(&mut b, client.up, &client.publish("/x", 1));
+    log.take();
+    deny(&mut b, later.one("create /x"), "no");
+    assert_eq!((log.take(), b.one(client.up).status), (Vec::new(), 200));
     comes_to_rest(&mut b, &[&client]);
 }
 
