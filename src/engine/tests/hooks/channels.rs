@@ -127,8 +127,9 @@ fn a_channel_stays_for_as_long_as_somebody_is_subscribed() {
     assert_eq!(log.take().iter().filter(|line| line.starts_with("channel")).count(), 1);
     b.hold(&first);
     b.tell(first.up, &first.unsubscribe("/a"));
+    b.inject("/a", "1");
     b.advance(8_000);
-    assert_eq!(log.take(), ["unsubscribed - /a"]);
+    assert_eq!(log.take(), ["unsubscribed - /a", "message /a 1 by the server"]);
     b.tell(second.up, &second.disconnect());
     b.advance(6_000);
     assert_eq!(log.take(), ["unsubscribed - /a", "removed - Disconnected", "channel removed /a"]);
