@@ -57,7 +57,7 @@ impl Broker {
     /// A session is not subscribed any more.
     pub(super) fn unsubscribed(&mut self, key: SessionKey, name: &str, last: bool) {
         if last {
-            self.channels.unheard(name, self.now_ms);
+            self.channels.unheard(name, (self.now_ms, self.limits.sweep_ms));
         }
         self.tell(key, |listener, session, context| listener.unsubscribed(session, name, context));
     }
