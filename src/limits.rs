@@ -157,9 +157,9 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// How long a policy may take that has deferred its answer, ms; then it is no. Default 10 s.
     pub defer_ms: u64,
-    /// Batches that wait for answers of policies, or behind one that does, count. Default 4,096.
+    /// Batches that wait for answers of policies, or behind one that does, count; of one session a sixteenth. Default 4,096.
     pub deferred_batches: usize,
-    /// Bytes of them. Default 16 MiB.
+    /// Bytes of them; likewise. Default 16 MiB.
     pub deferred_bytes: usize,
     /// Channels and patterns of which hooks know, count. Kept only where hooks want to know. Default 1,000,000.
     pub channels: usize,

@@ -202,13 +202,19 @@ impl Broker {
         let name = pattern.to_string();
         let create = questions.take();
         let is_new = !self.is_known(pattern);
-        if is_new && self.channels.len() >= self.limits.channels {
-            return Err(Stop::NoRoom);
+        if is_new {
+            self.has_room(pattern)?;
         }
         if is_new || create.1.is_no() {
             self.ask(asked, (Operation::Create, pattern, &name), create)?;
         }
         self.ask(asked, (operation, pattern, &name), questions.take())
+    }
+
+    /// Whether there is room for another channel; those of services take none.
+    fn has_room(&self, pattern: Pattern<'_>) -> Result<(), Stop> {
+        let full = self.channels.len() >= self.limits.channels;
+        if full && !pattern.is_service() { Err(Stop::NoRoom) } else { Ok(()) }
     }
 
     /// Puts one question to those who have not answered it.

@@ -7,6 +7,7 @@ use crate::bayeux::{Error, Kind, Message, Meta, OwnedMessage};
 use crate::clock::Now;
 use crate::hooks::{Admission, Denial, Origin, Passage, PolicyTicket};
 use crate::http::head::OwnedHead;
+use crate::limits::Limits;
 use crate::reply::{Answer, Link, Way};
 
 use super::ask::{Pending, Questions, Settled, Stop};
@@ -16,6 +17,9 @@ use super::{Broker, Request};
 
 /// What a policy is taken to have said that has not answered in time.
 const TOO_LATE: &str = "no answer in time";
+
+/// One session may have this part of what may wait.
+const SHARES: usize = 16;
 
 /// The answer to a batch that had to wait.
 #[derive(Debug)]
@@ -93,9 +97,7 @@ impl Broker {
                 result.map(|(message, pending)| (message, Halt::Asking(pending), self.speaker))
             };
             let Some((first, halt, session)) = halted else { continue };
-            let full = self.deferred.len() >= self.limits.deferred_batches
-                || self.deferred.bytes() >= self.limits.deferred_bytes;
-            if full {
+            if self.has_no_room(session.filter(|session| Some(*session) != own)) {
                 self.speaker = session;
                 self.fail(&first.as_message(), Error::DeferredLimit, answer);
                 continue;
@@ -105,6 +107,16 @@ impl Broker {
             return self.suspend(request, (rest, sole, pending, session), answer);
         }
         self.begin_readers();
+    }
+
+    /// Whether no more batches may wait, or no more of this session: what one sends behind a message that waits must not be
+    /// all that may wait. What has waited before has its place.
+    fn has_no_room(&self, session: Option<SessionKey>) -> bool {
+        let Limits { deferred_batches: most, deferred_bytes: bytes, .. } = self.limits;
+        let share = ((most / SHARES).max(1), bytes / SHARES);
+        self.deferred.len() >= most
+            || self.deferred.bytes() >= bytes
+            || session.is_some_and(|session| self.deferred.is_full_for(session, share))
     }
 
     /// Keeps the rest of a batch, with what has been answered so far.

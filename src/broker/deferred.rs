@@ -43,12 +43,24 @@ pub(super) struct Suspended {
     pub(super) answer: Answer,
 }
 
+fn is_connect(message: &OwnedMessage) -> bool {
+    message.kind() == Some(Kind::Meta(Meta::Connect))
+}
+
 impl Suspended {
     fn weight(&self) -> usize {
         let head = self.head.as_ref().map_or(0, OwnedHead::weight);
         let messages = self.messages.iter().map(OwnedMessage::weight);
         messages.fold(head.saturating_add(size_of::<Self>()), usize::saturating_add)
     }
+}
+
+/// The batches of one session.
+#[derive(Debug, Default)]
+struct Queue {
+    /// The first is the one that asks.
+    batches: VecDeque<u64>,
+    bytes: usize,
 }
 
 /// See the [module](self).
@@ -59,8 +71,10 @@ pub(super) struct Deferred {
     asking: HashMap<u64, u64>,
     /// When which ticket is overdue, ms: all have the same time, so the first is the earliest.
     deadlines: VecDeque<(u64, u64)>,
-    /// By session, its batches; the first is the one that asks.
-    queues: HashMap<u64, VecDeque<u64>>,
+    /// By session.
+    queues: HashMap<u64, Queue>,
+    /// Those with a connect, and the links that these hold, so that each close costs a look at few words.
+    connects: Vec<(Link, u64)>,
     bytes: usize,
     ticket: u64,
     id: u64,
@@ -99,7 +113,7 @@ impl Deferred {
 
     /// Whether the first batch of a session waits for an answer, not for its turn.
     pub(super) fn asks_first(&self, session: SessionKey) -> bool {
-        let first = self.queues.get(&session.to_bits()).and_then(|queue| queue.front());
+        let first = self.queues.get(&session.to_bits()).and_then(|queue| queue.batches.front());
         first.and_then(|id| self.batches.get(id)).is_some_and(|batch| batch.question.is_some())
     }
 
@@ -108,13 +122,19 @@ impl Deferred {
         self.queues.contains_key(&session.to_bits())
     }
 
+    /// Whether as many batches of a session wait as may, or as many bytes of them. One may, whatever these are.
+    pub(super) fn is_full_for(&self, session: SessionKey, (batches, bytes): (usize, usize)) -> bool {
+        let queue = self.queues.get(&session.to_bits()).filter(|queue| !queue.batches.is_empty());
+        queue.is_some_and(|queue| queue.batches.len() >= batches || queue.bytes >= bytes)
+    }
+
     /// Keeps a batch whose question with this ticket has just been deferred, until then, ms. It comes before those of its
     /// session that are behind it.
     pub(super) fn ask(&mut self, batch: Suspended, ticket: u64, deadline_ms: u64) {
         self.asking.insert(ticket, batch.id);
         self.deadlines.push_back((deadline_ms, ticket));
         if let Some(session) = batch.session {
-            self.queues.entry(session.to_bits()).or_default().push_front(batch.id);
+            self.queues.entry(session.to_bits()).or_default().batches.push_front(batch.id);
         }
         self.keep(batch);
     }
@@ -122,29 +142,47 @@ impl Deferred {
     /// Keeps a batch behind those of the session of its first message.
     pub(super) fn follow(&mut self, batch: Suspended) {
         if let Some(session) = batch.session {
-            self.queues.entry(session.to_bits()).or_default().push_back(batch.id);
+            self.queues.entry(session.to_bits()).or_default().batches.push_back(batch.id);
         }
         self.keep(batch);
     }
 
     fn keep(&mut self, batch: Suspended) {
-        sums::put(&mut self.bytes, batch.weight());
+        let weight = batch.weight();
+        sums::put(&mut self.bytes, weight);
+        if let Some(queue) = self.queue_of(&batch) {
+            sums::put(&mut queue.bytes, weight);
+        }
+        if batch.messages.iter().any(is_connect) {
+            self.connects.push((batch.link, batch.id));
+        }
         self.batches.insert(batch.id, batch);
     }
 
     fn take(&mut self, id: u64) -> Option<Suspended> {
         let batch = self.batches.remove(&id)?;
-        sums::take(&mut self.bytes, batch.weight());
+        if batch.messages.iter().any(is_connect) {
+            self.connects.retain(|(_, own)| *own != id);
+        }
+        let weight = batch.weight();
+        sums::take(&mut self.bytes, weight);
+        if let Some(queue) = self.queue_of(&batch) {
+            sums::take(&mut queue.bytes, weight);
+        }
         Some(batch)
     }
 
     /// No answer gets to a link any more: connects that wait for it are taken out, or they would take events along.
     pub(super) fn forget_link(&mut self, link: Link) {
-        for batch in self.batches.values_mut().filter(|batch| batch.link == link) {
-            sums::take(&mut self.bytes, batch.weight());
-            batch.messages.retain(|message| message.kind() != Some(Kind::Meta(Meta::Connect)));
-            sums::put(&mut self.bytes, batch.weight());
+        while let Some((_, id)) = self.connects.iter().find(|(own, _)| *own == link).copied() {
+            let Some(mut batch) = self.take(id) else { return };
+            batch.messages.retain(|message| !is_connect(message));
+            self.keep(batch);
         }
+    }
+
+    fn queue_of(&mut self, batch: &Suspended) -> Option<&mut Queue> {
+        self.queues.get_mut(&batch.session?.to_bits())
     }
 
     /// The batch whose question has this ticket; a ticket is good once.
@@ -154,8 +192,8 @@ impl Deferred {
             self.deadlines.pop_front();
         }
         let batch = self.take(id)?;
-        if let Some(queue) = batch.session.and_then(|session| self.queues.get_mut(&session.to_bits())) {
-            queue.pop_front();
+        if let Some(queue) = self.queue_of(&batch) {
+            queue.batches.pop_front();
         }
         Some(batch)
     }
@@ -163,7 +201,7 @@ impl Deferred {
     /// The next batch of a session whose first has gone on and is done.
     pub(super) fn next_of(&mut self, session: SessionKey) -> Option<Suspended> {
         let queue = self.queues.get_mut(&session.to_bits())?;
-        match queue.pop_front() {
+        match queue.batches.pop_front() {
             Some(id) => self.take(id),
             None => {
                 self.queues.remove(&session.to_bits());
@@ -187,7 +225,7 @@ impl Deferred {
 impl Deferred {
     /// The first batch of a session that is gone, which waits for nothing any more.
     pub(super) fn abandon(&mut self, session: SessionKey) -> Option<Suspended> {
-        let id = *self.queues.get(&session.to_bits())?.front()?;
+        let id = *self.queues.get(&session.to_bits())?.batches.front()?;
         let ticket = self.asking.iter().find(|(_, asking)| **asking == id).map(|(ticket, _)| *ticket)?;
         self.answered(ticket)
     }
@@ -236,11 +274,15 @@ mod tests {
         let nobody = batch(&mut deferred, None);
         ask(&mut deferred, nobody, 120);
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
+        let all = deferred.queues[&session(1).to_bits()].bytes;
+        let full = |batches, bytes| deferred.is_full_for(session(1), (batches, bytes));
+        assert!(full(2, all + 1) && full(3, all) && !full(3, all + 1) && !deferred.is_full_for(session(3), (0, 0)));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
         let first = deferred.answered(1).unwrap();
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
         assert!(deferred.answered(1).is_none() && deferred.holds_back(session(1)));
+        assert_eq!(deferred.queues[&session(1).to_bits()].bytes, all / 2);
         // It asks once more: those behind it stay there.
         ask(&mut deferred, first, 130);
         assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(1));

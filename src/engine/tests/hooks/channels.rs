@@ -127,10 +127,14 @@ fn a_channel_stays_for_as_long_as_somebody_is_subscribed() {
     assert_eq!(log.take().iter().filter(|line| line.starts_with("channel")).count(), 1);
     b.hold(&first);
     b.tell(first.up, &first.unsubscribe("/a"));
+    b.inject("/a", "1");
     b.advance(8_000);
-    assert_eq!(log.take(), ["unsubscribed - /a"]);
+    assert_eq!(log.take(), ["unsubscribed - /a", "message /a 1 by the server"]);
+    // Nothing is to be swept, and nobody woken for it.
+    let next = b.engine.poll_timeout().map(|(at, _)| at - b.now_ms());
+    assert_eq!(next, Some(2_000), "the end of the session that does not connect");
     b.tell(second.up, &second.disconnect());
-    b.advance(6_000);
+    b.advance(3_000);
     assert_eq!(log.take(), ["unsubscribed - /a", "removed - Disconnected", "channel removed /a"]);
     comes_to_rest(&mut b, &[&first, &second]);
 }
@@ -152,6 +156,7 @@ fn there_are_so_many_channels_and_no_more() {
         assert_eq!(b.say(client.up, &client.publish(known, 1))[0]["successful"], true);
     }
     assert_eq!(b.tell(client.up, &client.subscribe("/b"))["successful"], true);
+    assert_eq!(b.tell(client.up, &client.publish("/service/x", 1)), done("/service/x", "p"), "it takes no room");
     log.take();
     // The server's own word goes out even so; hooks know nothing of its channel.
     assert!(b.inject("/d", "1"));

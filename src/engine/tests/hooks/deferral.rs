@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::bench::{Bench, HANDSHAKE, Post};
 use super::super::sockets::{messages, say, upgrade};
-use super::{Later, allow, ask, comes_to_rest, deny, done, failed, with_hooks};
+use super::{Later, Log, allow, ask, comes_to_rest, deny, done, failed, with_hooks};
 use crate::broker::rate::Rate;
-use crate::hooks::{Admission, Command, Denial};
+use crate::hooks::{Admission, Command, Denial, Operation, Opinion, Query, Session};
 
 fn publishes(operation: &str, _: &str) -> bool {
     operation == "publish"
@@ -72,6 +72,34 @@ fn each_question_of_a_subscribe_may_be_answered_later_and_none_is_asked_twice() 
         "error": "403:no:subscribe_denied", "subscription": ["/b/*", "/c"]});
     assert_eq!(b.one(client.up).json(), json!([refused]));
     assert_eq!(b.engine.census().topics, 2);
+    comes_to_rest(&mut b, &[&client]);
+}
+
+/// The authorizers have their say about a question when the policy has allowed it, be it later, and none of them twice.
+#[test]
+fn authorizers_are_asked_when_the_policy_has_answered() {
+    let (later, log) = (Later::default(), Log::default());
+    let noted = log.clone();
+    let says = move |operation: Operation, _: &Query<'_>, _: Option<&mut Session<'_>>, channel: &str| {
+        noted.note(format!("{operation:?} {channel}"));
+        if channel == "/no" { Opinion::Deny(Denial::new("closed")) } else { Opinion::Grant }
+    };
+    let mut b = with_hooks(later.hooks(everything).authorizer("/*", says).unwrap());
+    let client = b.client();
+    ask(&mut b, client.up, &client.publish("/a", 1));
+    let create = later.one("create /a");
+    assert_eq!(log.take(), Vec::<String>::new());
+    allow(&mut b, create);
+    assert_eq!(log.take(), ["Create /a"]);
+    allow(&mut b, later.one("publish /a"));
+    assert_eq!((log.take(), b.one(client.up).json()), (vec!["Publish /a".to_owned()], json!([done("/a", "p")])));
+    ask(&mut b, client.up, &client.publish("/no", 1));
+    allow(&mut b, later.one("create /no"));
+    assert_eq!(b.one(client.up).json()[0]["error"], "403:closed:channel_create_denied");
+    ask(&mut b, client.up, &client.publish("/x", 1));
+    log.take();
+    deny(&mut b, later.one("create /x"), "no");
+    assert_eq!((log.take(), b.one(client.up).status), (Vec::new(), 200));
     comes_to_rest(&mut b, &[&client]);
 }
 
@@ -325,6 +353,57 @@ fn batches_that_wait_are_bounded_in_number_and_in_bytes() {
     ask(&mut b, clients[1].up, &clients[1].publish("/a", 1));
     allow(&mut b, later.take()[0].1);
     comes_to_rest(&mut b, &[&clients[0], &clients[1]]);
+}
+
+/// One client that sends on behind a message of its own must not keep those of all others from waiting.
+#[test]
+fn of_one_session_a_sixteenth_may_wait() {
+    let later = Later::default();
+    let mut b = Bench::with(|setup| {
+        setup.hooks = later.hooks(publishes);
+        setup.limits.deferred_batches = 48;
+    });
+    let (client, other) = (b.client(), b.client());
+    let conns = [b.open(), b.open(), b.open()];
+    ask(&mut b, client.up, &client.publish("/a", 0));
+    ask(&mut b, conns[0], &client.publish("/a", 1));
+    ask(&mut b, conns[1], &client.publish("/a", 2));
+    assert_eq!(b.tell(conns[2], &client.publish("/a", 3)), failed("/a", "p", "429::deferred_limit"));
+    ask(&mut b, other.up, &other.publish("/a", 4));
+    for _ in 0..4 {
+        for (_, ticket) in later.take() {
+            allow(&mut b, ticket);
+        }
+    }
+    assert_eq!(b.published(), 4);
+    for conn in conns {
+        b.cut(conn);
+    }
+    comes_to_rest(&mut b, &[&client, &other]);
+
+    let mut b = Bench::with(|setup| {
+        setup.hooks = later.hooks(publishes);
+        setup.limits.deferred_bytes = 160_000;
+    });
+    let (client, other, elsewhere) = (b.client(), b.client(), b.open());
+    ask(&mut b, client.up, &client.publish("/a", "x".repeat(10_000)));
+    assert_eq!(b.tell(elsewhere, &client.publish("/a", 1))["error"], "429::deferred_limit");
+    ask(&mut b, other.up, &other.publish("/a", "x".repeat(10_000)));
+    for (_, ticket) in later.take() {
+        allow(&mut b, ticket);
+    }
+    // Who has waited may wait again, whatever stands behind.
+    b.take(client.up);
+    ask(&mut b, client.up, &json!([client.publish("/a", 1), client.publish("/a", 2)]));
+    let behind = b.open();
+    ask(&mut b, behind, &client.publish("/a", "x".repeat(20_000)));
+    allow(&mut b, later.one("publish /a"));
+    allow(&mut b, later.one("publish /a"));
+    assert_eq!(b.one(client.up).json(), json!([done("/a", "p"), done("/a", "p")]));
+    allow(&mut b, later.one("publish /a"));
+    b.cut(behind);
+    b.cut(elsewhere);
+    comes_to_rest(&mut b, &[&client, &other]);
 }
 
 #[test]

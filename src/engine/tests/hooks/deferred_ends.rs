@@ -80,6 +80,51 @@ fn a_batch_of_a_websocket_that_is_gone_leaves_its_session_reachable_elsewhere() 
 }
 
 #[test]
+fn a_websocket_whose_session_was_ended_hears_that_and_nothing_of_what_waited() {
+    let later = Later::default();
+    let mut b = sockets(&later);
+    let (conn, id) = client(&mut b);
+    let publish = json!({"channel": "/b", "clientId": id, "data": 1, "id": "p"});
+    assert_eq!(say(&mut b, conn, &publish), Vec::<Value>::new());
+    assert!(b.command(&Command::DisconnectClient(id)));
+    let frames = b.bytes(conn);
+    let text = String::from_utf8_lossy(&frames);
+    assert!(text.contains("/meta/disconnect") && !text.contains("session_unknown"), "{text}");
+    allow(&mut b, later.one("publish /b"));
+    assert_eq!((b.raw(conn).as_str(), b.published()), ("", 0));
+    b.engine.check_links();
+    b.cut(conn);
+    comes_to_rest(&mut b, &[]);
+}
+
+/// One of two sessions of a WebSocket ends: the other one keeps it, and what waited is answered there.
+#[test]
+fn a_websocket_of_several_sessions_hears_what_becomes_of_what_waited() {
+    let later = Later::default();
+    let mut b = sockets(&later);
+    let (conn, first) = client(&mut b);
+    let second = say(&mut b, conn, &serde_json::from_str(HANDSHAKE).unwrap())[0][0]["clientId"].clone();
+    let connect = json!({"channel": "/meta/connect", "clientId": second, "connectionType": "websocket", "id": "c"});
+    let publish = json!({"channel": "/b", "clientId": first, "data": 1, "id": "p"});
+    say(&mut b, conn, &connect);
+    assert_eq!(say(&mut b, conn, &publish), Vec::<Value>::new());
+    assert!(b.command(&Command::DisconnectClient(first)));
+    let heard = messages(&mut b, conn);
+    assert_eq!(heard.last(), Some(&json!([unknown("/b", "p")])), "{heard:?}");
+    // A batch with a connect goes on as it would have begun.
+    let publish = json!({"channel": "/b", "clientId": second, "data": 1, "id": "p"});
+    later.take();
+    assert_eq!(say(&mut b, conn, &json!([publish, connect])), Vec::<Value>::new());
+    allow(&mut b, later.one("publish /b"));
+    let connected = json!({"channel": "/meta/connect", "id": "c", "successful": true});
+    assert_eq!(messages(&mut b, conn), [json!([done("/b", "p"), connected])]);
+    assert_eq!(say(&mut b, conn, &connect), Vec::<Value>::new(), "held there");
+    b.engine.check_links();
+    b.cut(conn);
+    comes_to_rest(&mut b, &[]);
+}
+
+#[test]
 fn nothing_follows_the_close_of_a_websocket() {
     let later = Later::default();
     let mut b = sockets(&later);

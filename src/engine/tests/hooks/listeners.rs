@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::bench::{Bench, HANDSHAKE, Post};
+use super::super::bench::{Bench, Client, HANDSHAKE, Post};
 use super::super::sockets::{say, upgrade};
 use super::{Log, Words, with_hooks};
 use crate::bayeux::OwnedMessage;
@@ -96,7 +96,8 @@ fn subscriptions_are_told_of_that_are_new_and_ends_of_those_that_there_were() {
 /// hears of it finds nothing of it left. The subscriptions end in the opposite order in which they came.
 #[test]
 fn a_session_ends_when_its_subscriptions_have_ended_for_whatever_reason() {
-    let ends: [(&str, fn(&mut Bench, &super::super::bench::Client)); 5] = [
+    type Ends = fn(&mut Bench, &Client);
+    let ends: [(&str, Ends); 5] = [
         ("Disconnected", |b, client| {
             b.tell(client.up, &client.disconnect());
         }),
