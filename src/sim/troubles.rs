@@ -68,7 +68,8 @@ impl Bench {
     fn new(broker: broker::Config, limits: Limits) -> Self {
         let faults = Faults { delay_ms: (WAY_MS, WAY_MS), ..Faults::NONE };
         let run = Run { chance: Chance::seeded(1), repeat: "this test".to_owned(), aloud: false };
-        let setup = Setup { run, broker, limits, faults, clock_steps: false, crash_steps: 0, one_host: false, hooked: None };
+        let setup =
+            Setup { run, broker, limits, faults, clock_steps: false, crash_steps: 0, one_host: false, hooked: None };
         Self(World::new(setup, Hands::default()))
     }
 

@@ -407,7 +407,9 @@ impl Client {
 
     fn may_end(&self, scene: &Scene<'_, '_>) -> bool {
         let restarts = scene.scenario.restart_every_ms > 0;
-        self.session.as_ref().is_none_or(|session| session.may_end || scene.ledger.may_end(session.no)) || scene.ground.counters.overflows > 0 || restarts
+        self.session.as_ref().is_none_or(|session| session.may_end || scene.ledger.may_end(session.no))
+            || scene.ground.counters.overflows > 0
+            || restarts
     }
 
     fn refused(&mut self, call: &Call, asked: &Asked, message: &Incoming, scene: &mut Scene<'_, '_>) {

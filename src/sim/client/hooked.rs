@@ -52,7 +52,10 @@ impl Client {
         let bits = u64::from_str_radix(name.trim_matches('"').split_once('.').expect("a life").1, 16).expect("hex");
         assert_eq!(message.ext("served"), Some((bits % 2 == 0).to_string()), "{message:?}");
         let own = call.session.and_then(|no| scene.ledger.name_of(no));
-        assert!(own.is_none_or(|own| name.trim_matches('"') == own), "{own:?} gets a reply to another one: {message:?}");
+        assert!(
+            own.is_none_or(|own| name.trim_matches('"') == own),
+            "{own:?} gets a reply to another one: {message:?}"
+        );
     }
 
     /// The name that extensions give a session.

@@ -167,7 +167,8 @@ impl Client {
         let Some(call) = call else { return };
         let aged = scene.now() + scene.patience() >= call.at + scene.scenario.limits.stream_ms;
         let source = call.sole_connect().is_none();
-        let over = self.session.as_ref().is_none_or(|own| own.disconnected || own.may_end || scene.ledger.may_end(own.no));
+        let over =
+            self.session.as_ref().is_none_or(|own| own.disconnected || own.may_end || scene.ledger.may_end(own.no));
         // A session that has expired is heard of with the next connect.
         let explained = self.may_be_superseded(&call) || (source && (aged || over || self.may_expire(scene)));
         assert!(explained || scene.drained, "a stream ended for no reason: {call:?}");

@@ -35,7 +35,14 @@ pub(crate) enum Aim {
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     /// An event is to be published, or sent to somebody, by this publisher.
-    Event { mark: Mark, by: usize, aim: Aim, channel: String, data: String, lazy: bool },
+    Event {
+        mark: Mark,
+        by: usize,
+        aim: Aim,
+        channel: String,
+        data: String,
+        lazy: bool,
+    },
     /// A session may end.
     Ending(String),
     /// A session is to be subscribed, or not to be any more.
@@ -514,8 +521,7 @@ impl Log {
     /// A session has subscribed, or is not subscribed any more.
     pub(crate) fn subscribed(&mut self, session: &Session<'_>, name: &str, begins: bool) {
         let known = self.sessions.entry(session.id()).or_default();
-        let changed =
-            if begins { known.subscribed.insert(name.to_owned()) } else { known.subscribed.remove(name) };
+        let changed = if begins { known.subscribed.insert(name.to_owned()) } else { known.subscribed.remove(name) };
         assert!(changed, "session {} and {name}, begins: {begins}, already", session.id());
         let noted = self.channels.contains_key(name) || self.limits.channels < 100;
         assert!(!begins || noted, "nobody was told of {name}");
@@ -542,7 +548,11 @@ impl Log {
 
     /// What must hold when everyone has left.
     pub(crate) fn check_rest(&self) {
-        assert!(self.sessions.values().all(|known| !known.added), "sessions of which nobody hears: {:?}", self.sessions);
+        assert!(
+            self.sessions.values().all(|known| !known.added),
+            "sessions of which nobody hears: {:?}",
+            self.sessions
+        );
         assert!(self.channels.is_empty(), "channels of which nobody hears: {:?}", self.channels);
     }
 

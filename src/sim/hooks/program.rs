@@ -175,12 +175,7 @@ fn publishes(query: &Query<'_>) -> bool {
 pub(super) struct Policy(pub(super) Say);
 
 impl Policy {
-    fn verdict(
-        &mut self,
-        asked: Option<Operation>,
-        query: &Query<'_>,
-        session: Option<&mut Session<'_>>,
-    ) -> Verdict {
+    fn verdict(&mut self, asked: Option<Operation>, query: &Query<'_>, session: Option<&mut Session<'_>>) -> Verdict {
         let key = key_of(query);
         let shared = self.0.shared.clone();
         let habits = shared.log().habits.clone();
