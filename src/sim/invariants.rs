@@ -454,8 +454,10 @@ impl Ledger {
         let windows = || seen.windows.iter().chain(own.into_iter().flatten());
         let of_channel = windows().filter(|window| matches(&window.pattern, channel));
         let patterns: BTreeSet<&str> = of_channel.clone().map(|window| window.pattern.as_str()).collect();
-        // Whoever asks again, from further back, gets older events after newer ones.
-        let back = id > 0 && of_channel.count() > patterns.len();
+        // Whoever asks again, or has been given something by hooks and asks from further back, gets older events after
+        // newer ones.
+        let given = own.is_some_and(|own| own.iter().any(|window| matches(&window.pattern, channel)));
+        let back = id > 0 && (given || of_channel.count() > patterns.len());
         let wants = |window: &&Window| {
             matches(&window.pattern, channel)
                 && publication.sent_at <= window.until.unwrap_or(u64::MAX)
@@ -594,8 +596,9 @@ impl Ledger {
             let enough = !seen.acks && (told < 0 || told >= count || self.unheard.contains(&seen.client));
             assert!(
                 enough,
-                "events {marks:?} on {channel} never came to client {}, who was subscribed, and was told of {told}",
-                seen.client
+                "events {marks:?} on {channel} never came to client {}, who was subscribed, and was told of {told}; hooks know \
+                its session as {:?}, and it had got everything at {:?}",
+                seen.client, seen.name, seen.caught_up
             );
         }
         for (channel, told) in &seen.gaps {
