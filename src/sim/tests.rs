@@ -154,6 +154,33 @@ fn what_was_expected_too_strictly_is_not_expected() {
     }
 }
 
+/// A few more worlds with hooks: those of every third seed have them.
+#[test]
+fn hooks_may_do_what_they_like() {
+    let mut totals = Totals::default();
+    for seed in (3..=450).step_by(3) {
+        totals.add(&run(seed, Options::default()));
+    }
+    eprintln!("{:?}", totals.tally);
+    let kinds = [
+        Kind::Denied,
+        Kind::Deleted,
+        Kind::Ended,
+        Kind::Deferred,
+        Kind::TooLate,
+        Kind::Reshaped,
+        Kind::Commanded,
+        Kind::CommandsFull,
+        Kind::TurnedDown,
+        Kind::OwnEvent,
+        Kind::Handed,
+        Kind::Dismissed,
+    ];
+    for kind in kinds {
+        assert!(totals.tally.of(kind) > 0, "{kind:?}: {:?}", totals.tally);
+    }
+}
+
 #[test]
 fn the_world_of_a_seed_is_the_same_on_every_thread() {
     let hashes = || (1..=12).map(|seed| run(seed, Options::default()).hash).collect::<Vec<_>>();

@@ -176,11 +176,12 @@ impl<P: People> World<P> {
     /// The server dies, with all that it had, and another one takes its place.
     pub(crate) fn restart(&mut self) {
         self.trace.note(self.now, None, "the server dies and begins anew");
-        self.tell_numbers();
         let all: Vec<(WireId, ConnKey)> = self.sockets.iter().map(|(wire, socket)| (*wire, socket.key)).collect();
         for (wire, key) in all {
             self.close(key, wire);
         }
+        // Hooks may have published something even then.
+        self.tell_numbers();
         self.tell_news();
         self.guards.note_life(&self.engine);
         (self.again, self.lives) = (Vec::new(), self.lives + 1);

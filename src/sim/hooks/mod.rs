@@ -5,6 +5,8 @@
 
 mod log;
 mod program;
+#[cfg(test)]
+mod programs;
 
 pub(crate) use log::{Aim, HANDED, Log, News, OWN, PLANNED, Shared};
 
