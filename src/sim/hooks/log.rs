@@ -446,7 +446,7 @@ impl Word {
 /// What stands around the reason of a denial.
 pub(crate) fn around(asked: Option<Operation>, publishing: bool) -> (String, &'static str) {
     let end = match asked {
-        None => return ("403::handshake_denied".to_owned(), ""),
+        None => ":handshake_denied",
         Some(Operation::Create) if publishing => ":channel_create_denied",
         Some(Operation::Create) => ":create_denied",
         Some(Operation::Subscribe) => ":subscribe_denied",
@@ -458,7 +458,6 @@ pub(crate) fn around(asked: Option<Operation>, publishing: bool) -> (String, &'s
 fn error_of((start, end): (String, &'static str), denial: &Denial) -> String {
     match &denial.error {
         Some(error) => error.clone(),
-        None if end.is_empty() => start,
         None => format!("{start}{}{end}", denial.reason),
     }
 }
