@@ -288,6 +288,7 @@ impl Client {
                     scene.ledger.told_of_gaps(no, &gaps);
                 }
                 self.got_batch(message, empty, call, scene);
+                let empty = empty && message.ext("gap").is_none();
                 self.connected(call, message.advice().as_ref(), empty, scene);
             }
             What::Disconnect => {
