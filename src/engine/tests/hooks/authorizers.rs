@@ -191,7 +191,7 @@ fn a_handshake_is_refused_with_the_advice_not_to_come_back_unless_the_policy_say
         Some(ReplyAdvice { reconnect, interval, timeout: 5, multiple_clients: false, connection_type: None })
     };
     let cases = [
-        (Denial::new("x"), "403::handshake_denied", json!({"reconnect": "none"})),
+        (Denial::new("x"), "403:x:handshake_denied", json!({"reconnect": "none"})),
         (Denial::default().with_error("403:you:banned"), "403:you:banned", json!({"reconnect": "none"})),
         (
             Denial { advice: advice(Reconnect::Handshake, 7), ..Denial::default() },
