@@ -5,8 +5,8 @@
 //! open http://127.0.0.1:40123/
 //! ```
 //!
-//! Open that in two tabs, with two names. Close one: after ten seconds, in which a client may come back, the other one hears that
-//! who was there has left.
+//! Open that in two tabs, with two names. Close one: after ten seconds, in which a client may come back, the other one hears
+//! that who was there has left.
 //!
 //! | channel | carries |
 //! |---|---|
@@ -23,10 +23,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use encke::clock::Now;
 use encke::hooks::{
-    Admission, Command, Context, Extension, Filtered, Hooks, Listener, OutgoingReply, Query, Removal, Request,
-    SecurityPolicy, Session, Verdict, WebRequest, WebResponse,
+    Admission, Command, Context, Extension, Filtered, Hooks, Listener, Method, Now, OutgoingReply, Query, Removal,
+    Request, SecurityPolicy, Session, Verdict, WebRequest, WebResponse,
 };
 use encke::server::Server;
 use serde_json::{Value, json};
@@ -55,7 +54,8 @@ fn serve(at: SocketAddr) -> Result<(), Box<dyn Error>> {
     // nobody ever waits for this lock.
     let names = Names::default();
     let page = |request: &WebRequest<'_>, _: &mut Context<'_>| {
-        (request.path() == "/").then(|| WebResponse::new("text/html;charset=UTF-8", PAGE))
+        let shown = request.path() == "/" && matches!(request.method(), Method::Get | Method::Head);
+        shown.then(|| WebResponse::new("text/html;charset=UTF-8", PAGE))
     };
     let hooks = Hooks::default()
         .policy(Door { names: names.clone() })

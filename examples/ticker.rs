@@ -33,8 +33,7 @@ use std::{env, thread};
 
 use encke::broker::Overflow;
 use encke::broker::rules::Rule;
-use encke::clock::Now;
-use encke::hooks::{DataFilter, Denial, Filtered, Hooks, Operation, Opinion, Query, Session};
+use encke::hooks::{DataFilter, Denial, Filtered, Hooks, Now, Operation, Opinion, Query, Session};
 use encke::server::{Handle, HandleError, Server, Settings};
 
 /// Symbols, and how often each has a new price in a second.

@@ -337,7 +337,8 @@ impl Engine {
         self.settle();
     }
 
-    /// Does what another thread asks for; whether it could be done.
+    /// Does what another thread asks for; whether it could be done. That `data` in it is JSON is for the caller to check, as
+    /// [`Handle`](crate::server::Handle) does.
     pub fn command(&mut self, command: Command, now: Now) -> bool {
         self.terms.tell_time(now);
         let done = self.broker.run_command(command, now);

@@ -240,15 +240,31 @@ impl Broker {
             return true;
         }
         let Some(command) = self.commands.next() else { return false };
-        // What other threads publish has been looked at there.
-        let is_json = match &command {
-            Command::Publish { data, .. } => check::value(data.as_bytes(), self.limits.data_depth()).is_ok(),
-            _ => true,
-        };
-        if !is_json || !self.command(command) {
+        let fault = self.fault_of(&command);
+        if let Some((channel, fault)) = &fault {
+            log::error!("what a hook says on {channel:?} is {fault}; it goes to nobody");
+        }
+        if fault.is_some() || !self.command(command) {
             sums::one(&mut self.counters.commands_failed);
         }
         true
+    }
+
+    /// What is wrong with what a hook says, and its channel; what other threads say has been looked at there.
+    fn fault_of<'c>(&self, command: &'c Command) -> Option<(&'c str, String)> {
+        let (channel, data, publishes) = match command {
+            Command::Publish { channel, data, .. } => (channel, data, true),
+            Command::Deliver { channel, data, .. } => (channel, data, false),
+            Command::Answer { call, result: Ok(data) | Err(data) } => (&call.channel, data, false),
+            _ => return None,
+        };
+        let allowed = |channel: Channel<'_>| !channel.is_meta() && !(publishes && channel.is_service());
+        let fault = if Channel::parse(channel).is_ok_and(allowed) {
+            check::value(data.as_bytes(), self.limits.data_depth()).err()
+        } else {
+            Some("for no channel that it could go to".to_owned())
+        };
+        fault.map(|fault| (&**channel, fault))
     }
 
     /// Does what another thread wants done; whether it could be done.

@@ -77,7 +77,8 @@ impl Command {
     }
 }
 
-/// A remote call that waits for its answer (CometD's `RemoteCall.Caller`).
+/// A remote call that waits for its answer (CometD's `RemoteCall.Caller`). It is to be answered once; that its client has
+/// given up or left meanwhile is nobody's fault, and the answer goes nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub(crate) session: SessionId,

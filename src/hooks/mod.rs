@@ -41,6 +41,8 @@ pub mod session;
 use crate::bayeux::{Channel, InvalidChannel, OwnedPattern, Pattern};
 
 pub use crate::bayeux::owned::NotJson;
+pub use crate::clock::Now;
+pub use crate::http::head::Method;
 pub use command::{Call, Command, CommandsFull, Context};
 pub use extension::{DataFilter, Extension, Filtered, OutgoingReply, Passage};
 pub use listener::{Listener, Published, Removal};

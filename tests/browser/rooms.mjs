@@ -39,4 +39,5 @@ await browsing(async ({ newContext, endpoint, complaints }) => {
   await bob.fill("#room", "tea");
   await bob.click("#enter button");
   await sees(ann, "Ann, Ann-2");
+  assert.equal(await bob.getByText(/sent you away|no connection/).count(), 0, "leaving is no failure");
 });
