@@ -258,7 +258,7 @@ impl Broker {
             Command::Answer { call, result: Ok(data) | Err(data) } => (&call.channel, data, false),
             _ => return None,
         };
-        let allowed = |channel: Channel<'_>| !channel.is_meta() && !(publishes && channel.is_service());
+        let allowed = |channel: Channel<'_>| !(channel.is_meta() || publishes && channel.is_service());
         let fault = if Channel::parse(channel).is_ok_and(allowed) {
             check::value(data.as_bytes(), self.limits.data_depth()).err()
         } else {
