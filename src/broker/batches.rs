@@ -1,7 +1,7 @@
 //! From a batch to its replies, at once or later.
 //!
 //! Owns the order in which messages are handled: those of one session never pass one another, whatever some of them wait
-//! for. What each kind of message does is next door.
+//! for, unless they share a batch with those of others. What each kind of message does is next door.
 
 use crate::bayeux::{Error, Kind, Message, Meta, OwnedMessage};
 use crate::clock::Now;

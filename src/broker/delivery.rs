@@ -3,6 +3,7 @@
 //! Owns the way of an event: encoded once, pushed into each outbox, drained into the answers of held connects. Also what
 //! timers mean to a session.
 
+use core::net::IpAddr;
 use std::rc::Rc;
 
 use serde_json::value::RawValue;
@@ -90,6 +91,8 @@ pub(super) enum Content<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Author {
     session: Option<SessionKey>,
+    /// Where the request came from, as far as it is known.
+    address: Option<IpAddr>,
     lazy: bool,
 }
 
@@ -139,7 +142,7 @@ impl Broker {
             self.succeed(message, answer);
             return Ok(());
         }
-        let author = Author { session: Some(key), lazy: false };
+        let author = Author { session: Some(key), address: request.origin.address, lazy: false };
         match self.publish(channel, author, Content::Message(message)) {
             Ok(_) => self.succeed(message, answer),
             Err(NotTaken::Deleted) => self.fail(message, Error::MessageDeleted, answer),
@@ -189,7 +192,7 @@ impl Broker {
         if channel.is_meta() || channel.is_service() {
             return Err(PublishError::Channel);
         }
-        Ok(self.publish(channel, Author { session: None, lazy }, Content::Data(data))?)
+        Ok(self.publish(channel, Author { session: None, address: None, lazy }, Content::Data(data))?)
     }
 
     /// Has hooks look at an event and publishes what they make of it.
@@ -198,7 +201,9 @@ impl Broker {
             return self.fan_out(channel, author, content);
         }
         self.note_channel(channel.as_str(), false);
-        let Some(event) = self.shape(channel, content, author.session) else { return Err(NotTaken::Deleted) };
+        let Some(event) = self.shape(channel, content, (author.session, author.address)) else {
+            return Err(NotTaken::Deleted);
+        };
         self.fan_out(channel, author, Content::Message(&event.as_message()))
     }
 

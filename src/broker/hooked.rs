@@ -3,6 +3,8 @@
 //! Owns when hooks are called, with what, and the commands that they give. A hook is given parts of the broker that nothing
 //! else uses while it runs, so it finds nothing half-done; and its commands are run when it has returned.
 
+use core::net::IpAddr;
+
 use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply, check};
 use crate::clock::Now;
 use crate::hooks::{
@@ -142,13 +144,14 @@ impl Broker {
         &mut self,
         channel: Channel<'_>,
         content: Content<'_>,
-        publisher: Option<SessionKey>,
+        (publisher, address): (Option<SessionKey>, Option<IpAddr>),
     ) -> Option<OwnedMessage> {
         let mut event = match content {
             Content::Message(message) => OwnedMessage::from(message),
             Content::Data(data) => OwnedMessage::event(channel.as_str(), data)?,
         };
-        let mut seen = publisher.and_then(|key| self.see(key, Origin::default()));
+        let origin = Origin { address, ..Origin::default() };
+        let mut seen = publisher.and_then(|key| self.see(key, origin));
         let passed = self.pass_hooks(channel, &mut event, &mut seen);
         if let Some(seen) = seen {
             self.unsee(seen);

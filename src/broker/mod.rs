@@ -463,6 +463,7 @@ impl Broker {
         self.history.bound(&limits);
         self.config = config;
         self.share_bytes = limits.output_bytes;
+        self.commands.bound(limits.mailbox_commands);
         self.limits = limits;
     }
 

@@ -16,7 +16,7 @@ impl Engine {
             // An answer may make a link the way of a session, and what came after it may end that.
             self.answer_late();
             self.end_all();
-            let more = self.followed < self.limits.mailbox_commands && !self.is_spent();
+            let more = self.followed < self.limits.mailbox_commands.max(1) && !self.is_spent();
             if !more || !self.broker.follow_up() {
                 return;
             }

@@ -124,6 +124,11 @@ impl Commands {
         Self { waiting: VecDeque::new(), most }
     }
 
+    /// From now on so many may wait; those that wait stay.
+    pub(crate) fn bound(&mut self, most: usize) {
+        self.most = most;
+    }
+
     pub(crate) fn next(&mut self) -> Option<Command> {
         let first = self.waiting.pop_front()?;
         if self.waiting.is_empty() {

@@ -127,3 +127,18 @@ fn messages_to_services_are_not_events() {
     assert_eq!(b.tell(client.up, &client.publish("/service/x", "drop")), done("/service/x", "p"));
     assert_eq!((log.take(), b.published()), (Vec::new(), 0));
 }
+
+#[test]
+fn a_filter_knows_where_what_a_client_publishes_came_from() {
+    let log = Log::default();
+    let noted = log.clone();
+    let filter = move |_: &str, _: &str, session: Option<&mut Session<'_>>, _: Now| {
+        noted.note(format!("{:?}", session.map(|session| session.address())));
+        Filtered::Keep
+    };
+    let mut b = with_hooks(Hooks::default().filter("/a", filter).unwrap());
+    let client = b.client();
+    b.tell(client.up, &client.publish("/a", 1));
+    b.inject("/a", "1");
+    assert_eq!(log.take(), ["Some(Some(192.0.2.1))", "None"]);
+}
