@@ -163,7 +163,8 @@ impl Hooks {
 
     /// Whether anybody wants to know where a message came from.
     pub(crate) fn want_address(&self) -> bool {
-        self.want_origin() || !self.extensions.is_empty() || !self.services.is_empty()
+        let others = !self.extensions.is_empty() || !self.services.is_empty() || !self.filters.is_empty();
+        self.want_origin() || others || !self.listeners.is_empty()
     }
 
     /// Whether a service listens on a channel.
