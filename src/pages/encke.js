@@ -43,6 +43,11 @@ const DEFAULTS = {
   credentials: "same-origin",
   /** More headers for every request. A browser sends them with neither WebSocket nor EventSource. */
   headers: {},
+  /**
+   * What the server's policy wants to know of a handshake: an object such as { token }, or a function that makes one (or
+   * a promise of it) for each handshake, as for a token that expires.
+   */
+  ext: undefined,
   /** Pause after a loss, in ms: random below the first for the first try, then doubling up to the second. */
   retryMin: 250,
   retryMax: 30_000,
@@ -436,7 +441,8 @@ export class Client {
     const post = this.#make("long-polling", life);
     const supportedConnectionTypes = this.transports.filter(({ why }) => !/^(not in|left)/.test(why)).map(nameOf);
     const { ack } = this.#options;
-    const ext = { replay: true, ...(ack && { ack }) };
+    const own = typeof this.#options.ext === "function" ? await this.#options.ext() : this.#options.ext;
+    const ext = { ...own, replay: true, ...(ack && { ack }) };
     const handshake = { channel: "/meta/handshake", version: "1.0", supportedConnectionTypes, ext };
     this.#advice = ADVICE;
     const [reply] = await this.#exchange(life, post, [handshake]);

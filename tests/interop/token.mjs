@@ -12,7 +12,7 @@ function token(claims, secret) {
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
 }
 
-/** Has a client show it, in the way that its library's documentation shows. Ours has done so by its header fields. */
+/** Has a client show it, in the way that its library's documentation shows. Ours has an option for it. */
 function equip({ lib }, shown) {
   const shaking = (message) => message.channel === "/meta/handshake";
   const withToken = (message) => (shaking(message) ? { ...message, ext: { ...message.ext, token: shown } } : message);
@@ -26,7 +26,9 @@ function equip({ lib }, shown) {
 await scenario(async (url, kind, secret) => {
   const inAnHour = Math.floor(Date.now() / 1000) + 3600;
   const shown = token({ sub: "alice", exp: inAnHour }, secret);
-  const alice = client(kind, url, { headers: { Authorization: `Bearer ${shown}` } });
+  let asked = 0;
+  const ext = async () => ({ token: (asked += 1) && shown });
+  const alice = client(kind, url, { ext });
   equip(alice, shown);
   await alice.open();
   const mail = inbox();
@@ -50,4 +52,13 @@ await scenario(async (url, kind, secret) => {
     assert.deepEqual(reply.advice, { reconnect: "none" });
   }
   await alice.close();
+  assert.equal(asked, kind.startsWith("encke") ? 1 : 0, "once for each handshake");
+
+  // The other place for it.
+  const { status } = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${shown}` },
+    body: JSON.stringify([hello]),
+  });
+  assert.equal(status, 200);
 });
