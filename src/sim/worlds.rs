@@ -104,6 +104,8 @@ fn draw(run: &Run) -> World {
 fn hook(scenario: &mut Scenario, rng: &mut Rng) {
     scenario.hooks = Some(hooks::Habits::draw(rng));
     hooks::bound(&mut scenario.limits, rng);
+    // On a WebSocket, unlike on a connection of HTTP, what follows a batch that waits is read at once.
+    scenario.habits.single = *rng.pick(&[200, 900]);
     scenario.never = &[];
 }
 

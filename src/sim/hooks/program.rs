@@ -501,7 +501,7 @@ impl Service for Clerk {
             3 => {
                 let mut log = self.0.shared.log();
                 let at = log.now + self.0.rng.below(500);
-                let channel: &&str = self.0.rng.pick(&CHANNELS);
+                let channel = *self.0.rng.pick(&CHANNELS);
                 log.plan(at, Later::Publish(channel));
             }
             _ => {}
