@@ -92,7 +92,7 @@ fn sum(request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
         Err(error) => Err(json!({"error": format!("not an array of numbers: {error}")}).to_string()),
     };
     // Only so many commands of hooks may wait. The client's timeout tells it of an answer that got lost.
-    if let Err(full) = request.answer(context, answer) {
+    if let Err(full) = request.answer(context, answer.as_deref().map_err(String::as_str)) {
         eprintln!("no answer to a question: {full}");
     }
 }
@@ -112,7 +112,7 @@ impl Service for Primes {
             },
             _ => format!("must be a number up to {MOST}"),
         };
-        if let Err(full) = request.answer(context, Err(json!({ "error": why }).to_string())) {
+        if let Err(full) = request.answer(context, Err(&json!({ "error": why }).to_string())) {
             eprintln!("no answer to a question: {full}");
         }
     }

@@ -5,6 +5,7 @@
 use crate::bayeux::encode;
 use crate::chunk::Common;
 use crate::framing::{Batch, Opening, Wire};
+use crate::hooks::WebResponse;
 use crate::http::coding::Coding;
 use crate::http::origin::Grant;
 use crate::http::response::{self, Caching, Content, Cors, Length, Persistence, ResponseHead, SetCookie, Status};
@@ -213,18 +214,15 @@ impl Conn {
     }
 
     /// Answers with what the embedder's program has made.
-    pub fn answer_foreign(
-        &mut self,
-        (status, media_type): (u16, &str),
-        (body, with_body): (&[u8], bool),
-        persistence: Persistence,
-        env: Env<'_>,
-    ) {
+    pub fn answer_foreign(&mut self, answer: &WebResponse, with_body: bool, persistence: Persistence, env: Env<'_>) {
         let persistence = env.settle(persistence);
+        let no_store = (!answer.is_cached_its_way()).then_some(("Cache-Control", "no-store"));
+        let own = answer.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let (content, how) = ((answer.content_type.as_str(), answer.body.len()), (persistence, env.date));
         self.begin_output(env);
         let out = self.output.buffer();
-        if response::foreign(out, status, (media_type, body.len()), (persistence, env.date)) && with_body {
-            out.extend_from_slice(body);
+        if response::foreign(out, answer.status, content, no_store.into_iter().chain(own), how) && with_body {
+            out.extend_from_slice(&answer.body);
         }
         self.written_out(persistence, env);
     }

@@ -244,8 +244,7 @@ impl Engine {
         let answer = self.broker.fall_back(&request, self.terms.now).ok_or_else(|| self.terms.site.nothing())?;
         if let Some(conn) = self.conns.get_mut(key) {
             let env = self.terms.env(&self.limits);
-            let (kind, with_body) = ((answer.status, answer.content_type.as_str()), head.method != Method::Head);
-            conn.answer_foreign(kind, (&answer.body, with_body), head.persistence, env);
+            conn.answer_foreign(&answer, head.method != Method::Head, head.persistence, env);
         }
         self.settle();
         Ok(())

@@ -190,8 +190,8 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`Context::run`].
-    pub fn answer(&mut self, call: Call, result: Result<String, String>) -> Result<(), CommandsFull> {
-        self.run(Command::Answer { call, result })
+    pub fn answer(&mut self, call: Call, result: Result<&str, &str>) -> Result<(), CommandsFull> {
+        self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
     }
 
     /// Ends a session.

@@ -50,7 +50,7 @@ pub use local::{Delivery, LocalId, Room, Sink};
 pub use policy::{
     Admission, Authorizer, Denial, Operation, Opinion, Origin, PolicyTicket, Query, SecurityPolicy, Verdict,
 };
-pub use service::{Fallback, Request, Service, WebRequest, WebResponse};
+pub use service::{Fallback, InvalidField, Request, Service, WebRequest, WebResponse};
 pub use session::{Attributes, AttributesFull, Kind, Session, SessionId};
 
 /// Something that is there for the channels of a pattern.

@@ -54,7 +54,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// Too many commands of hooks wait.
-    pub fn answer(&self, context: &mut Context<'_>, result: Result<String, String>) -> Result<(), CommandsFull> {
+    pub fn answer(&self, context: &mut Context<'_>, result: Result<&str, &str>) -> Result<(), CommandsFull> {
         context.answer(self.call.clone(), result)
     }
 }
@@ -121,13 +121,40 @@ impl<'a> WebRequest<'a> {
     }
 }
 
-/// What it is answered. Goes with `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
+/// What it is answered. Goes with `X-Content-Type-Options: nosniff`, and with `Cache-Control: no-store` unless it has a
+/// `Cache-Control` of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebResponse {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
+
+/// What cannot be a header field of a [`WebResponse`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidField(String);
+
+impl core::fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for InvalidField {}
+
+/// Fields that the server writes itself.
+const OWN_FIELDS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-content-type-options",
+];
 
 impl WebResponse {
     /// 200 with a body of this type, such as `text/html;charset=UTF-8`. What cannot stand in a header field is taken out of
@@ -135,13 +162,39 @@ impl WebResponse {
     #[must_use]
     pub fn new(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let visible = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
-        Self { status: 200, content_type: content_type.chars().filter(visible).collect(), body: body.into() }
+        let content_type = content_type.chars().filter(visible).collect();
+        Self { status: 200, content_type, fields: Vec::new(), body: body.into() }
     }
 
     /// The same with another status from 200 to 599; any other one is 500.
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
         Self { status: if (200..600).contains(&status) { status } else { 500 }, ..self }
+    }
+
+    /// The same with one more header field, such as `Location` or `Content-Security-Policy`.
+    ///
+    /// # Errors
+    /// No name of a field (RFC 9110 section 5.6.2), one that the server writes itself, or a value of other than visible ASCII
+    /// letters and spaces.
+    pub fn with_field(mut self, name: &str, value: &str) -> Result<Self, InvalidField> {
+        let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(in_name) {
+            return Err(InvalidField(format!("{name:?} is no name of a header field")));
+        }
+        if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(InvalidField(format!("the server writes {name} itself")));
+        }
+        if !value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Err(InvalidField(format!("{value:?} cannot be the value of a header field")));
+        }
+        self.fields.push((name.to_owned(), value.to_owned()));
+        Ok(self)
+    }
+
+    /// Whether it says itself what caches may do.
+    pub(crate) fn is_cached_its_way(&self) -> bool {
+        self.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"))
     }
 }
 

@@ -340,16 +340,23 @@ pub fn preflight(out: &mut Vec<u8>, persistence: Persistence, date: &HttpDate, c
 }
 
 /// Appends the head of an answer that is not the server's own: of any status, with the phrase left out (RFC 9112 section 4),
-/// and a body of this type and of so many bytes. `media_type` has no line ends. Whether a body goes with it.
-pub fn foreign(
+/// and a body of this type and of so many bytes. `media_type` and the further fields have no line ends; without one of
+/// theirs for caches these are told to keep nothing. Whether a body goes with it.
+pub fn foreign<'a>(
     out: &mut Vec<u8>,
     status: u16,
     (media_type, bytes): (&str, usize),
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
     (persistence, date): (Persistence, &HttpDate),
 ) -> bool {
     out.reserve(USUAL_HEAD_BYTES);
     write_line(out, status, "", (date, persistence));
-    Caching::NoStore.write(out);
+    for (name, value) in fields {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     let has_body = !matches!(status, 204 | 304);
     if has_body {
         out.extend_from_slice(b"Content-Type: ");

@@ -239,7 +239,7 @@ impl Listener for Puppet {
 impl Service for Puppet {
     fn call(&mut self, request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
         if self.act(context) {
-            let _no_room = request.answer(context, Ok("9".to_owned())).is_err();
+            let _no_room = request.answer(context, Ok("9")).is_err();
         }
     }
 }

@@ -205,7 +205,7 @@ fn what_hooks_publish_is_json_or_goes_to_nobody() {
         let data: String = serde_json::from_str(request.data()).unwrap();
         context.publish("/a", &data).unwrap();
         request.reply(context, &data).unwrap();
-        request.answer(context, Ok(data)).unwrap();
+        request.answer(context, Ok(&data)).unwrap();
     };
     // Without listeners, extensions and filters nobody else looks at it.
     let mut b = with_hooks(Hooks::default().service("/service/x", service).unwrap());

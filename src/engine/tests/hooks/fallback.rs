@@ -175,3 +175,29 @@ fn a_page_ends_a_held_connect_on_its_connection_as_any_request_does() {
     assert_eq!((answers.len(), answers[1].body.as_str()), (2, "<p>"));
     assert_eq!(b.events(&client).len(), 1, "what it has published");
 }
+
+#[test]
+fn a_page_may_have_header_fields_of_its_own_but_none_that_break_the_head() {
+    let hooks = Hooks::default().fallback(|_: &WebRequest<'_>, _: &mut Context<'_>| {
+        let page = WebResponse::new("text/plain", "gone").with_status(303);
+        let moved =
+            page.with_field("Location", "/there?a=1").and_then(|page| page.with_field("cache-control", "max-age=5"));
+        Some(moved.unwrap())
+    });
+    let mut b = Bench::with(|setup| setup.hooks = hooks);
+    let page = request(&mut b, "GET /here", "", "");
+    let fields: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("Location") || line.contains("ache-")).collect();
+    assert_eq!((status(&page), fields), ("303", vec!["Location: /there?a=1", "cache-control: max-age=5"]));
+    for (name, value, why) in [
+        ("", "x", "\"\" is no name of a header field"),
+        ("A B", "x", "\"A B\" is no name of a header field"),
+        ("A:", "x", "\"A:\" is no name of a header field"),
+        ("content-LENGTH", "5", "the server writes content-LENGTH itself"),
+        ("Transfer-Encoding", "chunked", "the server writes Transfer-Encoding itself"),
+        ("X", "a\r\nSet-Cookie: b", "\"a\\r\\nSet-Cookie: b\" cannot be the value of a header field"),
+        ("X", "\u{e9}", "\"\u{e9}\" cannot be the value of a header field"),
+    ] {
+        assert_eq!(WebResponse::new("a/b", "").with_field(name, value).unwrap_err().to_string(), why);
+    }
+}

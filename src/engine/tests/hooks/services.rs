@@ -11,7 +11,7 @@ use crate::hooks::{Call, Command, Context, Hooks, Request, Session};
 
 /// A service that answers at once with what it was given, or, to `"fail"`, that it failed.
 fn echo(request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
-    let data = request.data().to_owned();
+    let data = request.data();
     let result = if data == "\"fail\"" { Err(data) } else { Ok(data) };
     request.answer(context, result).unwrap();
 }
