@@ -320,7 +320,7 @@ impl Broker {
             rules,
             history: History::new(store.start(), &limits),
             share_bytes: limits.output_bytes,
-            commands: Commands::bounded(limits.mailbox_commands),
+            commands: Commands::bounded((limits.mailbox_commands, limits.mailbox_bytes)),
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
@@ -461,6 +461,7 @@ impl Broker {
     pub fn reconfigure(&mut self, config: Config, limits: Limits) {
         self.rules = Rules::new(config.channels.clone());
         self.history.bound(&limits);
+        self.commands.bound((limits.mailbox_commands, limits.mailbox_bytes));
         self.config = config;
         self.share_bytes = limits.output_bytes;
         self.commands.bound(limits.mailbox_commands);
