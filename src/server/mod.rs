@@ -329,6 +329,8 @@ impl Server {
             return asked;
         }
         self.mail.close();
+        // Who waits for what comes must not wait until somebody drops this.
+        self.engine.end_locals(now);
         self.say_farewell();
         Some(Asked::End)
     }
