@@ -190,7 +190,8 @@ impl OwnedMessage {
         let (own, types) = (&self.subscription, &self.supported_connection_types);
         let lists = [own.as_ref().map(|(_, names)| names), types.as_ref()].into_iter().flatten().flatten();
         let names = lists.map(|name| size_of::<String>().saturating_add(name.len()));
-        let texts = [&self.channel, &self.id, &self.client_id, &self.connection_type, &self.version, &self.minimum_version];
+        let texts =
+            [&self.channel, &self.id, &self.client_id, &self.connection_type, &self.version, &self.minimum_version];
         let texts = texts.into_iter().flatten().map(String::len);
         let list = own.as_ref().map_or(0, |(raw, _)| raw.get().len());
         let parts = [raw(&self.data), raw(&self.ext), list, size_of::<Self>()];

@@ -10,7 +10,8 @@ use super::super::sockets::{frame, messages, upgrade};
 use super::{Later, allow, ask, policy, with_hooks};
 use crate::broker::rules::Rule;
 use crate::hooks::{
-    Context, Delivery, Hooks, Listener, LocalId, Published, Room, Session, Verdict, WebRequest, WebResponse,
+    Command, Context, Delivery, Extension, Hooks, Listener, LocalId, OutgoingReply, Published, Room, Session,
+    SessionId, Verdict, WebRequest, WebResponse,
 };
 
 fn id(number: u32) -> LocalId {
@@ -291,4 +292,87 @@ fn t15_sessions_made_late_on_one_websocket() {
     b.advance(60_000);
     assert_eq!((replies, b.sessions()), (50, 0));
     assert!(b.engine.is_at_rest());
+}
+
+/// What a handle takes is taken: data is as deep as the limits say, wherever it goes.
+#[test]
+fn t17_data_is_as_deep_as_the_limits_say() {
+    let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let mut b = Bench::with(|setup| setup.limits.json_depth = 64);
+    let client = b.subscriber("/a");
+    b.hold(&client);
+    assert!(b.inject("/a", &deep));
+    b.raw(client.down);
+    local(&mut b, 1);
+    say(&mut b, 1, &json!([{"channel": "/meta/handshake", "version": "1.0"}]));
+    let session = SessionId::from_bits(b.engine.local_session(id(1)).unwrap());
+    assert!(b.command(&Command::Deliver { session, channel: "/a".to_owned(), data: deep }), "delivered");
+}
+
+struct Lines;
+
+impl Extension for Lines {
+    fn reply(&mut self, reply: &mut OutgoingReply<'_>, _: Option<&mut Session<'_>>, _: &mut Context<'_>) {
+        reply.set_ext("a", "[1,\n\r\n\r2]").unwrap();
+    }
+}
+
+/// White space in what an extension says does not cut a stream into other messages.
+#[test]
+fn t18_line_ends_in_ext_do_not_reach_streams() {
+    let mut b = with_hooks(Hooks::default().extension(Lines));
+    let conn = b.open();
+    let said = b.exchange(conn, &Post::new(HANDSHAKE).bytes());
+    assert!(!said.body.contains(['\n', '\r']), "{:?}", said.body);
+}
+
+/// Hears of channels.
+#[derive(Clone, Default)]
+struct Hears(Arc<Mutex<Vec<String>>>);
+
+impl Listener for Hears {
+    fn channel_added(&mut self, channel: &str, _: &mut Context<'_>) {
+        self.0.lock().unwrap().push(format!("+{channel}"));
+    }
+
+    fn channel_removed(&mut self, channel: &str, _: &mut Context<'_>) {
+        self.0.lock().unwrap().push(format!("-{channel}"));
+    }
+}
+
+/// A channel that came when there was no room for it is not gone while somebody is subscribed.
+#[test]
+fn t19_a_channel_with_a_subscriber_is_not_swept() {
+    let hears = Hears::default();
+    let own = hears.clone();
+    let mut b = Bench::with(|setup| {
+        setup.hooks = Hooks::default().listener(own);
+        setup.limits.channels = 1;
+    });
+    local(&mut b, 1);
+    say(&mut b, 1, &json!([{"channel": "/meta/handshake"}, {"channel": "/x", "data": 1}]));
+    say(&mut b, 1, &json!([{"channel": "/x", "data": 1}]));
+    say(&mut b, 1, &json!([{"channel": "/meta/subscribe", "subscription": "/a"}]));
+    b.advance(10_000);
+    assert!(b.inject("/a", "1"));
+    b.advance(10_000);
+    assert_eq!(*hears.0.lock().unwrap(), ["+/x", "-/x", "+/a"]);
+}
+
+/// One that has waited has its place, as is said where batches wait.
+#[test]
+fn t20_who_has_waited_has_a_place_for_the_next_question() {
+    let later = Later::default();
+    let mut b = Bench::with(|setup| {
+        setup.hooks = later.hooks(|operation, _| operation != "handshake");
+        setup.limits.deferred_bytes = 40_000;
+    });
+    let (first, second) = (b.client(), b.client());
+    ask(&mut b, first.up, &first.publish("/a", 1));
+    // Large, and taken while there was room.
+    ask(&mut b, second.up, &second.publish("/b", "x".repeat(100_000)));
+    let ticket = later.take()[0].1;
+    allow(&mut b, ticket);
+    let said = b.raw(first.up);
+    assert_eq!(said, "", "it is to wait for its second question");
 }
