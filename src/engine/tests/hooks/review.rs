@@ -376,3 +376,34 @@ fn t20_who_has_waited_has_a_place_for_the_next_question() {
     let said = b.raw(first.up);
     assert_eq!(said, "", "it is to wait for its second question");
 }
+
+/// Attributes take what they are said to take, whatever their names are.
+#[test]
+fn t21_many_small_attributes_are_bounded_as_few_large_ones() {
+    let mut attributes = crate::hooks::Attributes::default();
+    let mut count = 0;
+    while count < 40_000 && attributes.set(&format!("{count:x}"), "").is_ok() {
+        count += 1;
+    }
+    let memory = count * 2 * size_of::<Box<str>>();
+    assert!(memory <= 4 * crate::hooks::session::ATTRIBUTE_BYTES, "{count} entries, {memory} bytes of pointers alone");
+}
+
+/// Writes on each new session what a client might have it write.
+struct Writes;
+
+impl Listener for Writes {
+    fn session_added(&mut self, session: &mut Session<'_>, _: &mut Context<'_>) {
+        session.attributes.set("profile", &"x".repeat(60_000)).unwrap();
+    }
+}
+
+/// All that is kept for sessions is seen somewhere.
+#[test]
+fn t22_what_is_written_on_sessions_is_counted() {
+    let mut b = with_hooks(Hooks::default().listener(Writes));
+    let clients: Vec<_> = (0..100).map(|_| b.handshake()).collect();
+    let census = b.engine.census();
+    let counted = census.queued_bytes + census.subscribed_bytes + census.kept_bytes + census.received_bytes;
+    assert!(counted > 0, "6 MB are written on {} sessions and {counted} bytes are counted", clients.len());
+}
