@@ -544,7 +544,9 @@ impl Broker {
             (Presented::Malformed, Some(_)) => true,
             (_, None) => false,
         };
-        (!foreign).then_some(key)
+        // Who is within the program speaks from there, whoever has learned the id.
+        let within = matches!(session.reach, Reach::Local);
+        (!foreign && !within).then_some(key)
     }
 
     /// The session whose client id stands in a message, whoever has sent it.

@@ -407,3 +407,19 @@ fn t22_what_is_written_on_sessions_is_counted() {
     let counted = census.queued_bytes + census.subscribed_bytes + census.kept_bytes + census.received_bytes;
     assert!(counted > 0, "6 MB are written on {} sessions and {counted} bytes are counted", clients.len());
 }
+
+/// A policy trusts local sessions: what comes over the network is not theirs, even with the right id.
+#[test]
+fn t23_a_local_session_does_not_speak_over_the_network() {
+    let mut b = Bench::new();
+    let desk = local(&mut b, 1);
+    say(&mut b, 1, &json!([{"channel": "/meta/handshake"}]));
+    let reply: Value = serde_json::from_str(desk.lock().unwrap().0[0].strip_prefix("reply ").unwrap()).unwrap();
+    let conn = b.open();
+    let publish = json!({"channel": "/a", "clientId": reply["clientId"], "data": 1});
+    assert_eq!(b.tell(conn, &publish)["error"], "402::session_unknown");
+    let connect = json!({"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": "long-polling"});
+    assert_eq!(b.tell(conn, &connect)["error"], "402::session_unknown");
+    say(&mut b, 1, &json!([{"channel": "/a", "data": 1}]));
+    assert!(desk.lock().unwrap().0[1].contains(r#""successful":true"#));
+}
