@@ -464,7 +464,6 @@ impl Broker {
         self.commands.bound((limits.mailbox_commands, limits.mailbox_bytes));
         self.config = config;
         self.share_bytes = limits.output_bytes;
-        self.commands.bound(limits.mailbox_commands);
         self.limits = limits;
     }
 

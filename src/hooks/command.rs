@@ -144,11 +144,6 @@ impl Commands {
         Ok(())
     }
 
-    /// From now on so many may wait; those that wait stay.
-    pub(crate) fn bound(&mut self, most: usize) {
-        self.most = most;
-    }
-
     pub(crate) fn next(&mut self) -> Option<Command> {
         let first = self.waiting.pop_front()?;
         self.bytes = self.bytes.saturating_sub(first.text_bytes());
