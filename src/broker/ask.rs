@@ -28,19 +28,32 @@ pub(super) enum Stop {
 }
 
 /// A question that is answered later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     /// Its place among those of its message.
     pub(super) question: u32,
     /// What its answer will be known by. It is never given again, whatever becomes of the message.
     pub(super) ticket: u64,
+    /// The questions about channels that were not there which have been asked by now.
+    pub(super) creates: Vec<u32>,
+}
+
+impl Pending {
+    fn new(question: u32, ticket: PolicyTicket) -> Self {
+        Self { question, ticket: ticket.0, creates: Vec::new() }
+    }
+
+    /// With its answer.
+    pub(super) fn settled(self, result: Result<Admission, Denial>) -> Settled {
+        Settled { question: self.question, result, creates: self.creates }
+    }
 }
 
 impl Stop {
     /// The question that is answered later, if that is why.
-    pub(super) fn pending(&self) -> Option<Pending> {
+    pub(super) fn into_pending(self, questions: Questions) -> Option<Pending> {
         match self {
-            Self::Deferred(pending) => Some(*pending),
+            Self::Deferred(pending) => Some(Pending { creates: questions.creates, ..pending }),
             Self::Denied(..) | Self::NoRoom => None,
         }
     }
@@ -53,6 +66,8 @@ pub(super) struct Settled {
     pub(super) question: u32,
     /// What the policy says; the terms are for a handshake.
     pub(super) result: Result<Admission, Denial>,
+    /// The questions about channels that were not there which had been asked by then.
+    pub(super) creates: Vec<u32>,
 }
 
 /// How far a message has come in what is asked about it.
@@ -60,12 +75,15 @@ pub(super) struct Settled {
 pub(super) struct Questions {
     next: u32,
     settled: Option<Settled>,
+    /// Those about channels that were not there which have been asked.
+    creates: Vec<u32>,
 }
 
 impl Questions {
     /// Those of a message that goes on where the policy has answered.
     pub(super) fn settled(settled: Option<Settled>) -> Self {
-        Self { next: 0, settled }
+        let creates = settled.as_ref().map(|settled| settled.creates.clone()).unwrap_or_default();
+        Self { next: 0, settled, creates }
     }
 
     /// Whether the policy has answered one of them.
@@ -166,7 +184,7 @@ impl Broker {
         match self.hooks.policy.as_mut().map(|policy| policy.can_handshake(&query, &mut admission)) {
             None | Some(Verdict::Allow) => Ok(admission),
             Some(Verdict::Deny(denial)) => denied(denial),
-            Some(Verdict::Defer) => Err(Stop::Deferred(Pending { question: 0, ticket: query.ticket.0 })),
+            Some(Verdict::Defer) => Err(Stop::Deferred(Pending::new(0, query.ticket))),
         }
     }
 
@@ -200,13 +218,18 @@ impl Broker {
             return Ok(());
         }
         let name = pattern.to_string();
-        let create = questions.take();
+        let (number, mut left) = questions.take();
         let is_new = !self.is_known(pattern);
         if is_new {
             self.has_room(pattern)?;
         }
-        if is_new || create.1.is_no() {
-            self.ask(asked, (Operation::Create, pattern, &name), create)?;
+        if is_new || left.is_no() {
+            if !questions.creates.contains(&number) {
+                questions.creates.push(number);
+                // The channel was there when others were asked about, and has gone since.
+                left = if left == Left::Nobody { Left::All } else { left };
+            }
+            self.ask(asked, (Operation::Create, pattern, &name), (number, left))?;
         }
         self.ask(asked, (operation, pattern, &name), questions.take())
     }
@@ -242,7 +265,7 @@ impl Broker {
             (Some(_), Operation::Subscribe, None) => Verdict::deny("there is no session"),
         };
         let result = match by_policy {
-            Verdict::Defer => Err(Stop::Deferred(Pending { question: number, ticket: query.ticket.0 })),
+            Verdict::Defer => Err(Stop::Deferred(Pending::new(number, query.ticket))),
             Verdict::Deny(denial) => Err(Stop::Denied(operation, denial)),
             Verdict::Allow => self.hooks.authorize((operation, pattern, name), &query, view),
         };

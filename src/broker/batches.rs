@@ -138,12 +138,12 @@ impl Broker {
             address: request.origin.address,
             messages,
             sole,
-            question: pending.map(|pending| pending.question),
+            question: pending,
             session,
             answer: core::mem::take(answer),
         };
         answer.deferred = Some(id);
-        if let Some(Pending { ticket, .. }) = pending {
+        if let Some(Pending { ticket, .. }) = batch.question {
             self.deferred.ask(batch, ticket, self.now_ms.saturating_add(self.limits.defer_ms));
         } else {
             self.deferred.follow(batch);
@@ -173,7 +173,10 @@ impl Broker {
         let mut questions = Questions::settled(settled);
         if !extended {
             let stopped = self.act((request, message), sole, &mut questions, answer);
-            return stopped.err().and_then(|stop| stop.pending()).map(|pending| (message.into(), pending));
+            return stopped
+                .err()
+                .and_then(|stop| stop.into_pending(questions))
+                .map(|pending| (message.into(), pending));
         }
         let mut changed = OwnedMessage::from(message);
         if self.extend_incoming(&mut changed, (self.speaker, request.origin)) == Passage::Delete {
@@ -181,7 +184,7 @@ impl Broker {
             return None;
         }
         let stopped = self.act((request, &changed.as_message()), sole, &mut questions, answer);
-        stopped.err().and_then(|stop| stop.pending()).map(|pending| (changed, pending))
+        stopped.err().and_then(|stop| stop.into_pending(questions)).map(|pending| (changed, pending))
     }
 
     /// Does what a message asks for; only what is deferred comes back.
@@ -232,7 +235,7 @@ impl Broker {
     /// The answer to a question that was deferred; nothing happens if it has been answered already.
     pub(super) fn resolve(&mut self, ticket: PolicyTicket, result: Result<Admission, Denial>) {
         let Some(batch) = self.deferred.answered(ticket.0) else { return };
-        let settled = batch.question.map(|question| Settled { question, result });
+        let settled = batch.question.clone().map(|question| question.settled(result));
         self.release(batch, settled);
     }
 
@@ -263,7 +266,7 @@ impl Broker {
         let Some(session) = self.orphans.pop() else { return false };
         if let Some(batch) = self.deferred.abandon(session) {
             // Extensions have seen its first message; whatever the answer would be, it is nobody's.
-            let settled = batch.question.map(|question| Settled { question, result: Err(Denial::default()) });
+            let settled = batch.question.clone().map(|question| question.settled(Err(Denial::default())));
             self.release(batch, settled);
         }
         true

@@ -15,6 +15,7 @@ use crate::bayeux::{Kind, Meta, OwnedMessage};
 use crate::http::head::OwnedHead;
 use crate::reply::{Answer, Link, Ticket, Way};
 
+use super::ask::Pending;
 use super::browser::Presented;
 use super::session::SessionKey;
 use super::sums;
@@ -39,7 +40,7 @@ pub(super) struct Suspended {
     /// Whether it had one message.
     pub(super) sole: bool,
     /// The question about the first of them that is to be answered; `None`: it has not begun.
-    pub(super) question: Option<u32>,
+    pub(super) question: Option<Pending>,
     /// Whose message the first is, unless it is a handshake.
     pub(super) session: Option<SessionKey>,
     /// What has been answered so far.

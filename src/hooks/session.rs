@@ -6,8 +6,10 @@
 use core::fmt;
 use core::net::IpAddr;
 
-/// Bytes of names and values of one session's, or one channel's, attributes.
+/// Bytes of one session's, or one channel's, attributes: of names and values, and 32 for each.
 pub const ATTRIBUTE_BYTES: usize = 64 * 1024;
+/// What an attribute takes beside its texts, bytes.
+const ENTRY_BYTES: usize = 32;
 
 /// Names one session for as long as the server lives; the next session never has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,13 +45,21 @@ impl core::error::Error for AttributesFull {}
 
 /// What an embedder has written on a session or a channel: texts by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<(Box<str>, Box<str>)>);
+pub struct Attributes {
+    all: Vec<(Box<str>, Box<str>)>,
+    bytes: usize,
+}
+
+/// What an attribute takes, bytes.
+fn weight(name: &str, value: &str) -> usize {
+    ENTRY_BYTES.saturating_add(name.len()).saturating_add(value.len())
+}
 
 impl Attributes {
     /// The text of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+        self.all.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
     }
 
     /// Writes a text, in place of the one of the same name.
@@ -57,33 +67,42 @@ impl Attributes {
     /// # Errors
     /// All would take more than [`ATTRIBUTE_BYTES`]; nothing has changed then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), AttributesFull> {
-        let others = self.0.iter().filter(|(own, _)| **own != *name);
-        let bytes: usize = others.map(|(own, value)| own.len().saturating_add(value.len())).sum();
-        if bytes.saturating_add(name.len()).saturating_add(value.len()) > ATTRIBUTE_BYTES {
+        let old = self.get(name).map_or(0, |old| weight(name, old));
+        let bytes = self.bytes.saturating_sub(old).saturating_add(weight(name, value));
+        if bytes > ATTRIBUTE_BYTES {
             return Err(AttributesFull);
         }
-        match self.0.iter_mut().find(|(own, _)| **own == *name) {
+        self.bytes = bytes;
+        match self.all.iter_mut().find(|(own, _)| **own == *name) {
             Some((_, old)) => *old = value.into(),
-            None => self.0.push((name.into(), value.into())),
+            None => self.all.push((name.into(), value.into())),
         }
         Ok(())
     }
 
     /// Takes one out; what it was.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        let place = self.0.iter().position(|(own, _)| **own == *name)?;
-        Some(self.0.remove(place).1.into())
+        let place = self.all.iter().position(|(own, _)| **own == *name)?;
+        let (name, value) = self.all.remove(place);
+        self.bytes = self.bytes.saturating_sub(weight(&name, &value));
+        Some(value.into())
     }
 
     /// All of them, in the order in which their names came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.all.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The memory that they take, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -153,7 +172,7 @@ mod tests {
         attributes.set("b", "2").unwrap();
         attributes.set("a", "3").unwrap();
         assert_eq!(attributes.iter().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
-        let most = "x".repeat(ATTRIBUTE_BYTES - 1 - 2);
+        let most = "x".repeat(ATTRIBUTE_BYTES - 1 - 2 - 2 * ENTRY_BYTES);
         assert_eq!(attributes.set("a", &format!("{most}y")), Err(AttributesFull));
         assert_eq!(attributes.get("a"), Some("3"));
         attributes.set("a", &most).unwrap();
