@@ -31,10 +31,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use encke::broker::Overflow;
-use encke::broker::rules::Rule;
 use encke::hooks::{DataFilter, Denial, Filtered, Hooks, Now, Operation, Opinion, Query, Session};
-use encke::server::{Handle, HandleError, Server, Settings};
+use encke::server::{Handle, HandleError, Overflow, Rule, Server, Settings};
 
 /// Symbols, and how often each has a new price in a second.
 const SYMBOLS: usize = 100;

@@ -50,12 +50,11 @@ use core::net::IpAddr;
 use std::io::IoSlice;
 
 use crate::arena::Arena;
-use crate::broker::token::Entropy;
-use crate::broker::{self, Broker, Publication};
+use crate::broker::{self, Broker};
 use crate::clock::Now;
 use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Overdue, Pause, Step};
+use crate::conn::{Conn, Overdue, Pause};
 use crate::hooks::{Command, Hooks};
 use crate::http::forwarded::{Forwarded, TrustedProxies};
 use crate::http::head::Head;
@@ -67,6 +66,12 @@ use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
 
+pub use crate::arena::Key;
+pub use crate::broker::rate::Rate;
+pub use crate::broker::rules::{Keep, ReplayShape, Rule};
+pub use crate::broker::token::{Entropy, SECRET_BYTES};
+pub use crate::broker::{Config, Counters, Overflow, Publication};
+pub use crate::conn::{ConnKey, Step};
 pub use settings::{Settings, check_mount};
 
 use locals::{Locals, local_of};
@@ -79,9 +84,10 @@ const SHARES: usize = 64;
 /// asks for little, or has little to hear, gets it whatever others do.
 const SMALL_PARTS: usize = 65_536;
 
-/// Everything that an engine is made of.
+/// Everything that an engine is made of: see [`Parts::new`].
 pub struct Parts {
     /// The HTTP side's settings.
+    #[doc(hidden)]
     pub site: Site,
     /// The broker's settings.
     pub broker: broker::Config,
@@ -93,16 +99,20 @@ pub struct Parts {
     pub hooks: Hooks,
 }
 
-/// What can be changed while the engine runs.
+/// What can be changed while the engine runs: made by [`Settings::into_change`].
 #[derive(Debug)]
 pub struct Change {
     /// Which hosts are answered for.
+    #[doc(hidden)]
     pub hosts: HostRule,
     /// Which other sites' pages may use this server.
+    #[doc(hidden)]
     pub origins: OriginRule,
     /// Whose `X-Forwarded-*` header fields are believed.
+    #[doc(hidden)]
     pub proxies: TrustedProxies,
     /// Who may publish by plain HTTP.
+    #[doc(hidden)]
     pub publishing: Publishing,
     /// Whether the demonstration is served.
     pub demo: bool,
@@ -123,7 +133,16 @@ pub enum Wake {
 
 /// A connection could not be taken: as many as allowed are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AtCapacity;
+
+impl core::fmt::Display for AtCapacity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("as many connections as allowed are open")
+    }
+}
+
+impl core::error::Error for AtCapacity {}
 
 /// How many of everything there are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! encke: a Comet server. It speaks Bayeux (CometD, Faye) to thousands of clients that wait, on one thread.
 //!
-//! [`server`] has what an embedder needs: a builder, a loop, and a [`Handle`](server::Handle) for other threads.
+//! [`server`] has what an embedder needs: a builder, a loop, and a [`Handle`] for other threads.
 //!
 //! # The house
 //!
@@ -51,8 +51,8 @@
 //! # Threading
 //!
 //! One thread runs the loop and owns everything; events are shared by `Rc`, and the only locks are those of a bounded
-//! mailbox, to which other threads have [`Handle`](server::Handle)s. A server therefore stays on the thread that built
-//! it; a [`Builder`](server::Builder) may go to another one before, and [`spawn`](server::Builder::spawn) has it do so. A turn of the loop: read, act, fire timers, answer and write, sleep until the next deadline. Nothing due: it
+//! mailbox, to which other threads have [`Handle`]s. A server therefore stays on the thread that built
+//! it; a [`Builder`] may go to another one before, and [`spawn`](Builder::spawn) has it do so. A turn of the loop: read, act, fire timers, answer and write, sleep until the next deadline. Nothing due: it
 //! sleeps.
 //!
 //! # Guarantees
@@ -73,29 +73,51 @@
 //! first in the next turn. At the limit of connections accepting pauses, at that of sessions handshakes are refused, at
 //! that of queued bytes publishes are.
 
-pub mod arena;
 pub mod auth;
 pub mod bayeux;
-pub mod broker;
-pub mod chunk;
 pub mod clock;
-#[cfg(feature = "daemon")]
-pub mod config;
-pub mod conn;
 pub mod engine;
-pub mod event;
-pub mod framing;
 pub mod hooks;
+pub mod limits;
+pub mod server;
+pub mod ws;
+
+// Rooms that the ones above are made of. They can be reached, for our own benchmarks, fuzzing and tests, and are no part of
+// the interface.
+#[doc(hidden)]
+pub mod arena;
+#[doc(hidden)]
+pub mod broker;
+#[doc(hidden)]
+pub mod chunk;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
+pub mod conn;
+#[doc(hidden)]
+pub mod event;
+#[doc(hidden)]
+pub mod framing;
+#[doc(hidden)]
 pub mod http;
 #[cfg(test)]
 mod layering;
-pub mod limits;
+#[doc(hidden)]
 pub mod pages;
+#[doc(hidden)]
 pub mod refusals;
+#[doc(hidden)]
 pub mod reply;
-pub mod server;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod sim;
+#[doc(hidden)]
 pub mod wheel;
-pub mod ws;
+
+#[doc(inline)]
+pub use hooks::Hooks;
+#[doc(inline)]
+pub use limits::Limits;
+#[doc(inline)]
+pub use server::{Builder, Handle, HandleError, LocalSession, Running, Server, Settings};

@@ -118,6 +118,7 @@ impl<'a> Id<'a> {
 
 /// The `subscription` of a message: a string or an array of strings (Bayeux 1.0, "subscription").
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Subscription<'a> {
     /// The whole value as text: replies repeat it in the same shape.
     pub raw: &'a RawValue,
@@ -129,6 +130,7 @@ pub struct Subscription<'a> {
 
 /// What the server reads of a client's `advice` (Bayeux 1.0, "advice").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Advice {
     /// How long the client wants its connect held, ms; not yet cut to any limit.
     pub timeout: Option<u64>,
@@ -139,6 +141,7 @@ pub struct Advice {
 /// One message. A field that is absent, or is JSON `null`, is `None`; `data` alone keeps `null` as data. `successful`,
 /// `error` and `timestamp` are the server's to say and are not kept, whatever their type.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Message<'a> {
     /// The channel's name, unchecked; see [`Message::kind`].
     pub channel: Option<Cow<'a, str>>,

@@ -25,14 +25,23 @@
     )
 )]
 
+#[doc(hidden)]
 pub mod channel;
+#[doc(hidden)]
 pub mod check;
+#[doc(hidden)]
 pub mod decode;
+#[doc(hidden)]
 pub mod encode;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod message;
+#[doc(hidden)]
 pub mod owned;
+#[doc(hidden)]
 pub mod pattern;
+#[doc(hidden)]
 pub mod raw;
 
 pub use channel::{Channel, InvalidChannel, Kind, Meta, OwnedChannel, Pattern};
@@ -40,5 +49,5 @@ pub use decode::{DecodeError, DecodeErrorKind, decode, decode_into};
 pub use encode::{Handshake, Reconnect, Reply, ReplyAdvice};
 pub use error::Error;
 pub use message::{Advice, Field, FieldError, Id, Message, Subscription};
-pub use owned::OwnedMessage;
+pub use owned::{NotJson, OwnedMessage};
 pub use pattern::OwnedPattern;

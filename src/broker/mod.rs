@@ -77,6 +77,7 @@ const DRAIN_STEP_MS: u64 = 10;
 
 /// What becomes of a session for which more waits than may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// It ends; its client learns that and shakes hands anew.
     #[default]

@@ -25,6 +25,7 @@ impl Default for Keep {
 
 /// How an event that is kept shows its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReplayShape {
     /// Beside its data, which stays as it was published: `ext:{"replay":{"id":…,"epoch":"…"}}`.
     #[default]

@@ -99,6 +99,12 @@ impl Parts {
         let site = Site { mount: mount.to_owned(), hosts, origins, proxies, publishing, pages, has_fallback: false };
         Ok(Self { site, broker, limits, entropy, hooks: Hooks::default() })
     }
+
+    /// The same with hooks.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
+    }
 }
 
 /// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.

@@ -30,28 +30,29 @@
 )]
 
 pub(crate) mod channels;
-pub mod command;
-pub mod extension;
-pub mod listener;
-pub mod local;
-pub mod policy;
-pub mod service;
-pub mod session;
+pub(crate) mod command;
+mod extension;
+mod listener;
+mod local;
+mod policy;
+mod service;
+pub(crate) mod session;
 
-use crate::bayeux::{Channel, InvalidChannel, OwnedPattern, Pattern};
+use crate::bayeux::{Channel, OwnedPattern, Pattern};
 
-pub use crate::bayeux::owned::NotJson;
+#[doc(no_inline)]
+pub use crate::bayeux::{InvalidChannel, NotJson};
 pub use crate::clock::Now;
 pub use crate::http::head::Method;
 pub use command::{Call, Command, CommandsFull, Context};
 pub use extension::{DataFilter, Extension, Filtered, OutgoingReply, Passage};
 pub use listener::{Listener, Published, Removal};
 pub use local::{Delivery, LocalId, Room, Sink};
-pub use policy::{
-    Admission, Authorizer, Denial, Operation, Opinion, Origin, PolicyTicket, Query, SecurityPolicy, Verdict,
-};
+#[doc(hidden)]
+pub use policy::Origin;
+pub use policy::{Admission, Authorizer, Denial, Operation, Opinion, PolicyTicket, Query, SecurityPolicy, Verdict};
 pub use service::{Fallback, InvalidField, Request, Service, WebRequest, WebResponse};
-pub use session::{Attributes, AttributesFull, Kind, Session, SessionId};
+pub use session::{ATTRIBUTE_BYTES, Attributes, AttributesFull, Kind, Session, SessionId};
 
 /// Something that is there for the channels of a pattern.
 pub(crate) type ForChannels<T> = Vec<(OwnedPattern, Box<T>)>;

@@ -55,7 +55,7 @@ impl<'a> Query<'a> {
         self.origin.head.into_iter().flat_map(move |head| head.values(name))
     }
 
-    /// Whether a [local session](crate::hooks::local) asks, or wants to be one.
+    /// Whether a [local session](crate::server::LocalSession) asks, or wants to be one.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.origin.local

@@ -95,7 +95,7 @@ pub enum Kind {
     Remote,
     /// Somebody who reads a plain event stream, or waits for one batch, and does not speak Bayeux.
     Guest,
-    /// A [local session](super::local): part of this very program.
+    /// A [local session](crate::server::LocalSession): part of this very program.
     Local,
 }
 

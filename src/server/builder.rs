@@ -160,7 +160,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Server> {
         let shutdown_ms = self.settings.shutdown_ms;
         let parts = Parts::new(&self.mount, self.settings, Box::new(OsEntropy)).map_err(invalid)?;
-        let parts = Parts { hooks: self.hooks, ..parts };
+        let parts = parts.with_hooks(self.hooks);
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;

@@ -5,11 +5,13 @@
 
 mod accepting;
 mod batch;
+#[doc(hidden)]
 pub mod builder;
 mod clock;
 mod handle;
 #[cfg(feature = "tls")]
 mod handshakes;
+#[doc(hidden)]
 pub mod listen;
 mod local;
 mod mailbox;
@@ -20,6 +22,7 @@ mod signals;
 mod slots;
 mod stream;
 #[cfg(feature = "tls")]
+#[doc(hidden)]
 pub mod tls;
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -30,21 +33,21 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::broker::Counters;
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Census, Engine, Wake};
+use crate::engine::{Engine, Wake};
 use crate::hooks::LocalId;
 
-pub use crate::engine::Settings;
+#[doc(inline)]
+pub use crate::engine::{Census, Config, Counters, Keep, Overflow, Rate, ReplayShape, Rule, Settings};
 pub use batch::Batch;
-pub use builder::Builder;
+pub use builder::{ADDRESS, BACKLOG, Builder, MOUNT, SOCKET_MODE};
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
 pub use local::{LocalSession, Received, Receiver, RecvError};
 pub use running::Running;
 #[cfg(feature = "tls")]
-pub use tls::Identity;
+pub use tls::{Flaw, Identity};
 
 use accepting::{Accepting, Door};
 use builder::invalid;
@@ -91,6 +94,7 @@ enum Life {
 
 /// Why [`Server::run_until_asked`] has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Asked {
     /// The server has ended.
     End,

@@ -28,5 +28,9 @@ mod mask;
 pub mod utf8;
 pub mod write;
 
+pub use crate::http::HttpError;
+pub use crate::http::date::HttpDate;
+pub use crate::http::head::{Head, HeadScan};
+
 #[cfg(test)]
 mod tests;
