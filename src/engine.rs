@@ -67,10 +67,14 @@ use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
 
 pub use crate::arena::Key;
+pub use crate::broker::Publication;
+#[doc(hidden)]
 pub use crate::broker::rate::Rate;
+#[doc(hidden)]
 pub use crate::broker::rules::{Keep, ReplayShape, Rule};
 pub use crate::broker::token::{Entropy, SECRET_BYTES};
-pub use crate::broker::{Config, Counters, Overflow, Publication};
+#[doc(hidden)]
+pub use crate::broker::{Config, Counters, Overflow};
 pub use crate::conn::{ConnKey, Step};
 pub use settings::{Settings, check_mount};
 

@@ -115,9 +115,9 @@ pub mod sim;
 #[doc(hidden)]
 pub mod wheel;
 
-#[doc(inline)]
+#[doc(no_inline)]
 pub use hooks::Hooks;
-#[doc(inline)]
+#[doc(no_inline)]
 pub use limits::Limits;
-#[doc(inline)]
+#[doc(no_inline)]
 pub use server::{Builder, Handle, HandleError, LocalSession, Running, Server, Settings};

@@ -44,10 +44,19 @@ pub mod pattern;
 #[doc(hidden)]
 pub mod raw;
 
-pub use channel::{Channel, InvalidChannel, Kind, Meta, OwnedChannel, Pattern};
-pub use decode::{DecodeError, DecodeErrorKind, decode, decode_into};
-pub use encode::{Handshake, Reconnect, Reply, ReplyAdvice};
-pub use error::Error;
+pub use channel::{Channel, InvalidChannel, Kind, Meta, Pattern};
+pub use decode::{DecodeError, DecodeErrorKind};
+pub use encode::{Reconnect, ReplyAdvice};
 pub use message::{Advice, Field, FieldError, Id, Message, Subscription};
 pub use owned::{NotJson, OwnedMessage};
+
+#[doc(hidden)]
+pub use channel::OwnedChannel;
+#[doc(hidden)]
+pub use decode::{decode, decode_into};
+#[doc(hidden)]
+pub use encode::{Handshake, Reply};
+#[doc(hidden)]
+pub use error::Error;
+#[doc(hidden)]
 pub use pattern::OwnedPattern;
