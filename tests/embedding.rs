@@ -14,9 +14,9 @@ use common::peer::{Peer, connect, eventually, post};
 use encke::bayeux::OwnedMessage;
 use encke::broker::Overflow;
 use encke::hooks::{
-    Admission, Call, Command, Context, DataFilter, Delivery, Denial, Extension, Fallback, Filtered, Hooks, Listener,
-    Operation, Opinion, OutgoingReply, Passage, PolicyTicket, Published, Query, Removal, Request, Room, SecurityPolicy,
-    Service, Session, SessionId, Verdict, WebRequest, WebResponse,
+    Admission, Command, Context, DataFilter, Delivery, Denial, Extension, Fallback, Filtered, Hooks, Listener,
+    Operation, Opinion, OutgoingReply, Passage, PolicyTicket, Published, Query, RemoteCall, Removal, Request, Room,
+    SecurityPolicy, Service, Session, SessionId, Verdict, WebRequest, WebResponse,
 };
 use encke::limits::Limits;
 use encke::server::{Builder, Handle, HandleError, Received, Receiver, RecvError, Running, Server, Settings};
@@ -166,7 +166,7 @@ struct Busy {
 }
 
 impl Busy {
-    fn act(&self, name: &'static str, call: Option<&Call>) {
+    fn act(&self, name: &'static str, call: Option<&RemoteCall>) {
         let first = {
             let mut calls = self.calls.lock().unwrap();
             let first = !calls.contains(&name);

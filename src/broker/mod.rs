@@ -118,7 +118,7 @@ pub struct Config {
     /// The connection types offered to clients, in order of preference.
     pub transports: Vec<&'static str>,
     /// The connection type advised to a client that streams do not get through to.
-    pub fallback: &'static str,
+    pub fallback_transport: &'static str,
 }
 
 impl Default for Config {
@@ -138,7 +138,7 @@ impl Default for Config {
             channels: Vec::new(),
             handshake_rate: Some(Rate { per_second: 1_000, burst: 10_000 }),
             transports: vec!["websocket", "streaming", "eventsource", "long-polling", "cross-origin-long-polling"],
-            fallback: "long-polling",
+            fallback_transport: "long-polling",
         }
     }
 }

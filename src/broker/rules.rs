@@ -42,11 +42,11 @@ pub struct Rule {
     /// Whether events are kept, and how many. `Some(None)`: none, whatever other rules say.
     pub history: Option<Option<Keep>>,
     /// How those that are kept show their number.
-    pub shape: Option<ReplayShape>,
+    pub replay_shape: Option<ReplayShape>,
     /// Whether events may wait for the next answer that goes anyway, for `max-lazy-timeout` at most.
     pub lazy: Option<bool>,
     /// Whether who publishes gets his own events, if he is subscribed. By default he does.
-    pub to_publisher: Option<bool>,
+    pub broadcast_to_publisher: Option<bool>,
     /// Whether a channel that nobody uses stays, with what hooks have written on it.
     pub persistent: Option<bool>,
 }
@@ -110,9 +110,9 @@ impl Rules {
         let (mut to_publisher, mut persistent) = (None, None);
         for (_, rule) in self.0.iter().filter(|(own, _)| holds(own)) {
             history = history.or(rule.history);
-            shape = shape.or(rule.shape);
+            shape = shape.or(rule.replay_shape);
             lazy = lazy.or(rule.lazy);
-            to_publisher = to_publisher.or(rule.to_publisher);
+            to_publisher = to_publisher.or(rule.broadcast_to_publisher);
             persistent = persistent.or(rule.persistent);
         }
         Traits {

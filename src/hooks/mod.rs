@@ -44,7 +44,7 @@ use crate::bayeux::{Channel, OwnedPattern, Pattern};
 pub use crate::bayeux::{InvalidChannel, NotJson};
 pub use crate::clock::Now;
 pub use crate::http::head::Method;
-pub use command::{Call, Command, CommandsFull, Context};
+pub use command::{Command, CommandsFull, Context, RemoteCall};
 pub use extension::{DataFilter, Extension, Filtered, OutgoingReply, Passage};
 pub use listener::{Listener, Published, Removal};
 pub use local::{Delivery, LocalId, Room, Sink};
@@ -52,7 +52,7 @@ pub use local::{Delivery, LocalId, Room, Sink};
 pub use policy::Origin;
 pub use policy::{Admission, Authorizer, Denial, Operation, Opinion, PolicyTicket, Query, SecurityPolicy, Verdict};
 pub use service::{Fallback, InvalidField, Request, Service, WebRequest, WebResponse};
-pub use session::{ATTRIBUTE_BYTES, Attributes, AttributesFull, Kind, Session, SessionId};
+pub use session::{ATTRIBUTE_BYTES, Attributes, AttributesFull, Session, SessionId, SessionKind};
 
 /// Something that is there for the channels of a pattern.
 pub(crate) type ForChannels<T> = Vec<(OwnedPattern, Box<T>)>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::bayeux::{Channel, Pattern, check};
 use crate::broker::Counters;
 use crate::engine::Census;
-use crate::hooks::{Admission, Call, Command, Denial, PolicyTicket, Published, SessionId, Sink};
+use crate::hooks::{Admission, Command, Denial, PolicyTicket, Published, RemoteCall, SessionId, Sink};
 
 use super::batch::{Batch, check_event};
 use super::local::{LocalSession, Receiver, events_to};
@@ -125,7 +125,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`HandleError`]; nothing is sent then.
-    pub fn answer(&self, call: Call, result: Result<&str, &str>) -> Result<(), HandleError> {
+    pub fn answer(&self, call: RemoteCall, result: Result<&str, &str>) -> Result<(), HandleError> {
         self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
     }
 
