@@ -89,7 +89,7 @@ impl Field {
 }
 
 /// A known field holds a value that it cannot hold. The message is answered `successful:false`; the rest of its batch
-/// is not affected. Becomes an [`Error`](super::Error) by `From`.
+/// is not affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// Which one.
@@ -161,7 +161,7 @@ pub struct Message<'a> {
     pub subscription: Option<Subscription<'a>>,
     /// The published value, any JSON.
     pub data: Option<&'a RawValue>,
-    /// A JSON object for extensions; [`raw::entries`](super::raw::entries) reads it.
+    /// A JSON object for extensions; see [`Message::ext_text`].
     pub ext: Option<&'a RawValue>,
     /// What the client asks for.
     pub advice: Option<Advice>,

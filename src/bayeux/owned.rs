@@ -26,7 +26,9 @@ impl core::fmt::Display for NotJson {
 
 impl core::error::Error for NotJson {}
 
-/// See the [module](self).
+/// A message with its own memory: it outlives its request, and may be changed on its way.
+///
+/// What it is given is JSON, or is refused; where it goes, and whose it is, cannot be changed.
 #[derive(Clone, Debug, Default)]
 pub struct OwnedMessage {
     channel: Option<String>,

@@ -1,7 +1,37 @@
-//! The loop: sockets, time and wake-ups for an [`Engine`].
+//! The server with its loop: what a program that embeds it works with.
 //!
-//! Owns the listeners, the streams and the sleep. All decisions are the engine's; here bytes are moved. Readiness is
-//! edge-triggered, so what a turn leaves over is on a list and the next turn does not sleep.
+//! A [`Builder`] has what it is made from, a [`Server`] is it, a [`Running`] is one on a thread of its own, a [`Handle`] is how
+//! other threads speak to it, and a [`LocalSession`] is a client of it within the program. [`Settings`] has everything that
+//! can be changed while it runs, the sessions' in [`Config`], what holds for single channels in [`Rule`]s.
+//!
+//! ```no_run
+//! use encke::server::{Keep, Listen, Rule, Server, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut settings = Settings { allowed_origins: vec!["https://app.example".to_owned()], ..Settings::default() };
+//! settings.broker.timeout_ms = 60_000;
+//! settings.limits.sessions = 10_000;
+//! settings.broker.channels = vec![
+//!     Rule { pattern: "/chat/**".to_owned(), history: Some(Some(Keep::default())), ..Rule::default() },
+//!     Rule { pattern: "/typing/**".to_owned(), lazy: Some(true), ..Rule::default() },
+//! ];
+//! let address: Listen = "0.0.0.0:8080".parse()?;
+//! let server = Server::builder().listen([address]).mount("/comet").settings(settings).build()?;
+//! let handle = server.handle();
+//! std::thread::spawn(move || {
+//!     // … and when it is time:
+//!     let _ = handle.shutdown();
+//! });
+//! // The loop stays on this thread. To have it elsewhere, `spawn` takes the place of `build`.
+//! Ok(server.run()?)
+//! # }
+//! ```
+//!
+//! # In the source
+//!
+//! The room of sockets, time and wake-ups for an [`Engine`]. Owns the listeners, the streams and the sleep. All decisions are
+//! the engine's; here bytes are moved. Readiness is edge-triggered, so what a turn leaves over is on a list and the next
+//! turn does not sleep.
 
 mod accepting;
 mod batch;
