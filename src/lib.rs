@@ -219,6 +219,11 @@ pub mod sim;
 #[doc(hidden)]
 pub mod wheel;
 
+/// The Rust code of the README is tested as that of the documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[doc(no_inline)]
 pub use hooks::Hooks;
 #[doc(no_inline)]
