@@ -27,7 +27,7 @@ pub struct Parts {
     pub hooks: Hooks,
 }
 
-/// What can be changed while the engine runs: made by [`Settings::into_change`].
+/// What can be changed while the engine runs: made by [`Settings::into_change`](super::Settings::into_change).
 #[derive(Debug)]
 pub struct Change {
     /// Which hosts are answered for.
