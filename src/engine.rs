@@ -67,9 +67,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Local sessions are opened with [`open_local`](Engine::open_local), and speak by [`local_receive`](Engine::local_receive) among
-//! what has come; TLS is up to who owns the sockets ([`handshake_waits`](Engine::handshake_waits)). Hooks are called, and what
-//! they want done is done, within the calls of 2 and 3.
+//! Local sessions are opened with [`open_local`](Engine::open_local), and speak by
+//! [`local_receive`](Engine::local_receive) among what has come; TLS is up to who owns the sockets
+//! ([`handshake_waits`](Engine::handshake_waits)). Hooks are called, and what they want done is done, within the calls
+//! of 2 and 3.
 //!
 //! Time never goes backwards. The key of a connection that is closed names nothing: calls with it do nothing.
 //! `examples/custom_loop.rs` is a whole loop.

@@ -29,18 +29,18 @@
 //!
 //! # A tour
 //!
-//! - **Build.** [`Server::builder`] has where to listen, the path of the Bayeux endpoint, [`Settings`] (what CometD calls
-//!   options, with all bounds in [`Limits`]) and [`Hooks`]. Then [`build`](Builder::build) and [`run`](Server::run) serve on
-//!   the caller's thread, [`spawn`](Builder::spawn) on one of its own.
-//! - **Act.** A [`Handle`] publishes, delivers to one session, answers remote calls, disconnects, counts and shuts down, from
-//!   any thread. It can be had of the builder, before there is a server.
+//! - **Build.** [`Server::builder`] has where to listen, the path of the Bayeux endpoint, [`Settings`] (what CometD
+//!   calls options, with all bounds in [`Limits`]) and [`Hooks`]. Then [`build`](Builder::build) and
+//!   [`run`](Server::run) serve on the caller's thread, [`spawn`](Builder::spawn) on one of its own.
+//! - **Act.** A [`Handle`] publishes, delivers to one session, answers remote calls, disconnects, counts and shuts
+//!   down, from any thread. It can be had of the builder, before there is a server.
 //! - **Have a say.** [`hooks`] has policies, authorizers, extensions, data filters, listeners and services.
 //!   [`auth`] is a policy of tokens that is there already.
-//! - **Take part.** A [`LocalSession`] is a client within the program. [`Handle::subscribe`] has a function called with events,
-//!   [`Handle::receiver`] gives them to another thread.
+//! - **Take part.** A [`LocalSession`] is a client within the program. [`Handle::subscribe`] has a function called with
+//!   events, [`Handle::receiver`] gives them to another thread.
 //! - **Serve pages.** [`Hooks::fallback`] answers what is for no part of the server, on the same port.
-//! - **Own the loop.** [`Server::poll_once`] takes one turn, for a program that waits for other things as well. [`engine`] is
-//!   the whole server without sockets, clocks and randomness: bytes and time in, bytes and deadlines out.
+//! - **Own the loop.** [`Server::poll_once`] takes one turn, for a program that waits for other things as well.
+//!   [`engine`] is the whole server without sockets, clocks and randomness: bytes and time in, bytes and deadlines out.
 //! - **WebSocket alone.** [`ws`] is the codec by itself.
 //!
 //! The folder `examples` has small whole programs: `embedded`, `chat`, `ticker`, `rpc`, `custom_loop` and `ws_echo`.
@@ -63,13 +63,14 @@
 //! | It is encoded once, gets a number if its channel has a history, and is put into the outbox of each subscriber once, however many patterns match | `429::queue_limit` |
 //! | [`Extension::reply`](hooks::Extension::reply), in the opposite order, and the reply goes to the sender | |
 //!
-//! What the program itself publishes, by a [`Handle`] or in a hook, begins at the data filters: nobody is asked whether it
-//! may. A [`LocalSession`] goes the whole way, as any client. [`Handle::deliver`] goes into one outbox and nowhere else.
+//! What the program itself publishes, by a [`Handle`] or in a hook, begins at the data filters: nobody is asked whether
+//! it may. A [`LocalSession`] goes the whole way, as any client. [`Handle::deliver`] goes into one outbox and nowhere
+//! else.
 //!
 //! # Threading
 //!
-//! One thread runs the loop and owns everything. A turn of it: read, act, fire timers, answer and write, sleep until the next
-//! deadline. Nothing due: it sleeps.
+//! One thread runs the loop and owns everything. A turn of it: read, act, fire timers, answer and write, sleep until
+//! the next deadline. Nothing due: it sleeps.
 //!
 //! | what | where it runs | may it wait? |
 //! |---|---|---|
@@ -80,42 +81,43 @@
 //! | [`Receiver::recv`](server::Receiver::recv) | any other thread | yes |
 //! | [`Running::join`], [`Running::shutdown`] | any other thread | yes |
 //!
-//! **Nothing is re-entered.** A hook is never called from within another one, and finds nothing half-done. What it says to its
-//! [`Context`](hooks::Context) is done when it has returned; what it says to a [`Handle`], in a later turn. Both in the order
-//! in which it was said.
+//! **Nothing is re-entered.** A hook is never called from within another one, and finds nothing half-done. What it says
+//! to its [`Context`](hooks::Context) is done when it has returned; what it says to a [`Handle`], in a later turn. Both
+//! in the order in which it was said.
 //!
 //! **Everything is bounded.** A mailbox stands between threads and the loop
-//! ([`mailbox_commands`](Limits::mailbox_commands), [`mailbox_bytes`](Limits::mailbox_bytes)); as many commands of hooks may
-//! wait; answers of policies have a time ([`defer_ms`](Limits::defer_ms)). Who meets a bound is told so at once, and nothing
-//! blocks. The locks are those of the mailbox and of [`Receiver`](server::Receiver)s; none is held while anything of yours
-//! runs, so there is no deadlock to be had from them.
+//! ([`mailbox_commands`](Limits::mailbox_commands), [`mailbox_bytes`](Limits::mailbox_bytes)); as many commands of
+//! hooks may wait; answers of policies have a time ([`defer_ms`](Limits::defer_ms)). Who meets a bound is told so at
+//! once, and nothing blocks. The locks are those of the mailbox and of [`Receiver`](server::Receiver)s; none is held
+//! while anything of yours runs, so there is no deadlock to be had from them.
 //!
-//! **Panics.** One in a hook goes through [`Server::run`], as any panic does: what was half-done is not trusted any more. The
-//! server is dropped, handles hear [`HandleError::Closed`], [`Running::join`] panics with it.
+//! **Panics.** One in a hook goes through [`Server::run`], as any panic does: what was half-done is not trusted any
+//! more. The server is dropped, handles hear [`HandleError::Closed`], [`Running::join`] panics with it.
 //!
 //! **Logs** go to the crate `log`. The library never sets a logger: without one there are no log lines.
 //!
 //! # Guarantees
 //!
-//! - A session receives events in the order in which the server took them, each at most once; one that acknowledges what it
-//!   gets receives each exactly once.
-//! - Events that one thread publishes stay in its order. What a [`Handle`] took is published unless the server ends before.
-//! - A session outlives its connections by [`max_interval_ms`](server::Config::max_interval_ms); what is published meanwhile
-//!   waits for it.
-//! - A session that cannot keep up is ended as a whole, or loses its oldest events ([`Overflow`](server::Overflow)), and its
-//!   client learns it: what it receives has no silent gaps. Nor has what it reads from a history.
-//! - A [`SessionId`](hooks::SessionId) never names another session, a ticket never another question. One that is late touches
-//!   nothing.
+//! - A session receives events in the order in which the server took them, each at most once; one that acknowledges
+//!   what it gets receives each exactly once.
+//! - Events that one thread publishes stay in its order. What a [`Handle`] took is published unless the server ends
+//!   before.
+//! - A session outlives its connections by [`max_interval_ms`](server::Config::max_interval_ms); what is published
+//!   meanwhile waits for it.
+//! - A session that cannot keep up is ended as a whole, or loses its oldest events ([`Overflow`](server::Overflow)),
+//!   and its client learns it: what it receives has no silent gaps. Nor has what it reads from a history.
+//! - A [`SessionId`](hooks::SessionId) never names another session, a ticket never another question. One that is late
+//!   touches nothing.
 //! - No input makes the server panic. Should parsing do so all the same, it costs that one connection.
-//! - An event is encoded once, however many receive it. A connection that is idle has no buffers. A hook that is not there
-//!   costs nothing.
+//! - An event is encoded once, however many receive it. A connection that is idle has no buffers. A hook that is not
+//!   there costs nothing.
 //!
 //! # Limits
 //!
-//! Every queue, buffer, table and wait has a bound in [`limits`], and every turn has a budget; what is left over goes first in
-//! the next turn. At the limit of connections accepting pauses, at that of sessions handshakes are refused, at that of queued
-//! bytes publishes are. Nothing is on disk: sessions, events and histories end with the process. Processes do not know each
-//! other. A 64-bit Unix is needed.
+//! Every queue, buffer, table and wait has a bound in [`limits`], and every turn has a budget; what is left over goes
+//! first in the next turn. At the limit of connections accepting pauses, at that of sessions handshakes are refused, at
+//! that of queued bytes publishes are. Nothing is on disk: sessions, events and histories end with the process.
+//! Processes do not know each other. A 64-bit Unix is needed.
 //!
 //! # Features
 //!
@@ -127,16 +129,16 @@
 //! | `jwt` | JSON Web Tokens in [`auth`] | no |
 //! | `tls` | connections that are TLS: [`Listen::Tls`](server::Listen::Tls) | no |
 //!
-//! A program that embeds the server needs none: `encke = { version = "0.1", default-features = false }`, and `deflate` if its
-//! clients may compress.
+//! A program that embeds the server needs none: `encke = { version = "0.1", default-features = false }`, and `deflate`
+//! if its clients may compress.
 //!
 //! What is hidden in this documentation can be reached for our own tests and benchmarks, and changes without notice.
 //!
 //! # The house
 //!
-//! For who reads the source. Every module is a room on one of five floors. A room may use the floors below its own, never one
-//! on its own floor or above; what little order there is within a floor is written to the right. The test `layering` reads
-//! the `use` lines and fails when one is turned around.
+//! For who reads the source. Every module is a room on one of five floors. A room may use the floors below its own,
+//! never one on its own floor or above; what little order there is within a floor is written to the right. The test
+//! `layering` reads the `use` lines and fails when one is turned around.
 //!
 //! | floor | rooms | within it |
 //! |---|---|---|
@@ -163,9 +165,9 @@
 //!    writes each one's answer into its connection's pending bytes: small events are copied, large ones referenced.
 //! 6. The loop writes them, then the next few. What a socket does not take waits until it does.
 //!
-//! **The life of one long poll.** A connect is held if it is alone in its batch, its session has had one answered before,
-//! nothing is queued, and the browser does not hold too many already; any other is answered at once. Held, it is a link and
-//! one timer. It ends by:
+//! **The life of one long poll.** A connect is held if it is alone in its batch, its session has had one answered
+//! before, nothing is queued, and the browser does not hold too many already; any other is answered at once. Held, it
+//! is a link and one timer. It ends by:
 //!
 //! - an event, at the next flush;
 //! - its timer: the same way, without events;

@@ -4,13 +4,14 @@
 //! sessions, subscriptions, connections or wire framings, must not touch a clock or do I/O, and never acts on a
 //! message. No input may make it panic, recurse deeply, or allocate more than a small multiple of the input.
 //!
-//! Embedders meet a [`Message`] in questions to policies, an [`OwnedMessage`] in extensions, and [`ReplyAdvice`] in refusals.
+//! Embedders meet a [`Message`] in questions to policies, an [`OwnedMessage`] in extensions, and [`ReplyAdvice`] in
+//! refusals.
 //!
-//! In the source: `channel` has names, patterns, and which kind of channel a message is addressed to; `message` one decoded
-//! message, borrowed from the request body; `owned` one with its own memory, which may be changed; `pattern` patterns with
-//! their own memory; `decode` a request body into messages, or the reason why not; `check` the pass over a text before it
-//! is decoded; `encode` events and replies, appended to a buffer; `error` the `code:args:message` strings of failed
-//! replies; `raw` looks into a JSON value that is kept as text.
+//! In the source: `channel` has names, patterns, and which kind of channel a message is addressed to; `message` one
+//! decoded message, borrowed from the request body; `owned` one with its own memory, which may be changed; `pattern`
+//! patterns with their own memory; `decode` a request body into messages, or the reason why not; `check` the pass over
+//! a text before it is decoded; `encode` events and replies, appended to a buffer; `error` the `code:args:message`
+//! strings of failed replies; `raw` looks into a JSON value that is kept as text.
 
 #![cfg_attr(
     not(test),

@@ -13,36 +13,37 @@
 //! | [`Fallback`] | a servlet beside CometD's | answers other HTTP requests |
 //! | [`Sink`] | `LocalSession` | takes what a [local session](crate::server::LocalSession) is given |
 //!
-//! Hooks run on the server's thread, in the middle of a message: they must not wait for anything. They are `Send`, so that they
-//! can be made elsewhere. All but the policy, the extensions and the listeners may be plain functions.
+//! Hooks run on the server's thread, in the middle of a message: they must not wait for anything. They are `Send`, so
+//! that they can be made elsewhere. All but the policy, the extensions and the listeners may be plain functions.
 //!
 //! # When they are called
 //!
-//! 1. [`Extension::incoming`], in the order of adding: may change a message, or end it with `404::message_deleted`. It sees
-//!    messages of sessions that nobody knows, too.
+//! 1. [`Extension::incoming`], in the order of adding: may change a message, or end it with `404::message_deleted`. It
+//!    sees messages of sessions that nobody knows, too.
 //! 2. The session is looked up; a message without one is refused.
-//! 3. [`SecurityPolicy`]: may the channel be created, if there is none of its name? may this be subscribed to, or published? To
-//!    each question, if the policy says yes, each [`Authorizer`] of the channel. Any of them may refuse.
+//! 3. [`SecurityPolicy`]: may the channel be created, if there is none of its name? may this be subscribed to, or
+//!    published? To each question, if the policy says yes, each [`Authorizer`] of the channel. Any of them may refuse.
 //! 4. A message to `/service/…` goes to each [`Service`] of the channel, in the order of adding, and no further.
-//! 5. An event: each [`DataFilter`] of the channel, in the order of adding; [`Listener::message`]; [`Extension::outgoing`], in
-//!    the opposite order. It is encoded once and put into the outbox of each subscriber.
+//! 5. An event: each [`DataFilter`] of the channel, in the order of adding; [`Listener::message`];
+//!    [`Extension::outgoing`], in the opposite order. It is encoded once and put into the outbox of each subscriber.
 //! 6. [`Extension::reply`], in the opposite order, and the reply goes to the sender.
 //!
 //! What the program itself publishes begins at 5. [`Command::Deliver`] goes to its session, and past all hooks. Other
 //! listeners are told when it has happened, and before the reply that tells the client is written: `channel_added` and
-//! `subscribed` between 3 and 6, `session_added` likewise, `unsubscribed` for each subscription and then `session_removed`
-//! when a session ends, for whatever reason. Extensions and listeners are called in the order of adding, unless it says
-//! otherwise.
+//! `subscribed` between 3 and 6, `session_added` likewise, `unsubscribed` for each subscription and then
+//! `session_removed` when a session ends, for whatever reason. Extensions and listeners are called in the order of
+//! adding, unless it says otherwise.
 //!
-//! **What they want done** they say to the [`Context`] that they are given, or to a [`Handle`](crate::server::Handle) that they
-//! have. It is done after they have returned, so no hook is ever called from within another one. Commands of a [`Context`] are
-//! run in the same turn of the loop, behind the batch at hand and its replies, in order, so many a turn
-//! ([`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands)); so a listener that publishes whenever something is
-//! published goes on for ever, but keeps nobody waiting. Those of a handle come in a later turn. Of either there is
-//! [so much](CommandsFull) [room](crate::server::HandleError::Full) and no more: a hook must not wait for it.
+//! **What they want done** they say to the [`Context`] that they are given, or to a [`Handle`](crate::server::Handle)
+//! that they have. It is done after they have returned, so no hook is ever called from within another one. Commands of
+//! a [`Context`] are run in the same turn of the loop, behind the batch at hand and its replies, in order, so many a
+//! turn ([`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands)); so a listener that publishes whenever
+//! something is published goes on for ever, but keeps nobody waiting. Those of a handle come in a later turn. Of either
+//! there is [so much](CommandsFull) [room](crate::server::HandleError::Full) and no more: a hook must not wait for it.
 //!
-//! **Panics.** One in a hook ends the server: it goes through [`Server::run`](crate::server::Server::run), for what was half-done
-//! is not trusted any more. Handles hear `Closed` then, and [`Running::join`](crate::server::Running::join) panics with it.
+//! **Panics.** One in a hook ends the server: it goes through [`Server::run`](crate::server::Server::run), for what was
+//! half-done is not trusted any more. Handles hear `Closed` then, and [`Running::join`](crate::server::Running::join)
+//! panics with it.
 //!
 //! # Policy
 //!
@@ -79,11 +80,12 @@
 //!
 //! # Answers that come later
 //!
-//! A policy that has to ask somebody else keeps the [ticket](Query::ticket) and says [`Verdict::Defer`]. The answer goes to
-//! [`Handle::resolve`](crate::server::Handle::resolve), or to a [`Context`] as [`Command::Resolve`]. Until then the message
-//! waits, and whatever its session sends after it, on any connection; other sessions pass. Then the authorizers are asked, and
-//! the message goes on as if nothing had been. What others have made of the world meanwhile counts: whether the
-//! session is still there is looked at again. That the connection is gone does not matter: what is allowed happens.
+//! A policy that has to ask somebody else keeps the [ticket](Query::ticket) and says [`Verdict::Defer`]. The answer
+//! goes to [`Handle::resolve`](crate::server::Handle::resolve), or to a [`Context`] as [`Command::Resolve`]. Until then
+//! the message waits, and whatever its session sends after it, on any connection; other sessions pass. Then the
+//! authorizers are asked, and the message goes on as if nothing had been. What others have made of the world meanwhile
+//! counts: whether the session is still there is looked at again. That the connection is gone does not matter: what is
+//! allowed happens.
 //!
 //! ```
 //! use std::sync::mpsc::{SyncSender, sync_channel};
@@ -120,17 +122,17 @@
 //! # drop(builder);
 //! ```
 //!
-//! Without an answer in [`Limits::defer_ms`](crate::limits::Limits::defer_ms) it is no, `403:no answer in time:…`. An answer to
-//! a question that has been answered, or was never asked, does nothing. So many
+//! Without an answer in [`Limits::defer_ms`](crate::limits::Limits::defer_ms) it is no, `403:no answer in time:…`. An
+//! answer to a question that has been answered, or was never asked, does nothing. So many
 //! [messages](crate::limits::Limits::deferred_batches) and [bytes](crate::limits::Limits::deferred_bytes) may wait, a
-//! sixteenth of them from one session; further ones are refused with `429::deferred_limit`. `GET /events/…` and
-//! `POST /publish/…` cannot wait: for them `Defer` is no. The answer of a handshake brings its own [`Admission`]; what the
+//! sixteenth of them from one session; further ones are refused with `429::deferred_limit`. `GET /events/…` and `POST
+//! /publish/…` cannot wait: for them `Defer` is no. The answer of a handshake brings its own [`Admission`]; what the
 //! policy wrote into the one that it was given does not count.
 //!
 //! # Authorizers
 //!
-//! Asked when the policy has said yes, in the order of adding, until one denies. One [`Opinion::Deny`] is no. Else at least one
-//! has to [`Grant`](Opinion::Grant), if there are any for this channel; if all ignore, it is
+//! Asked when the policy has said yes, in the order of adding, until one denies. One [`Opinion::Deny`] is no. Else at
+//! least one has to [`Grant`](Opinion::Grant), if there are any for this channel; if all ignore, it is
 //! `403:denied_by_not_granting:…`. If there are none, the policy's word holds.
 //!
 //! ```
@@ -147,11 +149,11 @@
 //! # Ok::<(), encke::hooks::InvalidChannel>(())
 //! ```
 //!
-//! **Wildcards.** A subscription to a pattern may reach channels that have authorizers of their own, which CometD does not
-//! ask. Here all are asked who have a say in any channel that it reaches. Those in whose pattern all of it lies decide as above:
-//! one has to grant. If there are none of that kind, each of the others has to grant. Any of both may deny. So `/**` is
-//! not a way around an authorizer of `/user/**`: it is asked, and has to grant it, unless there is one of `/**` that does.
-//! An authorizer whose word is to be the last says [`Opinion::Deny`].
+//! **Wildcards.** A subscription to a pattern may reach channels that have authorizers of their own, which CometD does
+//! not ask. Here all are asked who have a say in any channel that it reaches. Those in whose pattern all of it lies
+//! decide as above: one has to grant. If there are none of that kind, each of the others has to grant. Any of both may
+//! deny. So `/**` is not a way around an authorizer of `/user/**`: it is asked, and has to grant it, unless there is
+//! one of `/**` that does. An authorizer whose word is to be the last says [`Opinion::Deny`].
 //!
 //! # Extensions
 //!
@@ -243,8 +245,8 @@
 //! # Ok::<(), encke::hooks::InvalidChannel>(())
 //! ```
 //!
-//! A publish to a service channel is acknowledged whatever the service does. If nobody listens there, it is acknowledged too,
-//! and the log says so once for each channel.
+//! A publish to a service channel is acknowledged whatever the service does. If nobody listens there, it is
+//! acknowledged too, and the log says so once for each channel.
 //!
 //! # Pages
 //!

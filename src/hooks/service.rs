@@ -61,6 +61,7 @@ impl<'a> Request<'a> {
 
 /// Handles what clients publish to the channels of a pattern such as `/service/echo` or `/service/**`: a service, or the
 /// target of remote calls. Of several whose pattern matches, all are asked, in the order in which they were added.
+/// There is an [example](crate::hooks#services-and-remote-calls).
 pub trait Service: Send {
     /// A message has come.
     fn call(&mut self, request: Request<'_>, session: &mut Session<'_>, context: &mut Context<'_>);

@@ -71,9 +71,9 @@ impl core::error::Error for HandleError {}
 /// # When it is full
 ///
 /// Somebody sends faster than the loop works; nothing was taken, and nothing is lost that was taken before. What to do
-/// depends on what is sent: wait a little and send it again (a thread of its own, that has time), leave it out (a price that
-/// a newer one replaces), or gather it in a [`Batch`], which is one command however many events it has. A hook, and
-/// whatever else runs on the loop's own thread, must not wait: while it does, the mailbox is not read.
+/// depends on what is sent: wait a little and send it again (a thread of its own, that has time), leave it out (a price
+/// that a newer one replaces), or gather it in a [`Batch`], which is one command however many events it has. A hook,
+/// and whatever else runs on the loop's own thread, must not wait: while it does, the mailbox is not read.
 ///
 /// ```no_run
 /// use std::{thread, time::Duration};
@@ -89,9 +89,9 @@ impl core::error::Error for HandleError {}
 /// }
 /// ```
 ///
-/// `Ok` does not say that anybody got the event, nor that it was published: a data filter or an extension may drop it, and
-/// where events that wait fill [`Limits::queued_bytes`](crate::limits::Limits::queued_bytes), it is refused and the log
-/// says so ([`Counters::publishes_refused`]).
+/// `Ok` does not say that anybody got the event, nor that it was published: a data filter or an extension may drop it,
+/// and where events that wait fill [`Limits::queued_bytes`](crate::limits::Limits::queued_bytes), it is refused and the
+/// log says so ([`Counters::publishes_refused`]).
 #[derive(Clone)]
 pub struct Handle {
     pub(super) mailbox: Arc<Mailbox>,

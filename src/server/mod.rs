@@ -1,8 +1,9 @@
 //! The server with its loop: what a program that embeds it works with.
 //!
-//! A [`Builder`] has what it is made from, a [`Server`] is it, a [`Running`] is one on a thread of its own, a [`Handle`] is how
-//! other threads speak to it, and a [`LocalSession`] is a client of it within the program. [`Settings`] has everything that
-//! can be changed while it runs, the sessions' in [`Config`], what holds for single channels in [`Rule`]s.
+//! A [`Builder`] has what it is made from, a [`Server`] is it, a [`Running`] is one on a thread of its own, a
+//! [`Handle`] is how other threads speak to it, and a [`LocalSession`] is a client of it within the program.
+//! [`Settings`] has everything that can be changed while it runs, the sessions' in [`Config`], what holds for single
+//! channels in [`Rule`]s.
 //!
 //! ```no_run
 //! use encke::server::{Keep, Listen, Rule, Server, Settings};
@@ -29,9 +30,9 @@
 //!
 //! # In the source
 //!
-//! The room of sockets, time and wake-ups for an [`Engine`]. Owns the listeners, the streams and the sleep. All decisions are
-//! the engine's; here bytes are moved. Readiness is edge-triggered, so what a turn leaves over is on a list and the next
-//! turn does not sleep.
+//! The room of sockets, time and wake-ups for an [`Engine`]. Owns the listeners, the streams and the sleep. All
+//! decisions are the engine's; here bytes are moved. Readiness is edge-triggered, so what a turn leaves over is on a
+//! list and the next turn does not sleep.
 
 mod accepting;
 mod batch;
@@ -132,7 +133,8 @@ pub enum Asked {
     Reload,
 }
 
-/// A server with its loop.
+/// A server with its loop: from [`Server::builder`], run by [`Server::run`], or turn by turn by [`Server::poll_once`].
+/// It stays on the thread that has built it; others have [`Handle`]s.
 pub struct Server {
     engine: Engine,
     poll: Poll,
