@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 fn serve(at: SocketAddr) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
-    settings.broker.channels = vec![Rule { pattern: "/prices/*".to_owned(), lazy: Some(true), ..Rule::default() }];
+    settings.broker.channels = vec![Rule { lazy: Some(true), ..Rule::new("/prices/*") }];
     settings.broker.max_lazy_ms = QUARTER_MS;
     // Who is too slow misses old prices, and is told so. By default he would lose his session.
     settings.broker.overflow = Overflow::DropOldest;

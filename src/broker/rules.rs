@@ -52,6 +52,18 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule that says nothing yet.
+    #[must_use]
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self { pattern: pattern.into(), ..Self::default() }
+    }
+
+    /// The same, and events are kept.
+    #[must_use]
+    pub fn with_history(self, keep: Keep) -> Self {
+        Self { history: Some(Some(keep)), ..self }
+    }
+
     /// Whether it says anything of the history of a channel.
     pub fn rules_history_of(&self, channel: Channel<'_>) -> bool {
         self.history.is_some() && Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(channel))

@@ -111,8 +111,8 @@ impl Parts {
 fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
     let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
     if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
-        let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
-        broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
+        let keep = Keep { count: DEMO_KEPT, ..Keep::default() };
+        broker.channels.push(Rule::new(DEMO_CHANNEL).with_history(keep));
     }
     broker
 }

@@ -13,8 +13,8 @@
 //! settings.broker.timeout_ms = 60_000;
 //! settings.limits.sessions = 10_000;
 //! settings.broker.channels = vec![
-//!     Rule { pattern: "/chat/**".to_owned(), history: Some(Some(Keep::default())), ..Rule::default() },
-//!     Rule { pattern: "/typing/**".to_owned(), lazy: Some(true), ..Rule::default() },
+//!     Rule::new("/chat/**").with_history(Keep { count: 100, ..Keep::default() }),
+//!     Rule { lazy: Some(true), ..Rule::new("/typing/**") },
 //! ];
 //! let address: Listen = "0.0.0.0:8080".parse()?;
 //! let server = Server::builder().listen([address]).mount("/comet").settings(settings).build()?;
