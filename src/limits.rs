@@ -153,7 +153,7 @@ pub struct Limits {
     /// where each event of a batch counts; the others follow in the next turn. As many of hooks may wait, and are done in
     /// one turn. Default 4,096.
     pub mailbox_commands: usize,
-    /// Bytes of them. Default 64 MiB.
+    /// Bytes of them; likewise. Default 64 MiB.
     pub mailbox_bytes: usize,
     /// How long a policy may take that has deferred its answer, ms; then it is no. Default 10 s.
     pub defer_ms: u64,

@@ -75,6 +75,11 @@ impl Replies {
         self.slots.push(Slot::Ready { start, end: self.bytes.len() });
     }
 
+    /// The memory that they take, bytes, roughly.
+    pub fn weight(&self) -> usize {
+        self.bytes.len().saturating_add(self.slots.len().saturating_mul(size_of::<Slot>()))
+    }
+
     /// Appends a reply whose bytes come later.
     pub fn push_waiting(&mut self, ticket: Ticket) {
         self.slots.push(Slot::Waiting(ticket));

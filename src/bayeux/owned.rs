@@ -186,10 +186,18 @@ impl OwnedMessage {
     /// The memory that it takes, bytes, roughly.
     pub(crate) fn weight(&self) -> usize {
         let raw = |value: &Option<Box<RawValue>>| value.as_ref().map_or(0, |value| value.get().len());
-        let extra: usize = self.extra.iter().map(|(name, value)| name.len().saturating_add(value.get().len())).sum();
-        let subscription = self.subscription.as_ref().map_or(0, |(raw, _)| raw.get().len().saturating_mul(2));
-        let parts = [raw(&self.data), raw(&self.ext), extra, subscription, self.channel().len(), size_of::<Self>()];
-        parts.into_iter().fold(0, usize::saturating_add)
+        let extra = self.extra.iter().map(|(name, value)| {
+            size_of::<(String, Box<RawValue>)>().saturating_add(name.len()).saturating_add(value.get().len())
+        });
+        let (own, types) = (&self.subscription, &self.supported_connection_types);
+        let lists = [own.as_ref().map(|(_, names)| names), types.as_ref()].into_iter().flatten().flatten();
+        let names = lists.map(|name| size_of::<String>().saturating_add(name.len()));
+        let texts =
+            [&self.channel, &self.id, &self.client_id, &self.connection_type, &self.version, &self.minimum_version];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let list = own.as_ref().map_or(0, |(raw, _)| raw.get().len());
+        let parts = [raw(&self.data), raw(&self.ext), list, size_of::<Self>()];
+        parts.into_iter().chain(extra).chain(names).chain(texts).fold(0, usize::saturating_add)
     }
 }
 
@@ -241,6 +249,21 @@ mod tests {
             );
         }
         assert_eq!((owned(TEXT).ext("e"), owned(TEXT).field("chatty")), (Some(r#"{"f":1}"#), Some(r#""yes""#)));
+    }
+
+    #[test]
+    fn whatever_it_has_counts() {
+        let long = "x".repeat(10_000);
+        for name in ["channel", "clientId", "connectionType", "version", "minimumVersion", "data", "ext", "chatty"] {
+            let text = format!(r#"{{"{name}":"{long}"}}"#);
+            let value = if name == "ext" { format!(r#"{{"ext":{{"a":"{long}"}}}}"#) } else { text };
+            assert!(owned(&value).weight() >= 10_000, "{name}");
+        }
+        for name in ["subscription", "supportedConnectionTypes"] {
+            let list = vec!["\"/a\""; 1_000].join(",");
+            let weight = owned(&format!(r#"{{"{name}":[{list}]}}"#)).weight();
+            assert!(weight >= 1_000 * size_of::<String>(), "{name}: {weight}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Broker {
                 result.map(|(message, pending)| (message, Halt::Asking(pending), self.speaker))
             };
             let Some((first, halt, session)) = halted else { continue };
-            if self.has_no_room(session.filter(|session| Some(*session) != own)) {
+            if self.has_no_room(session.filter(|session| Some(*session) != own), own.is_some()) {
                 self.speaker = session;
                 self.fail(&first.as_message(), Error::DeferredLimit, answer);
                 continue;
@@ -110,13 +110,12 @@ impl Broker {
     }
 
     /// Whether no more batches may wait, or no more of this session: what one sends behind a message that waits must not be
-    /// all that may wait. What has waited before has its place.
-    fn has_no_room(&self, session: Option<SessionKey>) -> bool {
+    /// all that may wait. What `has_waited` before has its place.
+    fn has_no_room(&self, session: Option<SessionKey>, has_waited: bool) -> bool {
         let Limits { deferred_batches: most, deferred_bytes: bytes, .. } = self.limits;
         let share = ((most / SHARES).max(1), bytes / SHARES);
-        self.deferred.len() >= most
-            || self.deferred.bytes() >= bytes
-            || session.is_some_and(|session| self.deferred.is_full_for(session, share))
+        let full = !has_waited && (self.deferred.len() >= most || self.deferred.bytes() >= bytes);
+        full || session.is_some_and(|session| self.deferred.is_full_for(session, share))
     }
 
     /// Keeps the rest of a batch, with what has been answered so far.

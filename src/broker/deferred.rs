@@ -19,6 +19,9 @@ use super::browser::Presented;
 use super::session::SessionKey;
 use super::sums;
 
+/// Deadlines of questions that have been answered which are kept behind that of one that has not, count.
+const ANSWERED: usize = 64;
+
 /// A batch that has not been handled as a whole.
 #[derive(Debug)]
 pub(super) struct Suspended {
@@ -51,7 +54,8 @@ impl Suspended {
     fn weight(&self) -> usize {
         let head = self.head.as_ref().map_or(0, OwnedHead::weight);
         let messages = self.messages.iter().map(OwnedMessage::weight);
-        messages.fold(head.saturating_add(size_of::<Self>()), usize::saturating_add)
+        let own = size_of::<Self>().saturating_add(head).saturating_add(self.answer.replies.weight());
+        messages.fold(own, usize::saturating_add)
     }
 }
 
@@ -191,6 +195,10 @@ impl Deferred {
         while self.deadlines.front().is_some_and(|(_, first)| !self.asking.contains_key(first)) {
             self.deadlines.pop_front();
         }
+        // Behind one that nobody answers, those that have been answered must not pile up.
+        if self.deadlines.len() > self.asking.len().saturating_mul(2).saturating_add(ANSWERED) {
+            self.deadlines.retain(|(_, ticket)| self.asking.contains_key(ticket));
+        }
         let batch = self.take(id)?;
         if let Some(queue) = self.queue_of(&batch) {
             queue.batches.pop_front();
@@ -255,6 +263,28 @@ mod tests {
             session: of,
             answer: Answer::default(),
         }
+    }
+
+    #[test]
+    fn questions_that_have_been_answered_are_forgotten_whoever_is_first() {
+        let mut deferred = Deferred::default();
+        for _ in 0..10_000 {
+            let (one, ticket) = (batch(&mut deferred, None), deferred.new_ticket());
+            deferred.ask(one, ticket, 100);
+            // The first is never answered.
+            assert!(ticket == 1 || deferred.answered(ticket).is_some());
+            assert!(deferred.deadlines.len() <= ANSWERED + 4);
+        }
+        assert_eq!((deferred.next_deadline(), deferred.overdue(100), deferred.len()), (Some(100), Some(1), 1));
+    }
+
+    #[test]
+    fn what_has_been_answered_of_a_batch_counts() {
+        let mut deferred = Deferred::default();
+        let mut one = batch(&mut deferred, None);
+        let before = one.weight();
+        one.answer.replies.push(|out| out.extend_from_slice(&[b' '; 1_000]));
+        assert!(one.weight() >= before + 1_000);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use crate::bayeux::encode::{self, Marks, NumberMark, Places};
-use crate::bayeux::{self, Channel, Error, Message, Reply};
+use crate::bayeux::{self, Channel, Error, Message, Pattern, Reply};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::hooks::SessionId;
@@ -200,7 +200,13 @@ impl Broker {
         if !self.hooks.see_events() {
             return self.fan_out(channel, author, content);
         }
-        self.note_channel(channel.as_str(), false);
+        // One that was too many when it was subscribed to is known from now on, and not as one that nobody hears.
+        let is_new = !self.channels.has(channel.as_str());
+        let heard = is_new && self.topics.find(Pattern::Exact(channel)).is_some();
+        self.note_channel(channel.as_str(), heard);
+        if !self.hooks.shape_events() {
+            return self.fan_out(channel, author, content);
+        }
         let Some(event) = self.shape(channel, content, (author.session, author.address)) else {
             return Err(NotTaken::Deleted);
         };
@@ -369,16 +375,17 @@ impl Broker {
         answers: Option<(Option<&str>, bool)>,
     ) -> bool {
         let (Some(key), Ok(channel)) = (self.named(session), Channel::parse(channel)) else { return false };
-        let data = if channel.is_meta() { Err(()) } else { bayeux::owned::value(data.to_owned()).map_err(drop) };
-        let Ok(data) = data else { return false };
+        if channel.is_meta() || bayeux::check::value(data.as_bytes(), self.limits.data_depth()).is_err() {
+            return false;
+        }
         if self.is_full() && !self.make_room(channel) || self.sessions.get(key).is_none() {
             return false;
         }
         self.encoded.clear();
         let marks = Marks { timestamp: self.date.as_deref(), number: None };
         let places = match answers {
-            None => encode::event_from_parts(&mut self.encoded, channel, data.get(), marks),
-            Some((id, successful)) => encode::answer(&mut self.encoded, (channel, data.get()), (id, successful), marks),
+            None => encode::event_from_parts(&mut self.encoded, channel, data, marks),
+            Some((id, successful)) => encode::answer(&mut self.encoded, (channel, data), (id, successful), marks),
         };
         if self.encoded.len() > self.limits.outbox_bytes {
             // It would end the session.

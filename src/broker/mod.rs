@@ -321,7 +321,7 @@ impl Broker {
             rules,
             history: History::new(store.start(), &limits),
             share_bytes: limits.output_bytes,
-            commands: Commands::bounded(limits.mailbox_commands),
+            commands: Commands::bounded((limits.mailbox_commands, limits.mailbox_bytes)),
             limits,
             store: Box::new(store),
             drafts: VecDeque::new(),
@@ -462,9 +462,9 @@ impl Broker {
     pub fn reconfigure(&mut self, config: Config, limits: Limits) {
         self.rules = Rules::new(config.channels.clone());
         self.history.bound(&limits);
+        self.commands.bound((limits.mailbox_commands, limits.mailbox_bytes));
         self.config = config;
         self.share_bytes = limits.output_bytes;
-        self.commands.bound(limits.mailbox_commands);
         self.limits = limits;
     }
 
@@ -544,7 +544,9 @@ impl Broker {
             (Presented::Malformed, Some(_)) => true,
             (_, None) => false,
         };
-        (!foreign).then_some(key)
+        // Who is within the program speaks from there, whoever has learned the id.
+        let within = matches!(session.reach, Reach::Local);
+        (!foreign && !within).then_some(key)
     }
 
     /// The session whose client id stands in a message, whoever has sent it.

@@ -275,6 +275,12 @@ impl Refusal {
         Self { kind: RefusalKind::Overload, ..refusal }
     }
 
+    /// For an answer that there is no room for.
+    pub fn too_much_waits() -> Self {
+        let refusal = Self::new(Status::ServiceUnavailable, "Too much waits for clients already; try again later");
+        Self { kind: RefusalKind::Overload, ..refusal }
+    }
+
     /// For a poll of which more has come than it can be given.
     pub(super) fn overflowed(grant: Grant) -> Self {
         let refusal = Self::new(Status::ServiceUnavailable, "More came than may wait for one client; ask again");

@@ -20,6 +20,8 @@ const LOCAL: u64 = 1 << 31;
 struct Local {
     /// Its session, once it has shaken hands.
     ticket: Option<Ticket>,
+    /// Whether its sink has said that it takes no more for now.
+    room: Room,
     sink: Box<dyn Sink>,
 }
 
@@ -52,7 +54,7 @@ pub(super) fn local_of(link: Link) -> Option<LocalId> {
 impl Engine {
     /// Opens a local session, which then shakes hands like any client: [`Engine::local_receive`].
     pub fn open_local(&mut self, id: LocalId, sink: Box<dyn Sink>) {
-        self.locals.0.insert(id, Local { ticket: None, sink });
+        self.locals.0.insert(id, Local { ticket: None, room: Room::More, sink });
     }
 
     /// A local session sends a batch: JSON, as a client would. It needs no client id, and no connect.
@@ -90,7 +92,9 @@ impl Engine {
     /// The sink of a local session takes events again.
     pub fn local_ready(&mut self, id: LocalId, now: Now) {
         self.terms.tell_time(now);
-        if let Some(ticket) = self.locals.0.get(&id).and_then(|local| local.ticket) {
+        let Some(local) = self.locals.0.get_mut(&id) else { return };
+        local.room = Room::More;
+        if let Some(ticket) = local.ticket {
             self.broker.answered(ticket, link_of(id), now);
         }
     }
@@ -104,24 +108,38 @@ impl Engine {
         self.settle();
     }
 
+    /// The server has ended: nothing follows for anyone.
+    pub fn end_locals(&mut self, now: Now) {
+        self.terms.tell_time(now);
+        for (id, mut local) in core::mem::take(&mut self.locals.0) {
+            local.sink.take(Delivery::Closed);
+            if let Some(ticket) = local.ticket {
+                self.broker.detached(ticket, link_of(id), now);
+            }
+        }
+    }
+
     /// Gives the answer at hand to a local session.
     pub(super) fn answer_local(&mut self, id: LocalId) {
-        let Some(local) = self.locals.0.get_mut(&id) else { return };
-        let mut room = Room::More;
+        let Some(local) = self.locals.0.get_mut(&id) else { return self.give_back(link_of(id)) };
         if let Some(gap) = &self.answer.gap {
             local.sink.take(Delivery::Lost(text(&gap.names)));
         }
         for event in &self.answer.events {
             let (channel, data, json) = (text(event.channel()), text(event.data()), text(event.json()));
-            room = local.sink.take(Delivery::Event { channel, data, json });
+            local.room = local.sink.take(Delivery::Event { channel, data, json });
         }
         for reply in self.answer.replies.ready() {
             local.sink.take(Delivery::Reply(text(reply)));
         }
         local.ticket = local.ticket.or(self.answer.answered.first().copied());
-        if let (Room::More, Some(ticket)) = (room, local.ticket) {
+        let own = local.ticket;
+        if let (Room::More, Some(ticket)) = (local.room, own) {
             self.broker.answered(ticket, link_of(id), self.terms.now);
         }
+        // Who shakes hands again gets no second session: nobody would end it.
+        self.answer.answered.retain(|ticket| Some(*ticket) != own);
+        self.give_back(link_of(id));
     }
 
     /// The session of a local one is over.

@@ -242,9 +242,18 @@ impl Engine {
         let Some(conn) = self.conns.get(key) else { return Ok(()) };
         let request = WebRequest { head, body, address: who(&self.terms.site, head, conn).client };
         let answer = self.broker.fall_back(&request, self.terms.now).ok_or_else(|| self.terms.site.nothing())?;
+        let room = self.limits.half_of_queued().saturating_sub(self.unsent.bytes());
+        if answer.body.len() > room {
+            self.settle();
+            return Err(Refusal::too_much_waits());
+        }
         if let Some(conn) = self.conns.get_mut(key) {
             let env = self.terms.env(&self.limits);
             conn.answer_foreign(&answer, head.method != Method::Head, head.persistence, env);
+            // At once: what is made ready in one turn must not be counted in the next.
+            let weight = conn.pending_weight();
+            self.unsent.set(key, weight);
+            self.pace();
         }
         self.settle();
         Ok(())

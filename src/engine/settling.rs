@@ -16,7 +16,8 @@ impl Engine {
             // An answer may make a link the way of a session, and what came after it may end that.
             self.answer_late();
             self.end_all();
-            let more = self.followed < self.limits.mailbox_commands.max(1) && !self.is_spent();
+            // Some of it is done in every turn, whatever requests have cost in it.
+            let more = self.followed == 0 || self.followed < self.limits.mailbox_commands && !self.is_spent();
             if !more || !self.broker.follow_up() {
                 return;
             }
@@ -53,7 +54,7 @@ impl Engine {
 
     /// Nobody is there for an answer any more: its sessions hear that it has been written as far as it will be, and that
     /// nothing else goes there.
-    fn give_back(&mut self, link: Link) {
+    pub(super) fn give_back(&mut self, link: Link) {
         while let Some(ticket) = self.answer.answered.pop() {
             self.broker.answered(ticket, link, self.terms.now);
             self.broker.detached(ticket, link, self.terms.now);

@@ -96,7 +96,8 @@ impl Channels {
                 self.known.remove(&name);
                 return Some(name);
             } else {
-                let again_ms = if goes_ms > now_ms { goes_ms } else { now_ms.saturating_add(period_ms) };
+                // Later than now, or the loop would not sleep for those that stay.
+                let again_ms = if goes_ms > now_ms { goes_ms } else { now_ms.saturating_add(period_ms.max(1)) };
                 self.unheard.push_back((again_ms, name));
             }
         }

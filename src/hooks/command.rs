@@ -116,21 +116,37 @@ impl core::error::Error for CommandsFull {}
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     waiting: VecDeque<Command>,
-    most: usize,
+    /// Bytes of their texts.
+    bytes: usize,
+    /// How many may wait, count and bytes.
+    most: (usize, usize),
 }
 
 impl Commands {
-    pub(crate) fn bounded(most: usize) -> Self {
-        Self { waiting: VecDeque::new(), most }
+    pub(crate) fn bounded(most: (usize, usize)) -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0, most }
     }
 
-    /// From now on so many may wait; those that wait stay.
-    pub(crate) fn bound(&mut self, most: usize) {
+    /// Changes the bounds. What waits stays.
+    pub(crate) fn bound(&mut self, most: (usize, usize)) {
         self.most = most;
+    }
+
+    /// One more, if there is room. One there always is for a single one, whatever its size.
+    fn add(&mut self, command: Command) -> Result<(), CommandsFull> {
+        let bytes = self.bytes.saturating_add(command.text_bytes());
+        let (most, most_bytes) = self.most;
+        if self.waiting.len() >= most || (bytes > most_bytes && !self.waiting.is_empty()) {
+            return Err(CommandsFull);
+        }
+        self.bytes = bytes;
+        self.waiting.push_back(command);
+        Ok(())
     }
 
     pub(crate) fn next(&mut self) -> Option<Command> {
         let first = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(first.text_bytes());
         if self.waiting.is_empty() {
             // The memory of a rush goes with it.
             self.waiting = VecDeque::new();
@@ -161,13 +177,10 @@ impl Context<'_> {
     /// Has the server do something when the hook has returned.
     ///
     /// # Errors
-    /// [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) wait already; this one will not be run.
+    /// [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) wait already, or
+    /// [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes) of them; this one will not be run.
     pub fn run(&mut self, command: Command) -> Result<(), CommandsFull> {
-        if self.commands.waiting.len() >= self.commands.most {
-            return Err(CommandsFull);
-        }
-        self.commands.waiting.push_back(command);
-        Ok(())
+        self.commands.add(command)
     }
 
     /// Publishes an event.

@@ -399,6 +399,11 @@ impl Hooks {
         !self.filters.is_empty() || self.watch_channels()
     }
 
+    /// Whether anybody may look at what is in an event, or change it: not so where there is but a policy.
+    pub(crate) fn shape_events(&self) -> bool {
+        !self.filters.is_empty() || !self.listeners.is_empty() || !self.extensions.is_empty()
+    }
+
     /// Whether anybody wants to know the request that brought a message.
     pub(crate) fn want_origin(&self) -> bool {
         self.policy.is_some() || !self.authorizers.is_empty()

@@ -238,7 +238,10 @@ impl Sink for Queue {
             }
             Delivery::Lost(json) => waiting.received.push_back(Received::Lost(json.to_owned())),
             Delivery::Reply(json) => match error_in(json) {
-                Some(error) => waiting.over = Some(RecvError::Refused(error)),
+                Some(error) => {
+                    // The first says why; what was said after it had no chance.
+                    waiting.over.get_or_insert(RecvError::Refused(error));
+                }
                 None => return Room::More,
             },
             Delivery::Closed => {
@@ -279,6 +282,12 @@ impl Receiver {
         let session = LocalSession::open(handle, Box::new(sink))?;
         session.subscribe(name)?;
         Ok(Self { shared, session, capacity })
+    }
+
+    /// How many wait here; for tests of the loop.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().received.len()
     }
 
     /// Waits for what comes next.

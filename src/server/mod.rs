@@ -365,6 +365,8 @@ impl Server {
             return asked;
         }
         self.mail.close();
+        // Who waits for what comes must not wait until somebody drops this.
+        self.engine.end_locals(now);
         self.say_farewell();
         Some(Asked::End)
     }
@@ -497,8 +499,10 @@ impl Server {
 
     /// Does what other threads have asked for, as much as fits into a turn.
     fn read_mail(&mut self, now: Now) {
-        let mut left = self.engine.limits().mailbox_commands.max(1);
-        while left > 0 && !self.engine.is_spent() {
+        let most = self.engine.limits().mailbox_commands.max(1);
+        let mut left = most;
+        // Something is done in every turn, whatever clients have cost in it: who ends the server is heard.
+        while left > 0 && (left == most || !self.engine.is_spent()) {
             if let Some(events) = &mut self.batch {
                 let part = events.read_part(self.engine.limits().batch_messages);
                 left = left.saturating_sub(part.len());

@@ -91,7 +91,7 @@ impl Running {
     /// Waits until it has ended. It does not ask it to: see [`Handle::shutdown`].
     ///
     /// # Errors
-    /// That with which [`Server::run`](super::Server::run) has ended.
+    /// That with which [`Server::run`](super::Server::run) has ended. `Deadlock` if a hook of that very server asks.
     ///
     /// # Panics
     /// If the server's thread has panicked, with the same panic.
@@ -102,5 +102,8 @@ impl Running {
 
 /// How a thread has ended.
 fn ended(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    if thread.thread().id() == thread::current().id() {
+        return Err(io::Error::new(io::ErrorKind::Deadlock, "a hook cannot wait for the end of its own server"));
+    }
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -465,3 +465,74 @@ fn who_sends_without_end_does_not_keep_others_waiting_nor_is_kept() {
     }
     assert_eq!(bench.server.engine.census().connections, 21);
 }
+
+/// A server that has ended may be kept, as by a loop of the embedder's own.
+#[test]
+fn who_receives_hears_of_the_end_before_the_server_is_dropped() {
+    let mut bench = Bench::new(Limits::default());
+    let handle = bench.server.handle();
+    let receiver = handle.receiver("/a", 4).unwrap();
+    while bench.server.engine.census().topics == 0 {
+        bench.turn();
+    }
+    let waiting = std::thread::spawn(move || receiver.recv());
+    handle.stop().unwrap();
+    while bench.turn() {}
+    assert_eq!(waiting.join().unwrap(), Err(RecvError::Closed));
+}
+
+/// As many wait in a receiver as it was made for.
+#[test]
+fn r11_a_receiver_holds_as_many_as_it_was_made_for() {
+    let mut bench = Bench::new(Limits::default());
+    let handle = bench.server.handle();
+    let receiver = handle.receiver("/a", 1).unwrap();
+    while bench.server.engine.census().topics == 0 {
+        bench.turn();
+    }
+    handle.publish_batch((0..1_000).map(|number| ("/a", number.to_string()))).unwrap();
+    while bench.server.engine.counters().published < 1_000 {
+        bench.turn();
+    }
+    assert!(receiver.waiting() <= 1, "{} events wait in one for 1", receiver.waiting());
+}
+
+/// The end of a server is not behind what its clients send.
+#[test]
+fn r16_a_handle_is_heard_while_clients_use_up_every_turn() {
+    let mut bench = Bench::new(Limits { fanout_per_turn: 1, ..Limits::default() });
+    let handle = bench.server.handle();
+    let _hearers = [handle.receiver("/a", 1 << 20).unwrap(), handle.receiver("/a", 1 << 20).unwrap()];
+    while bench.server.engine.census().topics == 0 {
+        bench.turn();
+    }
+    let mut client = bench.connect();
+    client.write_all(request(r#"[{"channel":"/meta/handshake","version":"1.0"}]"#).as_bytes()).unwrap();
+    while bench.server.engine.census().sessions < 3 {
+        bench.turn();
+    }
+    let text = read_until(&mut client, "clientId\":\"");
+    let id = text.split("\"clientId\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let one = request(&format!(r#"[{{"channel":"/a","clientId":"{id}","data":1}}]"#));
+    let mut clients: Vec<_> = (0..8).map(|_| bench.connect()).collect();
+    let mut pour = || {
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+            let _ = client.read(&mut [0; 65_536]);
+            // What is cut off ends a connection, and there are others.
+            let _ = client.write(one.repeat(8).as_bytes());
+        }
+    };
+    for _ in 0..10 {
+        pour();
+        bench.turn();
+    }
+    handle.stop().unwrap();
+    for _ in 0..100 {
+        pour();
+        if !bench.turn() {
+            return;
+        }
+    }
+    panic!("not heard in 100 turns");
+}

@@ -12,6 +12,7 @@ mod fallback;
 mod filters;
 mod listeners;
 mod plain;
+mod review;
 mod services;
 
 use std::sync::{Arc, Mutex};
