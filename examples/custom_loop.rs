@@ -23,10 +23,8 @@ use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown};
 use std::time::{Duration, Instant, SystemTime};
 
-use encke::broker::token::{Entropy, SECRET_BYTES};
 use encke::clock::Now;
-use encke::conn::{ConnKey, Step};
-use encke::engine::{Engine, Parts, Settings, Wake};
+use encke::engine::{ConnKey, Engine, Entropy, Parts, SECRET_BYTES, Settings, Step, Wake};
 use encke::hooks::Command;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token};

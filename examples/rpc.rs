@@ -38,7 +38,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 use std::{env, thread};
 
-use encke::hooks::{Call, Context, Hooks, Request, Service, Session};
+use encke::hooks::{Context, Hooks, RemoteCall, Request, Service, Session};
 use encke::server::{Handle, HandleError, Server};
 use serde_json::json;
 
@@ -97,9 +97,9 @@ fn sum(request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
     }
 }
 
-/// Passes questions on to the worker. What is needed to answer one later is its `Call`.
+/// Passes questions on to the worker. What is needed to answer one later is its `RemoteCall`.
 struct Primes {
-    questions: SyncSender<(Call, u32)>,
+    questions: SyncSender<(RemoteCall, u32)>,
 }
 
 impl Service for Primes {
@@ -119,7 +119,7 @@ impl Service for Primes {
 }
 
 /// The worker's life. That the client may have left meanwhile is no concern of it: an answer to nobody goes nowhere.
-fn work(asked: &Receiver<(Call, u32)>, handle: &Handle) {
+fn work(asked: &Receiver<(RemoteCall, u32)>, handle: &Handle) {
     for (call, below) in asked {
         let answer = primes(below).to_string();
         loop {

@@ -31,10 +31,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use encke::broker::Overflow;
-use encke::broker::rules::Rule;
 use encke::hooks::{DataFilter, Denial, Filtered, Hooks, Now, Operation, Opinion, Query, Session};
-use encke::server::{Handle, HandleError, Server, Settings};
+use encke::server::{Handle, HandleError, Overflow, Rule, Server, Settings};
 
 /// Symbols, and how often each has a new price in a second.
 const SYMBOLS: usize = 100;
@@ -59,7 +57,7 @@ fn main() -> ExitCode {
 
 fn serve(at: SocketAddr) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
-    settings.broker.channels = vec![Rule { pattern: "/prices/*".to_owned(), lazy: Some(true), ..Rule::default() }];
+    settings.broker.channels = vec![Rule { lazy: Some(true), ..Rule::new("/prices/*") }];
     settings.broker.max_lazy_ms = QUARTER_MS;
     // Who is too slow misses old prices, and is told so. By default he would lose his session.
     settings.broker.overflow = Overflow::DropOldest;

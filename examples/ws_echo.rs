@@ -9,9 +9,6 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::time::SystemTime;
 
-use encke::http::HttpError;
-use encke::http::date::HttpDate;
-use encke::http::head::{Head, HeadScan};
 use encke::limits::Limits;
 use encke::ws::close::Fault;
 #[cfg(feature = "deflate")]
@@ -19,6 +16,7 @@ use encke::ws::deflate::{Deflater, Inflater};
 use encke::ws::frame::{Decoder, Incoming, Opcode, Role, Rules};
 use encke::ws::handshake::{Terms, judge, write_response};
 use encke::ws::write::{Frame, write_close, write_pong};
+use encke::ws::{Head, HeadScan, HttpDate, HttpError};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 

@@ -22,6 +22,56 @@
 //! [`closed`](Engine::closed). A socket is read while [`wants_input`](Engine::wants_input) says so; where it does not, that may
 //! change by its steps, so who learns of bytes only when they come remembers them, and looks again after these.
 //!
+//! ```
+//! use std::io::IoSlice;
+//!
+//! use encke::clock::Now;
+//! use encke::engine::{Engine, Entropy, Parts, SECRET_BYTES, Settings, Step};
+//! use encke::hooks::Hooks;
+//!
+//! /// Good for a test; a server asks the operating system.
+//! struct Counting(u8);
+//!
+//! impl Entropy for Counting {
+//!     fn secret(&mut self) -> [u8; SECRET_BYTES] {
+//!         self.0 += 1;
+//!         [self.0; SECRET_BYTES]
+//!     }
+//! }
+//!
+//! let parts = Parts::new("/cometd", Settings::default(), Box::new(Counting(0)))?.with_hooks(Hooks::default());
+//! let now = Now { mono_ms: 0, unix_ms: 1_700_000_000_000 };
+//! let mut engine = Engine::new(parts, now);
+//!
+//! engine.resume(now);
+//! let key = engine.accept(None, now)?;
+//! engine.receive(key, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", now);
+//! engine.handle_timeout(now);
+//! let mut written = Vec::new();
+//! loop {
+//!     let again = engine.flush(now);
+//!     while let Some(key) = engine.next_dirty() {
+//!         while engine.step(key) == Step::Write {
+//!             let mut slices = [IoSlice::new(&[]); 4];
+//!             let count = engine.slices(key, &mut slices);
+//!             let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+//!             engine.sent(key, bytes.len(), now);
+//!             written.extend(bytes);
+//!         }
+//!     }
+//!     if !again {
+//!         break;
+//!     }
+//! }
+//! assert!(written.starts_with(b"HTTP/1.1 200 OK\r\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Local sessions are opened with [`open_local`](Engine::open_local), and speak by
+//! [`local_receive`](Engine::local_receive) among what has come; TLS is up to who owns the sockets
+//! ([`handshake_waits`](Engine::handshake_waits)). Hooks are called, and what they want done is done, within the calls
+//! of 2 and 3.
+//!
 //! Time never goes backwards. The key of a connection that is closed names nothing: calls with it do nothing.
 //! `examples/custom_loop.rs` is a whole loop.
 #![cfg_attr(
@@ -39,6 +89,7 @@
 mod checks;
 mod handshakes;
 mod locals;
+mod parts;
 mod requests;
 mod settings;
 mod settling;
@@ -50,23 +101,30 @@ use core::net::IpAddr;
 use std::io::IoSlice;
 
 use crate::arena::Arena;
-use crate::broker::token::Entropy;
-use crate::broker::{self, Broker, Publication};
+use crate::broker::{self, Broker};
 use crate::clock::Now;
-use crate::conn::plain::Publishing;
 use crate::conn::route::{Refusal, RefusalKind, Site};
-use crate::conn::{Conn, ConnKey, Overdue, Pause, Step};
-use crate::hooks::{Command, Hooks};
-use crate::http::forwarded::{Forwarded, TrustedProxies};
+use crate::conn::{Conn, Overdue, Pause};
+use crate::hooks::Command;
+use crate::http::forwarded::Forwarded;
 use crate::http::head::Head;
-use crate::http::host::HostRule;
-use crate::http::origin::OriginRule;
 use crate::limits::Limits;
 use crate::refusals::{Refusals, Who};
 use crate::reply::{Answer, Link};
 use crate::wheel::Wheel;
 use crate::ws::close::CloseCode;
 
+pub use crate::arena::Key;
+pub use crate::broker::Publication;
+#[doc(hidden)]
+pub use crate::broker::rate::Rate;
+#[doc(hidden)]
+pub use crate::broker::rules::{Keep, ReplayShape, Rule};
+pub use crate::broker::token::{Entropy, SECRET_BYTES};
+#[doc(hidden)]
+pub use crate::broker::{Config, Counters, Overflow};
+pub use crate::conn::{ConnKey, Step};
+pub use parts::{AtCapacity, Census, Change, Parts, Wake};
 pub use settings::{Settings, check_mount};
 
 use locals::{Locals, local_of};
@@ -78,82 +136,6 @@ const SHARES: usize = 64;
 /// A part of a bound for all that is left to each connection even when the others have used it up: 4 KiB of 256 MiB. So who
 /// asks for little, or has little to hear, gets it whatever others do.
 const SMALL_PARTS: usize = 65_536;
-
-/// Everything that an engine is made of.
-pub struct Parts {
-    /// The HTTP side's settings.
-    pub site: Site,
-    /// The broker's settings.
-    pub broker: broker::Config,
-    /// Every bound.
-    pub limits: Limits,
-    /// Where secrets come from.
-    pub entropy: Box<dyn Entropy>,
-    /// What the embedder's program says, changes and hears.
-    pub hooks: Hooks,
-}
-
-/// What can be changed while the engine runs.
-#[derive(Debug)]
-pub struct Change {
-    /// Which hosts are answered for.
-    pub hosts: HostRule,
-    /// Which other sites' pages may use this server.
-    pub origins: OriginRule,
-    /// Whose `X-Forwarded-*` header fields are believed.
-    pub proxies: TrustedProxies,
-    /// Who may publish by plain HTTP.
-    pub publishing: Publishing,
-    /// Whether the demonstration is served.
-    pub demo: bool,
-    /// The broker's settings.
-    pub broker: broker::Config,
-    /// Every bound.
-    pub limits: Limits,
-}
-
-/// Why the engine wants to be called at an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
-    /// The turn left work over: at once.
-    Work,
-    /// A timer of a session or of a connection.
-    Timer,
-}
-
-/// A connection could not be taken: as many as allowed are open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AtCapacity;
-
-/// How many of everything there are now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Census {
-    /// Open connections.
-    pub connections: usize,
-    /// Sessions.
-    pub sessions: usize,
-    /// Sessions whose connect is held.
-    pub parked: usize,
-    /// Channels and patterns with a subscriber.
-    pub topics: usize,
-    /// Browsers with a session.
-    pub browsers: usize,
-    /// Timers armed.
-    pub timers: usize,
-    /// Bytes of events waiting, each event once.
-    pub queued_bytes: usize,
-    /// Bytes of answers that sockets do not take.
-    pub unsent_bytes: usize,
-    /// Bytes of requests and messages that are not complete.
-    pub received_bytes: usize,
-    /// Events kept in histories.
-    pub kept: usize,
-    /// Bytes of them.
-    pub kept_bytes: usize,
-    /// Memory for subscriptions.
-    pub subscribed_bytes: usize,
-}
 
 /// The server without I/O. See the [module](self) for the order of calls.
 pub struct Engine {

@@ -161,6 +161,27 @@ fn the_rooms_below_the_outside_deny_what_panics() {
     }
 }
 
+/// The library logs and leaves it to the program where that goes: only the daemon's own file may name a logger.
+#[test]
+fn the_library_never_sets_a_logger() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let sets = |text: &str| {
+        ["env_logger", "set_logger", "set_boxed_logger", "set_max_level"].iter().any(|word| text.contains(word))
+    };
+    let mut found: Vec<String> = files
+        .iter()
+        .filter(|path| sets(&code(&fs::read_to_string(path).unwrap()).collect::<String>()))
+        .map(|path| path.strip_prefix(&src).unwrap().display().to_string())
+        .filter(|path| path != "layering.rs" && !path.contains("tests"))
+        .collect();
+    found.sort();
+    assert_eq!(found, ["logging.rs"]);
+    let text = fs::read_to_string(src.join("lib.rs")).unwrap();
+    assert!(!code(&text).any(|line| line.contains("mod logging")), "it is the daemon's");
+}
+
 #[test]
 fn an_import_turned_around_is_found() {
     assert_eq!(fault("conn", "use crate::broker::Broker;").as_deref(), Some("conn may not use broker"));

@@ -235,6 +235,7 @@ impl Reconnect {
 /// The advice of a reply (Bayeux 1.0, "advice"). Clients replace the old advice as a whole, so it is written whole:
 /// `reconnect`, `interval` and `timeout`. With [`Reconnect::None`] the times would mean nothing and are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReplyAdvice {
     /// What to do next.
     pub reconnect: Reconnect,
@@ -249,7 +250,14 @@ pub struct ReplyAdvice {
 }
 
 impl ReplyAdvice {
+    /// What to do next, after how long, ms, and how long connects are held, ms.
+    #[must_use]
+    pub fn new(reconnect: Reconnect, interval: u64, timeout: u64) -> Self {
+        Self { reconnect, interval, timeout, multiple_clients: false, connection_type: None }
+    }
+
     /// Appends the object.
+    #[doc(hidden)]
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         if self.multiple_clients {

@@ -89,7 +89,7 @@ impl Field {
 }
 
 /// A known field holds a value that it cannot hold. The message is answered `successful:false`; the rest of its batch
-/// is not affected. Becomes an [`Error`](super::Error) by `From`.
+/// is not affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// Which one.
@@ -118,17 +118,19 @@ impl<'a> Id<'a> {
 
 /// The `subscription` of a message: a string or an array of strings (Bayeux 1.0, "subscription").
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Subscription<'a> {
     /// The whole value as text: replies repeat it in the same shape.
+    #[doc(hidden)]
     pub raw: &'a RawValue,
     /// The names without escapes, in order, unchecked: patterns may be invalid. Empty only if the message's
-    /// [`invalid`](Message::invalid) is set: then `raw` is something else, or an empty array, and is kept for the
-    /// reply.
+    /// [`invalid`](Message::invalid) is set: then the value is something else, or an empty array.
     pub names: Vec<Cow<'a, str>>,
 }
 
 /// What the server reads of a client's `advice` (Bayeux 1.0, "advice").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Advice {
     /// How long the client wants its connect held, ms; not yet cut to any limit.
     pub timeout: Option<u64>,
@@ -139,6 +141,7 @@ pub struct Advice {
 /// One message. A field that is absent, or is JSON `null`, is `None`; `data` alone keeps `null` as data. `successful`,
 /// `error` and `timestamp` are the server's to say and are not kept, whatever their type.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Message<'a> {
     /// The channel's name, unchecked; see [`Message::kind`].
     pub channel: Option<Cow<'a, str>>,
@@ -157,12 +160,15 @@ pub struct Message<'a> {
     /// What to subscribe or unsubscribe.
     pub subscription: Option<Subscription<'a>>,
     /// The published value, any JSON.
+    #[doc(hidden)]
     pub data: Option<&'a RawValue>,
-    /// A JSON object for extensions; [`raw::entries`](super::raw::entries) reads it.
+    /// A JSON object for extensions.
+    #[doc(hidden)]
     pub ext: Option<&'a RawValue>,
     /// What the client asks for.
     pub advice: Option<Advice>,
     /// Fields that Bayeux does not define, in order, repeated names included.
+    #[doc(hidden)]
     pub extra: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The first known field, in the order of the text, that cannot be what it is.
     pub invalid: Option<FieldError>,
@@ -173,6 +179,24 @@ impl Message<'_> {
     #[must_use]
     pub fn kind(&self) -> Option<Kind<'_>> {
         self.channel.as_deref().map(Kind::of)
+    }
+
+    /// The data, as JSON.
+    #[must_use]
+    pub fn data(&self) -> Option<&str> {
+        self.data.map(RawValue::get)
+    }
+
+    /// An entry of the `ext`, as JSON; of several of one name the first.
+    #[must_use]
+    pub fn ext(&self, name: &str) -> Option<&str> {
+        self.ext_value(name).map(RawValue::get)
+    }
+
+    /// The value of a field that Bayeux does not define, as JSON; of several of one name the first.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.extra.iter().find(|(own, _)| own == name).map(|(_, value)| value.get())
     }
 
     /// A whole number that stands in the `ext` under this name.
@@ -188,6 +212,7 @@ impl Message<'_> {
     }
 
     /// What stands in the `ext` under this name, any JSON.
+    #[doc(hidden)]
     #[must_use]
     pub fn ext_value(&self, name: &str) -> Option<&RawValue> {
         let entries = super::raw::entries(self.ext?)?;

@@ -26,7 +26,9 @@ impl core::fmt::Display for NotJson {
 
 impl core::error::Error for NotJson {}
 
-/// See the [module](self).
+/// A message with its own memory: it outlives its request, and may be changed on its way.
+///
+/// What it is given is JSON, or is refused; where it goes, and whose it is, cannot be changed.
 #[derive(Clone, Debug, Default)]
 pub struct OwnedMessage {
     channel: Option<String>,
@@ -239,8 +241,14 @@ mod tests {
     fn it_is_the_message_that_it_was_made_of() {
         for text in [TEXT, "{}", r#"{"channel":5,"subscription":{}}"#, r#"{"data":null}"#] {
             let messages = decode(text.as_bytes(), &Limits::default()).unwrap();
-            assert_eq!(format!("{:?}", owned(text).as_message()), format!("{:?}", messages[0]));
+            let (own, message) = (owned(text), &messages[0]);
+            assert_eq!(format!("{:?}", own.as_message()), format!("{message:?}"));
+            assert_eq!(
+                (own.data(), own.ext("e"), own.field("chatty")),
+                (message.data(), message.ext("e"), message.field("chatty"))
+            );
         }
+        assert_eq!((owned(TEXT).ext("e"), owned(TEXT).field("chatty")), (Some(r#"{"f":1}"#), Some(r#""yes""#)));
     }
 
     #[test]

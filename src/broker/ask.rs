@@ -132,7 +132,7 @@ pub(super) struct Asked<'a> {
 /// A session while hooks look at it: what is written on it is with them.
 pub(super) struct Seen {
     pub(super) key: SessionKey,
-    kind: crate::hooks::Kind,
+    kind: crate::hooks::SessionKind,
     address: Option<core::net::IpAddr>,
     attributes: Attributes,
 }
@@ -153,9 +153,9 @@ impl Broker {
     pub(super) fn see(&mut self, key: SessionKey, origin: Origin<'_>) -> Option<Seen> {
         let session = self.sessions.get_mut(key)?;
         let kind = match session.reach {
-            Reached::Guest { .. } => crate::hooks::Kind::Guest,
-            Reached::Local => crate::hooks::Kind::Local,
-            _ => crate::hooks::Kind::Remote,
+            Reached::Guest { .. } => crate::hooks::SessionKind::Guest,
+            Reached::Local => crate::hooks::SessionKind::Local,
+            _ => crate::hooks::SessionKind::Remote,
         };
         let attributes = session.extras.as_mut().map(|extras| core::mem::take(&mut extras.attributes));
         Some(Seen { key, kind, address: origin.address, attributes: attributes.unwrap_or_default() })

@@ -315,7 +315,7 @@ impl Broker {
             session.buffered = true;
             sums::one(&mut self.counters.buffered);
         }
-        ReplyAdvice { connection_type: Some(self.config.fallback), ..self.advice(Reconnect::Retry) }
+        ReplyAdvice { connection_type: Some(self.config.fallback_transport), ..self.advice(Reconnect::Retry) }
     }
 
     /// Gives a session a stream of its own, beside its connects: all its events go there from now on.

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use crate::bayeux::{Channel, Message, OwnedMessage, Pattern, Reply, check};
 use crate::clock::Now;
 use crate::hooks::{
-    Call, Command, Context, Extension, Filtered, Listener, Origin, OutgoingReply, Passage, Published, Removal,
+    Command, Context, Extension, Filtered, Listener, Origin, OutgoingReply, Passage, Published, RemoteCall, Removal,
     Request as Asked, Session, SessionId, WebRequest, WebResponse,
 };
 
@@ -206,7 +206,7 @@ impl Broker {
             return;
         }
         let Some(mut seen) = self.see(key, origin) else { return };
-        let call = Call {
+        let call = RemoteCall {
             session: SessionId::from_bits(key.to_bits()),
             channel: channel.as_str().to_owned(),
             id: message.id.map(|id| id.as_json().to_owned()),

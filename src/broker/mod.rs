@@ -77,6 +77,7 @@ const DRAIN_STEP_MS: u64 = 10;
 
 /// What becomes of a session for which more waits than may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// It ends; its client learns that and shakes hands anew.
     #[default]
@@ -117,7 +118,7 @@ pub struct Config {
     /// The connection types offered to clients, in order of preference.
     pub transports: Vec<&'static str>,
     /// The connection type advised to a client that streams do not get through to.
-    pub fallback: &'static str,
+    pub fallback_transport: &'static str,
 }
 
 impl Default for Config {
@@ -137,7 +138,7 @@ impl Default for Config {
             channels: Vec::new(),
             handshake_rate: Some(Rate { per_second: 1_000, burst: 10_000 }),
             transports: vec!["websocket", "streaming", "eventsource", "long-polling", "cross-origin-long-polling"],
-            fallback: "long-polling",
+            fallback_transport: "long-polling",
         }
     }
 }

@@ -25,6 +25,7 @@ impl Default for Keep {
 
 /// How an event that is kept shows its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReplayShape {
     /// Beside its data, which stays as it was published: `ext:{"replay":{"id":…,"epoch":"…"}}`.
     #[default]
@@ -41,16 +42,28 @@ pub struct Rule {
     /// Whether events are kept, and how many. `Some(None)`: none, whatever other rules say.
     pub history: Option<Option<Keep>>,
     /// How those that are kept show their number.
-    pub shape: Option<ReplayShape>,
+    pub replay_shape: Option<ReplayShape>,
     /// Whether events may wait for the next answer that goes anyway, for `max-lazy-timeout` at most.
     pub lazy: Option<bool>,
     /// Whether who publishes gets his own events, if he is subscribed. By default he does.
-    pub to_publisher: Option<bool>,
+    pub broadcast_to_publisher: Option<bool>,
     /// Whether a channel that nobody uses stays, with what hooks have written on it.
     pub persistent: Option<bool>,
 }
 
 impl Rule {
+    /// A rule that says nothing yet.
+    #[must_use]
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self { pattern: pattern.into(), ..Self::default() }
+    }
+
+    /// The same, and events are kept.
+    #[must_use]
+    pub fn with_history(self, keep: Keep) -> Self {
+        Self { history: Some(Some(keep)), ..self }
+    }
+
     /// Whether it says anything of the history of a channel.
     pub fn rules_history_of(&self, channel: Channel<'_>) -> bool {
         self.history.is_some() && Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(channel))
@@ -109,9 +122,9 @@ impl Rules {
         let (mut to_publisher, mut persistent) = (None, None);
         for (_, rule) in self.0.iter().filter(|(own, _)| holds(own)) {
             history = history.or(rule.history);
-            shape = shape.or(rule.shape);
+            shape = shape.or(rule.replay_shape);
             lazy = lazy.or(rule.lazy);
-            to_publisher = to_publisher.or(rule.to_publisher);
+            to_publisher = to_publisher.or(rule.broadcast_to_publisher);
             persistent = persistent.or(rule.persistent);
         }
         Traits {

@@ -80,9 +80,9 @@ fn rule(table: &Table<'_>) -> Result<(Rule, usize), Fault> {
         match entry.key {
             "pattern" => (rule.pattern, at) = (pattern(&entry.said)?, entry.at),
             "history" => rule.history = Some(history(&entry.said)?),
-            "replay-shape" => rule.shape = Some(choice(&entry.said, SHAPES, "must be plain or salesforce")?),
+            "replay-shape" => rule.replay_shape = Some(choice(&entry.said, SHAPES, "must be plain or salesforce")?),
             "lazy" => rule.lazy = Some(Truth::read(&entry.said)?),
-            "broadcast-to-publisher" => rule.to_publisher = Some(Truth::read(&entry.said)?),
+            "broadcast-to-publisher" => rule.broadcast_to_publisher = Some(Truth::read(&entry.said)?),
             _ => return Err(unknown(entry, RULE, RULE_KEYS)),
         }
         Ok(())
@@ -173,12 +173,12 @@ fn shown(rule: &Rule) -> String {
             format!(", history = {{ count = {count}, bytes = \"{bytes}\", age = \"{age}\" }}")
         }
     };
-    let shape = match rule.shape {
+    let shape = match rule.replay_shape {
         None => "",
         Some(ReplayShape::Plain) => ", replay-shape = \"plain\"",
         Some(ReplayShape::Salesforce) => ", replay-shape = \"salesforce\"",
     };
     let truth = |name, said: Option<bool>| said.map_or_else(String::new, |said| format!(", {name} = {said}"));
-    let (lazy, to_publisher) = (truth("lazy", rule.lazy), truth("broadcast-to-publisher", rule.to_publisher));
+    let (lazy, to_publisher) = (truth("lazy", rule.lazy), truth("broadcast-to-publisher", rule.broadcast_to_publisher));
     format!("{{ pattern = {}{history}{shape}{lazy}{to_publisher} }}", quoted(&rule.pattern))
 }

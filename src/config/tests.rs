@@ -205,11 +205,11 @@ fn a_rule_has_what_it_says_and_nothing_else() {
         (", history = { count = 2 }", kept(Keep { count: 2, ..Keep::default() })),
         (", history = { bytes = \"3KiB\" }", kept(Keep { bytes: 3_072, ..Keep::default() })),
         (", history = { age = \"48h\" }", kept(Keep { age_ms: 172_800_000, ..Keep::default() })),
-        (", replay-shape = \"plain\"", Rule { shape: Some(ReplayShape::Plain), ..plain.clone() }),
-        (", replay-shape = \"salesforce\"", Rule { shape: Some(ReplayShape::Salesforce), ..plain.clone() }),
+        (", replay-shape = \"plain\"", Rule { replay_shape: Some(ReplayShape::Plain), ..plain.clone() }),
+        (", replay-shape = \"salesforce\"", Rule { replay_shape: Some(ReplayShape::Salesforce), ..plain.clone() }),
         (", lazy = false", Rule { lazy: Some(false), ..plain.clone() }),
         (", lazy = true", Rule { lazy: Some(true), ..plain.clone() }),
-        (", broadcast-to-publisher = false", Rule { to_publisher: Some(false), ..plain.clone() }),
+        (", broadcast-to-publisher = false", Rule { broadcast_to_publisher: Some(false), ..plain.clone() }),
     ] {
         let read = rule(&format!("{{ pattern = \"/a/**\"{more} }}"));
         assert_eq!(read, expected, "{more}");

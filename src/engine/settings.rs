@@ -99,14 +99,20 @@ impl Parts {
         let site = Site { mount: mount.to_owned(), hosts, origins, proxies, publishing, pages, has_fallback: false };
         Ok(Self { site, broker, limits, entropy, hooks: Hooks::default() })
     }
+
+    /// The same with hooks.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
+    }
 }
 
 /// With the demonstration, what was said on its page last is kept, unless a rule says otherwise: who comes finds it there.
 fn with_demo(mut broker: broker::Config, demo: bool) -> broker::Config {
     let ruled = |channel| broker.channels.iter().any(|rule| rule.rules_history_of(channel));
     if demo && Channel::parse(DEMO_CHANNEL).is_ok_and(|channel| !ruled(channel)) {
-        let history = Some(Some(Keep { count: DEMO_KEPT, ..Keep::default() }));
-        broker.channels.push(Rule { pattern: DEMO_CHANNEL.to_owned(), history, ..Rule::default() });
+        let keep = Keep { count: DEMO_KEPT, ..Keep::default() };
+        broker.channels.push(Rule::new(DEMO_CHANNEL).with_history(keep));
     }
     broker
 }

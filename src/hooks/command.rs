@@ -36,7 +36,7 @@ pub enum Command {
     /// Answer a remote call.
     Answer {
         /// Which one.
-        call: Call,
+        call: RemoteCall,
         /// What came of it, or what went wrong: JSON.
         result: Result<String, String>,
     },
@@ -80,13 +80,13 @@ impl Command {
 /// A remote call that waits for its answer (CometD's `RemoteCall.Caller`). It is to be answered once; that its client has
 /// given up or left meanwhile is nobody's fault, and the answer goes nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct RemoteCall {
     pub(crate) session: SessionId,
     pub(crate) channel: String,
     pub(crate) id: Option<String>,
 }
 
-impl Call {
+impl RemoteCall {
     /// Who asks.
     #[must_use]
     pub fn session(&self) -> SessionId {
@@ -203,7 +203,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`Context::run`].
-    pub fn answer(&mut self, call: Call, result: Result<&str, &str>) -> Result<(), CommandsFull> {
+    pub fn answer(&mut self, call: RemoteCall, result: Result<&str, &str>) -> Result<(), CommandsFull> {
         self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
     }
 

@@ -63,7 +63,7 @@ impl OutgoingReply<'_> {
 
 /// CometD's `Extension`: sees every message that comes, every event once before it is encoded for all of its subscribers,
 /// and every reply. Extensions are asked in the order in which they were added for what comes in, and in the opposite order
-/// for what goes out. Every method passes things on unless it is overridden.
+/// for what goes out. Every method passes things on unless it is overridden. There is an [example](crate::hooks#extensions).
 pub trait Extension: Send {
     /// Whether messages of this session, and replies to it, go through the extension: one of CometD's per-session
     /// extensions says yes for those only that it has been told of, perhaps by an attribute.
@@ -108,7 +108,8 @@ pub enum Filtered {
     Drop,
 }
 
-/// CometD's `DataFilter`: looks at the data of each event of the channels of a pattern, before it goes anywhere.
+/// CometD's `DataFilter`: looks at the data of each event of the channels of a pattern, before it goes anywhere. There
+/// is an [example](crate::hooks#data-filters).
 pub trait DataFilter: Send {
     /// What becomes of this data? There is no session for what is published from within the server, or by
     /// `POST /publish/…`.

@@ -48,7 +48,8 @@ impl<'a> Published<'a> {
 
 /// Hears what happens: CometD's `SessionListener`, `ChannelListener`, `SubscriptionListener`, `MessageListener` and
 /// `QueueMaxedListener` in one. Listeners are told in the order in which they were added, when it has happened and before
-/// the reply that tells the client is written. Every method does nothing unless it is overridden.
+/// the reply that tells the client is written. Every method does nothing unless it is overridden. There is an
+/// [example](crate::hooks#listeners).
 pub trait Listener: Send {
     /// A handshake has made a session, or a guest has come.
     fn session_added(&mut self, session: &mut Session<'_>, context: &mut Context<'_>) {

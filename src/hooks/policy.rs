@@ -55,7 +55,7 @@ impl<'a> Query<'a> {
         self.origin.head.into_iter().flat_map(move |head| head.values(name))
     }
 
-    /// Whether a [local session](crate::hooks::local) asks, or wants to be one.
+    /// Whether a [local session](crate::server::LocalSession) asks, or wants to be one.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.origin.local
@@ -129,7 +129,8 @@ pub enum Verdict {
     /// No.
     Deny(Denial),
     /// The answer comes later, with [`Query::ticket`], as [`Command::Resolve`](super::Command::Resolve). What the session
-    /// sends meanwhile waits. Without an answer in [`Limits::defer_ms`](crate::limits::Limits::defer_ms) it is no.
+    /// sends meanwhile waits. Without an answer in [`Limits::defer_ms`](crate::limits::Limits::defer_ms) it is no. See
+    /// [answers that come later](crate::hooks#answers-that-come-later).
     Defer,
 }
 
@@ -152,7 +153,7 @@ pub struct Admission {
 }
 
 /// CometD's `SecurityPolicy`: decides who may do what. Every method allows unless it is overridden. Local sessions are asked
-/// for as well: [`Session::is_local`].
+/// for as well: [`Session::is_local`]. There is an [example](crate::hooks#policy).
 pub trait SecurityPolicy: Send {
     /// May this handshake make a session, and on what terms? Of a plain event stream it is asked as well.
     fn can_handshake(&mut self, query: &Query<'_>, admission: &mut Admission) -> Verdict {
@@ -206,7 +207,8 @@ pub enum Opinion {
 /// CometD's `Authorizer`: has a say in what happens to the channels of a pattern, when the policy has allowed it.
 ///
 /// All authorizers are asked whose pattern matches the channel. If there are none, the policy's word holds. Else one that
-/// denies is enough for no, and at least one has to grant.
+/// denies is enough for no, and at least one has to grant. There is an [example](crate::hooks#authorizers), and what holds
+/// for subscriptions to wildcards.
 pub trait Authorizer: Send {
     /// May this be done?
     fn authorize(

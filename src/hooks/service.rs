@@ -6,13 +6,13 @@ use core::net::IpAddr;
 
 use crate::http::head::{Head, Method};
 
-use super::command::{Call, CommandsFull, Context};
+use super::command::{CommandsFull, Context, RemoteCall};
 use super::session::Session;
 
 /// A message to a service channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    pub(crate) call: &'a Call,
+    pub(crate) call: &'a RemoteCall,
     pub(crate) data: &'a str,
     pub(crate) ext: Option<&'a str>,
 }
@@ -38,7 +38,7 @@ impl<'a> Request<'a> {
 
     /// To be kept, or given to another thread, if the answer to a remote call comes later.
     #[must_use]
-    pub fn call(&self) -> &'a Call {
+    pub fn call(&self) -> &'a RemoteCall {
         self.call
     }
 
@@ -61,6 +61,7 @@ impl<'a> Request<'a> {
 
 /// Handles what clients publish to the channels of a pattern such as `/service/echo` or `/service/**`: a service, or the
 /// target of remote calls. Of several whose pattern matches, all are asked, in the order in which they were added.
+/// There is an [example](crate::hooks#services-and-remote-calls).
 pub trait Service: Send {
     /// A message has come.
     fn call(&mut self, request: Request<'_>, session: &mut Session<'_>, context: &mut Context<'_>);

@@ -109,12 +109,12 @@ impl Attributes {
 /// Who a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum SessionKind {
     /// A client of Bayeux.
     Remote,
     /// Somebody who reads a plain event stream, or waits for one batch, and does not speak Bayeux.
     Guest,
-    /// A [local session](super::local): part of this very program.
+    /// A [local session](crate::server::LocalSession): part of this very program.
     Local,
 }
 
@@ -122,7 +122,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Session<'a> {
     pub(crate) id: SessionId,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SessionKind,
     pub(crate) address: Option<IpAddr>,
     /// What is written on it.
     pub attributes: &'a mut Attributes,
@@ -137,14 +137,14 @@ impl Session<'_> {
 
     /// Who its client is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> SessionKind {
         self.kind
     }
 
     /// Whether it is part of this program, as CometD's local sessions are.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.kind == Kind::Local
+        self.kind == SessionKind::Local
     }
 
     /// The address that the request at hand came from, as far as it is known: behind a trusted proxy, the client's. `None`

@@ -34,7 +34,8 @@ pub const BACKLOG: i32 = 4_096;
 /// Permissions of a Unix socket: its user and its group.
 pub const SOCKET_MODE: u32 = 0o660;
 
-/// What a server is built from.
+/// What a server is built from: all of it has a default. There is an [example](crate::server). It is `Send`, as hooks
+/// are, so it may be filled on one thread and built on another.
 pub struct Builder {
     listen: Vec<Listen>,
     open: Vec<io::Result<Listener>>,
@@ -160,7 +161,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Server> {
         let shutdown_ms = self.settings.shutdown_ms;
         let parts = Parts::new(&self.mount, self.settings, Box::new(OsEntropy)).map_err(invalid)?;
-        let parts = Parts { hooks: self.hooks, ..parts };
+        let parts = parts.with_hooks(self.hooks);
         let clock = Clock::start();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::bayeux::{Channel, Pattern, check};
 use crate::broker::Counters;
 use crate::engine::Census;
-use crate::hooks::{Admission, Call, Command, Denial, PolicyTicket, Published, SessionId, Sink};
+use crate::hooks::{Admission, Command, Denial, PolicyTicket, Published, RemoteCall, SessionId, Sink};
 
 use super::batch::{Batch, check_event};
 use super::local::{LocalSession, Receiver, events_to};
@@ -53,6 +53,45 @@ impl core::error::Error for HandleError {}
 /// thread and the loop there is room for [`Limits::mailbox_commands`](crate::limits::Limits::mailbox_commands) and
 /// [`Limits::mailbox_bytes`](crate::limits::Limits::mailbox_bytes); who sends faster than the loop works is told
 /// [`HandleError::Full`]. A handle does not keep its server running.
+///
+/// | to | call | of CometD |
+/// |---|---|---|
+/// | say something to all subscribers | [`publish`](Self::publish), [`publish_lazy`](Self::publish_lazy) | `ServerChannel.publish` |
+/// | the same, thousands of times a second | [`publish_batch`](Self::publish_batch), [`batch`](Self::batch) | |
+/// | say something to one session | [`deliver`](Self::deliver) | `ServerSession.deliver` |
+/// | answer a remote call | [`answer`](Self::answer) | `RemoteCall.Caller.result`, `.failure` |
+/// | answer what a policy has deferred | [`resolve`](Self::resolve) | a `Promise` |
+/// | end a session | [`disconnect`](Self::disconnect), [`disconnect_client`](Self::disconnect_client) | `ServerSession.disconnect` |
+/// | subscribe a session, write on it | [`run`](Self::run) with a [`Command`] | `ServerChannel.subscribe`, `Session.setAttribute` |
+/// | hear events here | [`subscribe`](Self::subscribe), [`receiver`](Self::receiver) | `LocalSession`, with a listener |
+/// | be a client | [`local_session`](Self::local_session) | `LocalSession` |
+/// | see how it is doing | [`census`](Self::census), [`counters`](Self::counters) | |
+/// | end the server | [`shutdown`](Self::shutdown), [`stop`](Self::stop) | `BayeuxServer.stop` |
+///
+/// # When it is full
+///
+/// Somebody sends faster than the loop works; nothing was taken, and nothing is lost that was taken before. What to do
+/// depends on what is sent: wait a little and send it again (a thread of its own, that has time), leave it out (a price
+/// that a newer one replaces), or gather it in a [`Batch`], which is one command however many events it has. A hook,
+/// and whatever else runs on the loop's own thread, must not wait: while it does, the mailbox is not read.
+///
+/// ```no_run
+/// use std::{thread, time::Duration};
+/// use encke::server::{Handle, HandleError};
+///
+/// fn publish(handle: &Handle, channel: &str, data: &str) -> Result<(), HandleError> {
+///     loop {
+///         match handle.publish(channel, data) {
+///             Err(HandleError::Full) => thread::sleep(Duration::from_millis(10)),
+///             done => return done,
+///         }
+///     }
+/// }
+/// ```
+///
+/// `Ok` does not say that anybody got the event, nor that it was published: a data filter or an extension may drop it,
+/// and where events that wait fill [`Limits::queued_bytes`](crate::limits::Limits::queued_bytes), it is refused and the
+/// log says so ([`Counters::publishes_refused`]).
 #[derive(Clone)]
 pub struct Handle {
     pub(super) mailbox: Arc<Mailbox>,
@@ -125,7 +164,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`HandleError`]; nothing is sent then.
-    pub fn answer(&self, call: Call, result: Result<&str, &str>) -> Result<(), HandleError> {
+    pub fn answer(&self, call: RemoteCall, result: Result<&str, &str>) -> Result<(), HandleError> {
         self.run(Command::Answer { call, result: result.map(str::to_owned).map_err(str::to_owned) })
     }
 

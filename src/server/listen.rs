@@ -31,6 +31,7 @@ pub(crate) const WITHOUT_TLS: &str = "needs an encke that is built with TLS: car
 
 /// Something to listen on. As text: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/encke.sock` or `tls:0.0.0.0:8443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Listen {
     /// An address. Port 0 takes any free port. An IPv6 address takes no IPv4 connections.
     Tcp(SocketAddr),

@@ -20,6 +20,33 @@ pub(super) const HANDSHAKE: &[u8] = br#"[{"channel":"/meta/handshake","version":
 ///
 /// What it says is done in the loop's next turns, and the replies go to its [`Sink`], as events do. It has no client id to
 /// send and no connects to make, and it never expires.
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// use encke::hooks::{Delivery, Room};
+/// use encke::server::{Listen, Server};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let address: Listen = "127.0.0.1:0".parse()?;
+/// let server = Server::builder().listen([address]).spawn()?;
+/// let (sender, receiver) = mpsc::channel();
+/// // Called on the server's thread: it passes things on, and waits for nobody.
+/// let session = server.handle().local_session(move |delivery: Delivery<'_>| {
+///     match delivery {
+///         Delivery::Event { channel, data, .. } => _ = sender.send(format!("{channel} {data}")),
+///         Delivery::Reply(json) | Delivery::Lost(json) => println!("{json}"),
+///         _ => println!("the session has ended"),
+///     }
+///     Room::More
+/// })?;
+/// session.subscribe("/chat/*")?;
+/// session.publish("/chat/tea", "1")?;
+/// assert_eq!(receiver.recv()?, "/chat/tea 1");
+/// # drop(session);
+/// # Ok(server.shutdown()?)
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropped, its session ends"]
 pub struct LocalSession {

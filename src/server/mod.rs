@@ -1,15 +1,48 @@
-//! The loop: sockets, time and wake-ups for an [`Engine`].
+//! The server with its loop: what a program that embeds it works with.
 //!
-//! Owns the listeners, the streams and the sleep. All decisions are the engine's; here bytes are moved. Readiness is
-//! edge-triggered, so what a turn leaves over is on a list and the next turn does not sleep.
+//! A [`Builder`] has what it is made from, a [`Server`] is it, a [`Running`] is one on a thread of its own, a
+//! [`Handle`] is how other threads speak to it, and a [`LocalSession`] is a client of it within the program.
+//! [`Settings`] has everything that can be changed while it runs, the sessions' in [`Config`], what holds for single
+//! channels in [`Rule`]s.
+//!
+//! ```no_run
+//! use encke::server::{Keep, Listen, Rule, Server, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut settings = Settings { allowed_origins: vec!["https://app.example".to_owned()], ..Settings::default() };
+//! settings.broker.timeout_ms = 60_000;
+//! settings.limits.sessions = 10_000;
+//! settings.broker.channels = vec![
+//!     Rule::new("/chat/**").with_history(Keep { count: 100, ..Keep::default() }),
+//!     Rule { lazy: Some(true), ..Rule::new("/typing/**") },
+//! ];
+//! let address: Listen = "0.0.0.0:8080".parse()?;
+//! let server = Server::builder().listen([address]).mount("/comet").settings(settings).build()?;
+//! let handle = server.handle();
+//! std::thread::spawn(move || {
+//!     // … and when it is time:
+//!     let _ = handle.shutdown();
+//! });
+//! // The loop stays on this thread. To have it elsewhere, `spawn` takes the place of `build`.
+//! Ok(server.run()?)
+//! # }
+//! ```
+//!
+//! # In the source
+//!
+//! The room of sockets, time and wake-ups for an [`Engine`]. Owns the listeners, the streams and the sleep. All
+//! decisions are the engine's; here bytes are moved. Readiness is edge-triggered, so what a turn leaves over is on a
+//! list and the next turn does not sleep.
 
 mod accepting;
 mod batch;
+#[doc(hidden)]
 pub mod builder;
 mod clock;
 mod handle;
 #[cfg(feature = "tls")]
 mod handshakes;
+#[doc(hidden)]
 pub mod listen;
 mod local;
 mod mailbox;
@@ -20,6 +53,7 @@ mod signals;
 mod slots;
 mod stream;
 #[cfg(feature = "tls")]
+#[doc(hidden)]
 pub mod tls;
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -30,21 +64,21 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::broker::Counters;
 use crate::clock::Now;
 use crate::conn::{ConnKey, Step};
-use crate::engine::{Census, Engine, Wake};
+use crate::engine::{Engine, Wake};
 use crate::hooks::LocalId;
 
-pub use crate::engine::Settings;
+#[doc(inline)]
+pub use crate::engine::{Census, Config, Counters, Keep, Overflow, Rate, ReplayShape, Rule, Settings};
 pub use batch::Batch;
-pub use builder::Builder;
+pub use builder::{ADDRESS, BACKLOG, Builder, MOUNT, SOCKET_MODE};
 pub use handle::{Handle, HandleError};
 pub use listen::Listen;
 pub use local::{LocalSession, Received, Receiver, RecvError};
 pub use running::Running;
 #[cfg(feature = "tls")]
-pub use tls::Identity;
+pub use tls::{Flaw, Identity};
 
 use accepting::{Accepting, Door};
 use builder::invalid;
@@ -91,6 +125,7 @@ enum Life {
 
 /// Why [`Server::run_until_asked`] has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Asked {
     /// The server has ended.
     End,
@@ -98,7 +133,8 @@ pub enum Asked {
     Reload,
 }
 
-/// A server with its loop.
+/// A server with its loop: from [`Server::builder`], run by [`Server::run`], or turn by turn by [`Server::poll_once`].
+/// It stays on the thread that has built it; others have [`Handle`]s.
 pub struct Server {
     engine: Engine,
     poll: Poll,

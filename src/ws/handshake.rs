@@ -58,7 +58,7 @@ pub fn is_meant(head: &Head<'_>) -> bool {
 /// # Errors
 /// The status and one line that says what was wrong and what would be right. 405 for another method than GET; the answer's
 /// `Allow` is the caller's. 426 for another version of WebSocket than 13, whose head
-/// [`ResponseHead`](crate::http::response::ResponseHead) writes with the version that would be right. 400 for all else.
+/// `ResponseHead` writes with the version that would be right. 400 for all else.
 pub fn judge<'k>(head: &Head<'_>, terms: &Terms<'k>) -> Result<Accepted<'k>, HttpError> {
     if head.method != Method::Get {
         return Err(HttpError::new(Status::MethodNotAllowed, "a WebSocket begins with GET"));

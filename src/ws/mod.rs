@@ -3,10 +3,11 @@
 //! Owns the opening handshake's judgement and answer, the taking apart and the writing of frames, and the rules about
 //! close codes and UTF-8. All of it is pure: bytes and limits in, values and bytes out. It must not touch sockets,
 //! clocks, sessions or Bayeux messages, and it makes no randomness: a client's masks and keys come from the caller.
-//! Whether an origin may connect is judged by [`http::origin`](crate::http::origin), before.
+//! Whether an origin may connect is for the caller to judge, before.
 //!
 //! A connection's way through it: [`handshake::judge`], [`handshake::write_response`], then [`frame::Decoder::next`] for
-//! what comes in and [`write::Frame`] for what goes out, until a Close went each way.
+//! what comes in and [`write::Frame`] for what goes out, until a Close went each way. The request's head is that of a
+//! [`HeadScan`]. `examples/ws_echo.rs` is a whole server.
 #![cfg_attr(
     not(test),
     deny(
@@ -27,6 +28,10 @@ pub mod handshake;
 mod mask;
 pub mod utf8;
 pub mod write;
+
+pub use crate::http::HttpError;
+pub use crate::http::date::HttpDate;
+pub use crate::http::head::{Head, HeadScan};
 
 #[cfg(test)]
 mod tests;

@@ -560,7 +560,7 @@ fn settings(mode: u8) -> broker::Config {
         max_activity_ms: if bit(5) { 60_000 } else { 0 },
         channels: vec![
             Rule { history: keep, ..rule("/h/**") },
-            Rule { history: keep, shape: Some(ReplayShape::Salesforce), ..rule("/event/**") },
+            Rule { history: keep, replay_shape: Some(ReplayShape::Salesforce), ..rule("/event/**") },
             Rule { lazy: Some(true), ..rule("/l/*") },
         ],
         transports: vec![

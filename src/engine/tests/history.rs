@@ -17,7 +17,7 @@ fn rules(setup: &mut Setup) {
         Rule {
             pattern: "/sf/**".to_owned(),
             history: keep(3),
-            shape: Some(ReplayShape::Salesforce),
+            replay_shape: Some(ReplayShape::Salesforce),
             ..Rule::default()
         },
     ];

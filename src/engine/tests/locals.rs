@@ -232,7 +232,7 @@ fn a_policy_knows_it_and_hooks_reach_it() {
 #[test]
 fn who_publishes_does_not_hear_himself_if_the_channel_says_so() {
     let mut b = Bench::with(|setup| {
-        let quiet = Rule { pattern: "/quiet/**".to_owned(), to_publisher: Some(false), ..Rule::default() };
+        let quiet = Rule { pattern: "/quiet/**".to_owned(), broadcast_to_publisher: Some(false), ..Rule::default() };
         setup.broker.channels = vec![quiet];
     });
     let desks = [subscribed(&mut b, 1, "/**"), subscribed(&mut b, 2, "/**")];

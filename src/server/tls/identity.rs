@@ -37,6 +37,7 @@ impl core::fmt::Debug for Identity {
 
 /// Which of the two texts is no good, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Flaw {
     /// The certificate, or one of its chain.
     Certificate(String),

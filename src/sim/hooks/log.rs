@@ -104,7 +104,7 @@ struct Known {
 #[derive(Clone, Debug)]
 pub(crate) enum Later {
     Resolve { ticket: u64, no: bool },
-    Answer(crate::hooks::Call),
+    Answer(crate::hooks::RemoteCall),
     Publish(&'static str),
 }
 
@@ -495,7 +495,7 @@ impl Log {
     /// A session is there.
     pub(crate) fn added(&mut self, session: &mut Session<'_>) {
         let terms = session.attribute("terms").and_then(|text| text.parse().ok());
-        let guest = session.kind() == crate::hooks::Kind::Guest;
+        let guest = session.kind() == crate::hooks::SessionKind::Guest;
         let id = session.id();
         let known = self.sessions.entry(id).or_default();
         assert!(!known.added, "session {id} is added once more");

@@ -162,13 +162,7 @@ fn of_several_names_one_that_is_denied_denies_all() {
 #[test]
 fn the_words_of_a_refusal_are_the_policys_own() {
     let mut denial = Denial::new("reason").with_error("401:token:expired: x");
-    denial.advice = Some(ReplyAdvice {
-        reconnect: Reconnect::Handshake,
-        interval: 250,
-        timeout: 60_000,
-        multiple_clients: false,
-        connection_type: None,
-    });
+    denial.advice = Some(ReplyAdvice::new(Reconnect::Handshake, 250, 60_000));
     let own = denial.clone();
     let hooks = Hooks::default()
         .policy(policy(move |_, channel, _| if channel == "/p" { Verdict::Deny(own.clone()) } else { Verdict::Allow }));
@@ -187,9 +181,7 @@ fn the_words_of_a_refusal_are_the_policys_own() {
 
 #[test]
 fn a_handshake_is_refused_with_the_advice_not_to_come_back_unless_the_policy_says_otherwise() {
-    let advice = |reconnect, interval| {
-        Some(ReplyAdvice { reconnect, interval, timeout: 5, multiple_clients: false, connection_type: None })
-    };
+    let advice = |reconnect, interval| Some(ReplyAdvice::new(reconnect, interval, 5));
     let cases = [
         (Denial::new("x"), "403:x:handshake_denied", json!({"reconnect": "none"})),
         (Denial::default().with_error("403:you:banned"), "403:you:banned", json!({"reconnect": "none"})),

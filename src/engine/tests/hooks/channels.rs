@@ -26,14 +26,14 @@ fn heard(b: &mut Bench, client: &Client) -> Vec<String> {
 }
 
 fn not_to_publisher(pattern: &str) -> Rule {
-    rule(pattern, |rule| rule.to_publisher = Some(false))
+    rule(pattern, |rule| rule.broadcast_to_publisher = Some(false))
 }
 
 /// CometD looks at the channel whose subscribers are gone through, so that who is subscribed to `/**` gets his own events of
 /// `/x` whatever holds for `/x`. With ours what holds for `/x` holds for its events, however they reach their subscribers.
 #[test]
 fn who_publishes_gets_his_own_events_unless_the_channel_says_otherwise() {
-    let allow = rule("/a/b", |rule| rule.to_publisher = Some(true));
+    let allow = rule("/a/b", |rule| rule.broadcast_to_publisher = Some(true));
     let mut b = ruled(vec![not_to_publisher("/a/**"), allow], Hooks::default());
     let publisher = b.subscriber(json!(["/**", "/a/*", "/a/x"]));
     let other = b.subscriber(json!(["/**", "/a/x"]));

@@ -3,7 +3,7 @@
 use super::super::bench::{Bench, Post};
 use super::{Later, Log, comes_to_rest, policy};
 use crate::conn::plain::Publishing;
-use crate::hooks::{Admission, Denial, Hooks, Kind, Opinion, Query, SecurityPolicy, Session, Verdict};
+use crate::hooks::{Admission, Denial, Hooks, Opinion, Query, SecurityPolicy, Session, SessionKind, Verdict};
 
 fn bench(hooks: Hooks) -> Bench {
     Bench::with(|setup| {
@@ -42,7 +42,7 @@ fn a_guest_is_asked_about_as_one_who_shakes_hands_and_subscribes() {
             if channel == "/old" { Verdict::deny("no new ones") } else { Verdict::Allow }
         }
         fn can_subscribe(&mut self, _: &Query<'_>, session: &mut Session<'_>, channel: &str) -> Verdict {
-            assert_eq!((session.kind(), session.is_local()), (Kind::Guest, false));
+            assert_eq!((session.kind(), session.is_local()), (SessionKind::Guest, false));
             self.0.note(format!("subscribe {channel}"));
             if channel == "/secret" { Verdict::deny("secret") } else { Verdict::Allow }
         }

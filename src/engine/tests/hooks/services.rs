@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::bench::{Bench, HANDSHAKE, connected};
 use super::super::sockets::{messages, say, upgrade};
 use super::{Log, comes_to_rest, done, with_hooks};
-use crate::hooks::{Call, Command, Context, Hooks, Request, Session};
+use crate::hooks::{Command, Context, Hooks, RemoteCall, Request, Session};
 
 /// A service that answers at once with what it was given, or, to `"fail"`, that it failed.
 fn echo(request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
@@ -18,7 +18,7 @@ fn echo(request: Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>) {
 
 /// Keeps the calls for later.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<Call>>>);
+struct Calls(Arc<Mutex<Vec<RemoteCall>>>);
 
 impl Calls {
     fn hooks(&self) -> Hooks {
@@ -29,7 +29,7 @@ impl Calls {
         Hooks::default().service("/service/later", keeps).unwrap()
     }
 
-    fn one(&self) -> Call {
+    fn one(&self) -> RemoteCall {
         let mut calls = self.0.lock().unwrap();
         assert_eq!(calls.len(), 1);
         calls.remove(0)
