@@ -230,6 +230,7 @@ impl Engine {
             kept: self.broker.history().events(),
             kept_bytes: self.broker.history().bytes(),
             subscribed_bytes: self.broker.subscribed_bytes(),
+            attribute_bytes: self.broker.attribute_bytes(),
         }
     }
 
@@ -416,13 +417,13 @@ impl Engine {
     pub fn report(&self) {
         let census = self.census();
         let Census { connections, sessions, parked, topics, browsers, kept, kept_bytes, .. } = census;
-        let Census { queued_bytes, unsent_bytes, received_bytes, subscribed_bytes, .. } = census;
+        let Census { queued_bytes, unsent_bytes, received_bytes, subscribed_bytes, attribute_bytes, .. } = census;
         let counters = self.counters();
         let broker::Counters { published, delivered, sessions_added, overflows, .. } = counters;
         log::info!(
             "now: connections={connections} sessions={sessions} parked={parked} channels={topics} browsers={browsers} \
             queued-bytes={queued_bytes} unsent-bytes={unsent_bytes} received-bytes={received_bytes} kept={kept} \
-            kept-bytes={kept_bytes} subscribed-bytes={subscribed_bytes}"
+            kept-bytes={kept_bytes} subscribed-bytes={subscribed_bytes} attribute-bytes={attribute_bytes}"
         );
         log::info!(
             "since the start: sessions={sessions_added} published={published} delivered={delivered} resent={} replayed={} \

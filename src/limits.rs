@@ -157,10 +157,13 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// How long a policy may take that has deferred its answer, ms; then it is no. Default 10 s.
     pub defer_ms: u64,
-    /// Batches that wait for answers of policies, or behind one that does, count; of one session a sixteenth. Default 4,096.
+    /// Batches that wait for answers of policies, or behind one that does, count; of one session, and of one
+    /// connection, a sixteenth, of one address a quarter. Default 4,096.
     pub deferred_batches: usize,
     /// Bytes of them; likewise. Default 16 MiB.
     pub deferred_bytes: usize,
+    /// Bytes of what hooks have written on sessions, all together; beyond it handshakes are refused. Default 256 MiB.
+    pub attribute_bytes: usize,
     /// Channels and patterns of which hooks know, count. Kept only where hooks want to know. Default 1,000,000.
     pub channels: usize,
     /// How long a channel that nobody uses is known to hooks, ms. Default 3 s.
@@ -231,6 +234,7 @@ impl Default for Limits {
             defer_ms: 10_000,
             deferred_batches: 4_096,
             deferred_bytes: 16 * 1024 * 1024,
+            attribute_bytes: 256 * 1024 * 1024,
             channels: 1_000_000,
             sweep_ms: 3_000,
         }

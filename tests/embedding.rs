@@ -158,6 +158,30 @@ fn a_local_session_is_a_client_among_others() {
     assert_eq!(session.subscribe("/a"), Err(HandleError::Closed));
 }
 
+#[test]
+fn a_sink_that_is_full_is_given_more_when_its_session_says_so() {
+    let server = start();
+    let (heard, hears) = mpsc::channel();
+    let session = server.handle().local_session(move |delivery: Delivery<'_>| match delivery {
+        Delivery::Event { data, .. } => {
+            let _ = heard.send(data.to_owned());
+            Room::Full
+        }
+        _ => Room::More,
+    });
+    let session = session.unwrap();
+    session.subscribe("/a").unwrap();
+    eventually("it listens", || (server.handle().census().topics == 1).then_some(()));
+    server.handle().publish_batch([("/a", "1"), ("/a", "2"), ("/a", "3")]).unwrap();
+    eventually("they are published", || (server.handle().counters().published == 3).then_some(()));
+    for data in ["1", "2", "3"] {
+        assert_eq!(hears.recv().unwrap(), data);
+        assert!(hears.try_recv().is_err(), "one at a time");
+        session.ready().unwrap();
+    }
+    stop(server);
+}
+
 /// Uses its handle for everything there is, whatever it is asked.
 #[derive(Clone)]
 struct Busy {

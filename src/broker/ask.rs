@@ -10,8 +10,8 @@ use crate::hooks::{
     Admission, Attributes, Denial, Operation, Opinion, Origin, PolicyTicket, Query, Session, SessionId, Verdict,
 };
 
-use super::Broker;
 use super::session::{Reach as Reached, SessionKey};
+use super::{Broker, sums};
 
 /// The reason if there are authorizers and none of them grants; as CometD says it.
 const NOT_GRANTED: &str = "denied_by_not_granting";
@@ -135,6 +135,8 @@ pub(super) struct Seen {
     kind: crate::hooks::SessionKind,
     address: Option<core::net::IpAddr>,
     attributes: Attributes,
+    /// What these took before, bytes.
+    before: usize,
 }
 
 impl Seen {
@@ -158,11 +160,14 @@ impl Broker {
             _ => crate::hooks::SessionKind::Remote,
         };
         let attributes = session.extras.as_mut().map(|extras| core::mem::take(&mut extras.attributes));
-        Some(Seen { key, kind, address: origin.address, attributes: attributes.unwrap_or_default() })
+        let attributes = attributes.unwrap_or_default();
+        Some(Seen { key, kind, address: origin.address, before: attributes.bytes(), attributes })
     }
 
     /// Gives it back.
     pub(super) fn unsee(&mut self, seen: Seen) {
+        sums::take(&mut self.attribute_bytes, seen.before);
+        sums::put(&mut self.attribute_bytes, seen.attributes.bytes());
         let Some(session) = self.sessions.get_mut(seen.key) else { return };
         if !seen.attributes.is_empty() || session.extras.is_some() {
             session.extras.get_or_insert_default().attributes = seen.attributes;

@@ -11,15 +11,17 @@ use crate::limits::Limits;
 use crate::reply::{Answer, Link, Way};
 
 use super::ask::{Pending, Questions, Settled, Stop};
-use super::deferred::Suspended;
+use super::deferred::{Load, Owner, Suspended};
 use super::session::SessionKey;
 use super::{Broker, Request};
 
 /// What a policy is taken to have said that has not answered in time.
 const TOO_LATE: &str = "no answer in time";
 
-/// One session may have this part of what may wait.
+/// One session, and one connection, may have this part of what may wait.
 const SHARES: usize = 16;
+/// One address may have this part of it: there may be many behind one.
+const ADDRESS_SHARES: usize = 4;
 
 /// The answer to a batch that had to wait.
 #[derive(Debug)]
@@ -97,7 +99,8 @@ impl Broker {
                 result.map(|(message, pending)| (message, Halt::Asking(pending), self.speaker))
             };
             let Some((first, halt, session)) = halted else { continue };
-            if self.has_no_room(session.filter(|session| Some(*session) != own), own.is_some()) {
+            let owner = Owner { session, link: request.link, address: request.origin.address };
+            if self.has_no_room(owner, own) {
                 self.speaker = session;
                 self.fail(&first.as_message(), Error::DeferredLimit, answer);
                 continue;
@@ -109,13 +112,17 @@ impl Broker {
         self.begin_readers();
     }
 
-    /// Whether no more batches may wait, or no more of this session: what one sends behind a message that waits must not be
-    /// all that may wait. What `has_waited` before has its place.
-    fn has_no_room(&self, session: Option<SessionKey>, has_waited: bool) -> bool {
+    /// Whether no more batches may wait, or no more of this owner: what one client sends must not be all that may wait. What
+    /// has waited before, in the queue of `own`, has its place.
+    fn has_no_room(&self, owner: Owner, own: Option<SessionKey>) -> bool {
         let Limits { deferred_batches: most, deferred_bytes: bytes, .. } = self.limits;
-        let share = ((most / SHARES).max(1), bytes / SHARES);
-        let full = !has_waited && (self.deferred.len() >= most || self.deferred.bytes() >= bytes);
-        full || session.is_some_and(|session| self.deferred.is_full_for(session, share))
+        if own.is_some() && owner.session == own {
+            return false;
+        }
+        let of_one = Load { batches: (most / SHARES).max(1), bytes: bytes / SHARES };
+        let of_address = Load { batches: (most / ADDRESS_SHARES).max(1), bytes: bytes / ADDRESS_SHARES };
+        let full = own.is_none() && (self.deferred.len() >= most || self.deferred.bytes() >= bytes);
+        full || self.deferred.is_full_for(owner, of_one, of_address)
     }
 
     /// Keeps the rest of a batch, with what has been answered so far.

@@ -355,7 +355,7 @@ impl Broker {
         if parsed.is_meta() || parsed.is_service() {
             return Err(StreamError::Channel);
         }
-        if self.sessions.len() >= self.limits.sessions {
+        if self.is_crowded() {
             sums::one(&mut self.counters.handshakes_refused);
             return Err(StreamError::SessionLimit);
         }
@@ -372,7 +372,7 @@ impl Broker {
         let key = self.sessions.insert(guest);
         self.admit(key, admission);
         if let Err(error) = self.may_listen(request, key, parsed) {
-            self.sessions.remove(key);
+            self.forget(key);
             return Err(error);
         }
         self.schedule(key);

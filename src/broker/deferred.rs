@@ -60,12 +60,58 @@ impl Suspended {
     }
 }
 
-/// The batches of one session.
-#[derive(Debug, Default)]
-struct Queue {
-    /// The first is the one that asks.
-    batches: VecDeque<u64>,
-    bytes: usize,
+/// How many batches wait, and how many bytes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) batches: usize,
+    pub(super) bytes: usize,
+}
+
+/// What waits of each.
+#[derive(Debug)]
+struct Loads<K>(HashMap<K, Load>);
+
+impl<K> Default for Loads<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + core::hash::Hash> Loads<K> {
+    fn add(&mut self, of: Option<K>, bytes: usize) {
+        let Some(load) = of.map(|of| self.0.entry(of).or_default()) else { return };
+        sums::put(&mut load.batches, 1);
+        sums::put(&mut load.bytes, bytes);
+    }
+
+    fn remove(&mut self, of: Option<K>, bytes: usize) {
+        let Some(of) = of else { return };
+        let Some(load) = self.0.get_mut(&of) else { return };
+        sums::take(&mut load.batches, 1);
+        sums::take(&mut load.bytes, bytes);
+        if load.batches == 0 {
+            self.0.remove(&of);
+        }
+    }
+
+    /// Whether as much waits as may. One may, whatever it takes.
+    fn is_full(&self, of: Option<K>, share: Load) -> bool {
+        let load = of.and_then(|of| self.0.get(&of));
+        load.is_some_and(|load| load.batches >= share.batches || load.bytes >= share.bytes)
+    }
+}
+
+/// Whose batch it would be that is to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) session: Option<SessionKey>,
+    pub(super) link: Link,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// An address that stands for somebody: not this machine, on which a proxy may be.
+fn counted(address: Option<IpAddr>) -> Option<IpAddr> {
+    address.filter(|address| !address.to_canonical().is_loopback())
 }
 
 /// See the [module](self).
@@ -76,8 +122,11 @@ pub(super) struct Deferred {
     asking: HashMap<u64, u64>,
     /// When which ticket is overdue, ms: all have the same time, so the first is the earliest.
     deadlines: VecDeque<(u64, u64)>,
-    /// By session.
-    queues: HashMap<u64, Queue>,
+    /// By session; the first is the one that asks.
+    queues: HashMap<u64, VecDeque<u64>>,
+    of_sessions: Loads<u64>,
+    of_links: Loads<u64>,
+    of_addresses: Loads<IpAddr>,
     /// Those with a connect, and the links that these hold, so that each close costs a look at few words.
     connects: Vec<(Link, u64)>,
     bytes: usize,
@@ -118,7 +167,7 @@ impl Deferred {
 
     /// Whether the first batch of a session waits for an answer, not for its turn.
     pub(super) fn asks_first(&self, session: SessionKey) -> bool {
-        let first = self.queues.get(&session.to_bits()).and_then(|queue| queue.batches.front());
+        let first = self.queues.get(&session.to_bits()).and_then(|queue| queue.front());
         first.and_then(|id| self.batches.get(id)).is_some_and(|batch| batch.question.is_some())
     }
 
@@ -127,10 +176,11 @@ impl Deferred {
         self.queues.contains_key(&session.to_bits())
     }
 
-    /// Whether as many batches of a session wait as may, or as many bytes of them. One may, whatever these are.
-    pub(super) fn is_full_for(&self, session: SessionKey, (batches, bytes): (usize, usize)) -> bool {
-        let queue = self.queues.get(&session.to_bits()).filter(|queue| !queue.batches.is_empty());
-        queue.is_some_and(|queue| queue.batches.len() >= batches || queue.bytes >= bytes)
+    /// Whether as much waits of a session or of a link as may of one of them, or of an address.
+    pub(super) fn is_full_for(&self, owner: Owner, of_one: Load, of_address: Load) -> bool {
+        self.of_sessions.is_full(owner.session.map(SessionKey::to_bits), of_one)
+            || self.of_links.is_full(Some(owner.link.0), of_one)
+            || self.of_addresses.is_full(counted(owner.address), of_address)
     }
 
     /// Keeps a batch whose question with this ticket has just been deferred, until then, ms. It comes before those of its
@@ -139,7 +189,7 @@ impl Deferred {
         self.asking.insert(ticket, batch.id);
         self.deadlines.push_back((deadline_ms, ticket));
         if let Some(session) = batch.session {
-            self.queues.entry(session.to_bits()).or_default().batches.push_front(batch.id);
+            self.queues.entry(session.to_bits()).or_default().push_front(batch.id);
         }
         self.keep(batch);
     }
@@ -147,7 +197,7 @@ impl Deferred {
     /// Keeps a batch behind those of the session of its first message.
     pub(super) fn follow(&mut self, batch: Suspended) {
         if let Some(session) = batch.session {
-            self.queues.entry(session.to_bits()).or_default().batches.push_back(batch.id);
+            self.queues.entry(session.to_bits()).or_default().push_back(batch.id);
         }
         self.keep(batch);
     }
@@ -155,9 +205,9 @@ impl Deferred {
     fn keep(&mut self, batch: Suspended) {
         let weight = batch.weight();
         sums::put(&mut self.bytes, weight);
-        if let Some(queue) = self.queue_of(&batch) {
-            sums::put(&mut queue.bytes, weight);
-        }
+        self.of_sessions.add(batch.session.map(SessionKey::to_bits), weight);
+        self.of_links.add(Some(batch.link.0), weight);
+        self.of_addresses.add(counted(batch.address), weight);
         if batch.messages.iter().any(is_connect) {
             self.connects.push((batch.link, batch.id));
         }
@@ -171,9 +221,9 @@ impl Deferred {
         }
         let weight = batch.weight();
         sums::take(&mut self.bytes, weight);
-        if let Some(queue) = self.queue_of(&batch) {
-            sums::take(&mut queue.bytes, weight);
-        }
+        self.of_sessions.remove(batch.session.map(SessionKey::to_bits), weight);
+        self.of_links.remove(Some(batch.link.0), weight);
+        self.of_addresses.remove(counted(batch.address), weight);
         Some(batch)
     }
 
@@ -186,7 +236,7 @@ impl Deferred {
         }
     }
 
-    fn queue_of(&mut self, batch: &Suspended) -> Option<&mut Queue> {
+    fn queue_of(&mut self, batch: &Suspended) -> Option<&mut VecDeque<u64>> {
         self.queues.get_mut(&batch.session?.to_bits())
     }
 
@@ -202,7 +252,7 @@ impl Deferred {
         }
         let batch = self.take(id)?;
         if let Some(queue) = self.queue_of(&batch) {
-            queue.batches.pop_front();
+            queue.pop_front();
         }
         Some(batch)
     }
@@ -210,7 +260,7 @@ impl Deferred {
     /// The next batch of a session whose first has gone on and is done.
     pub(super) fn next_of(&mut self, session: SessionKey) -> Option<Suspended> {
         let queue = self.queues.get_mut(&session.to_bits())?;
-        match queue.batches.pop_front() {
+        match queue.pop_front() {
             Some(id) => self.take(id),
             None => {
                 self.queues.remove(&session.to_bits());
@@ -234,7 +284,7 @@ impl Deferred {
 impl Deferred {
     /// The first batch of a session that is gone, which waits for nothing any more.
     pub(super) fn abandon(&mut self, session: SessionKey) -> Option<Suspended> {
-        let id = *self.queues.get(&session.to_bits())?.batches.front()?;
+        let id = *self.queues.get(&session.to_bits())?.front()?;
         let ticket = self.asking.iter().find(|(_, asking)| **asking == id).map(|(ticket, _)| *ticket)?;
         self.answered(ticket)
     }
@@ -305,15 +355,23 @@ mod tests {
         let nobody = batch(&mut deferred, None);
         ask(&mut deferred, nobody, 120);
         assert!(deferred.holds_back(session(1)) && !deferred.holds_back(session(3)));
-        let all = deferred.queues[&session(1).to_bits()].bytes;
-        let full = |batches, bytes| deferred.is_full_for(session(1), (batches, bytes));
-        assert!(full(2, all + 1) && full(3, all) && !full(3, all + 1) && !deferred.is_full_for(session(3), (0, 0)));
+        let all = deferred.of_sessions.0[&session(1).to_bits()];
+        assert_eq!((all.batches, deferred.of_links.0[&7].batches), (2, 4));
+        let full = |of, batches, bytes| {
+            let owner = Owner { session: Some(session(of)), link: Link(8), address: None };
+            deferred.is_full_for(owner, Load { batches, bytes }, Load::default())
+        };
+        let bytes = all.bytes;
+        assert!(full(1, 2, bytes + 1) && full(1, 3, bytes) && !full(1, 3, bytes + 1) && !full(3, 0, 0));
+        let linked = |link| Owner { session: None, link: Link(link), address: None };
+        let most = Load { batches: 4, bytes: usize::MAX };
+        assert!(deferred.is_full_for(linked(7), most, most) && !deferred.is_full_for(linked(8), most, most));
         assert!(deferred.len() == 4 && deferred.bytes() > 4 * size_of::<Suspended>());
         assert_eq!(deferred.answered(9).map(|batch| batch.id), None);
         let first = deferred.answered(1).unwrap();
         assert_eq!((first.id, deferred.next_deadline()), (1, Some(110)));
         assert!(deferred.answered(1).is_none() && deferred.holds_back(session(1)));
-        assert_eq!(deferred.queues[&session(1).to_bits()].bytes, all / 2);
+        assert_eq!(deferred.of_sessions.0[&session(1).to_bits()].bytes, bytes / 2);
         // It asks once more: those behind it stay there.
         ask(&mut deferred, first, 130);
         assert_eq!(deferred.answered(4).map(|batch| batch.id), Some(1));
@@ -325,5 +383,6 @@ mod tests {
         assert!(deferred.next_of(session(2)).is_none());
         assert_eq!(deferred.answered(3).map(|batch| batch.id), Some(4));
         assert!(deferred.is_empty() && deferred.bytes() == 0 && deferred.queues.is_empty());
+        assert!(deferred.of_sessions.0.is_empty() && deferred.of_links.0.is_empty());
     }
 }

@@ -638,6 +638,7 @@ impl Broker {
             && self.readers.is_empty()
             && self.hurried.is_empty()
             && self.deferred.is_empty()
+            && self.attribute_bytes == 0
             && self.late.is_empty()
             && self.commands.is_empty()
             && self.orphans.is_empty()

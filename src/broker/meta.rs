@@ -96,6 +96,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if ends_ms.is_some() || !attributes.is_empty() {
             let extras = session.extras.get_or_insert_default();
+            sums::put(&mut self.attribute_bytes, attributes.bytes());
             extras.attributes = attributes;
             extras.ends_ms = ends_ms.map_or(0, |at| at.max(1));
         }
@@ -144,7 +145,7 @@ impl Broker {
             // With any other advice cometd.js would try again for ever.
             return Err((Error::NoCommonConnectionType(types), self.advice(Reconnect::None)));
         }
-        if self.sessions.len() >= self.limits.sessions {
+        if self.is_crowded() {
             sums::one(&mut self.counters.handshakes_refused);
             // Room may come, and not every client backs off by itself between handshakes.
             let advice = ReplyAdvice { interval: DENIED_INTERVAL_MS, ..self.advice(Reconnect::Retry) };

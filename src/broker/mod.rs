@@ -295,6 +295,8 @@ pub struct Broker {
     orphans: Vec<SessionKey>,
     /// Whose message is being handled, as far as it is known.
     speaker: Option<SessionKey>,
+    /// What is written on sessions, bytes.
+    attribute_bytes: usize,
     /// Channels of services on which nobody listens, as the log has been told.
     unheard: Vec<Box<str>>,
     /// Connects that are held.
@@ -356,6 +358,7 @@ impl Broker {
             steps: VecDeque::new(),
             orphans: Vec::new(),
             speaker: None,
+            attribute_bytes: 0,
             unheard: Vec::new(),
             parked: 0,
             holding: true,
@@ -401,6 +404,11 @@ impl Broker {
     /// Timers armed.
     pub fn timers(&self) -> usize {
         self.wheel.len()
+    }
+
+    /// What hooks have written on sessions, bytes.
+    pub fn attribute_bytes(&self) -> usize {
+        self.attribute_bytes
     }
 
     /// Memory for all subscriptions, bytes.
@@ -616,7 +624,7 @@ impl Broker {
         if self.deferred.holds_back(key) {
             self.orphans.push(key);
         }
-        let Some(mut session) = self.sessions.remove(key) else { return };
+        let Some(mut session) = self.forget(key) else { return };
         while session.outbox.pop(&mut self.held).is_some() {}
         if let Some(browser) = &session.browser {
             self.browsers.leave(browser);
@@ -629,6 +637,19 @@ impl Broker {
             Removal::Disconnected | Removal::Kicked | Removal::Expired | Removal::Unauthorized => {}
         }
         log::debug!("session {key:?} removed: {removal:?}");
+    }
+
+    /// Takes a session out, with what is written on it.
+    fn forget(&mut self, key: SessionKey) -> Option<Session> {
+        let session = self.sessions.remove(key)?;
+        let written = session.extras.as_ref().map_or(0, |extras| extras.attributes.bytes());
+        sums::take(&mut self.attribute_bytes, written);
+        Some(session)
+    }
+
+    /// Whether there is no room for another session: there are as many as there may be, or as much is written on them.
+    fn is_crowded(&self) -> bool {
+        self.sessions.len() >= self.limits.sessions || self.attribute_bytes >= self.limits.attribute_bytes
     }
 
     /// Appends a reply, with the time if it is wanted and what extensions make of it.

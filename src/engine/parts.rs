@@ -100,4 +100,6 @@ pub struct Census {
     pub kept_bytes: usize,
     /// Memory for subscriptions.
     pub subscribed_bytes: usize,
+    /// Bytes of what hooks have written on sessions.
+    pub attribute_bytes: usize,
 }

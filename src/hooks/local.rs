@@ -35,8 +35,9 @@ pub enum Delivery<'a> {
 pub enum Room {
     /// At once.
     More,
-    /// No more events until [`Engine::local_ready`](crate::engine::Engine::local_ready): those to come wait in the
-    /// session's outbox, and what becomes of it when it is full is what the settings say.
+    /// No more events until [`LocalSession::ready`](crate::server::LocalSession::ready), or
+    /// [`Engine::local_ready`](crate::engine::Engine::local_ready): those to come wait in the session's outbox, and what
+    /// becomes of it when it is full is what the settings say.
     Full,
 }
 

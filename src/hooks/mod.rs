@@ -28,7 +28,8 @@
 //!    [`Extension::outgoing`], in the opposite order. It is encoded once and put into the outbox of each subscriber.
 //! 6. [`Extension::reply`], in the opposite order, and the reply goes to the sender.
 //!
-//! What the program itself publishes begins at 5. [`Command::Deliver`] goes to its session, and past all hooks. Other
+//! `POST /publish/…` and plain event streams begin at 3: they are no messages, and extensions see none. What the program
+//! itself publishes begins at 5. [`Command::Deliver`] goes to its session, and past all hooks. Other
 //! listeners are told when it has happened, and before the reply that tells the client is written: `channel_added` and
 //! `subscribed` between 3 and 6, `session_added` likewise, `unsubscribed` for each subscription and then
 //! `session_removed` when a session ends, for whatever reason. Extensions and listeners are called in the order of

@@ -202,7 +202,8 @@ impl WebResponse {
 /// Answers what is neither for the Bayeux endpoint nor for another part of the server: the embedder's own pages, on the same
 /// port. It is asked on the server's thread, so it must not wait for anything. `None` is answered 404.
 ///
-/// Requests of other sites' pages get here, too: a page that changes anything looks at `Origin` itself.
+/// What other sites' pages ask for gets here with `GET` and `HEAD` only, unless their origin is allowed: so those must not
+/// change anything.
 pub trait Fallback: Send {
     /// What is it answered?
     fn serve(&mut self, request: &WebRequest<'_>, context: &mut Context<'_>) -> Option<WebResponse>;

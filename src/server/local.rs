@@ -118,8 +118,16 @@ impl LocalSession {
         self.handle.mailbox.send(Mail::Local(self.id, batch.as_bytes().to_vec()))
     }
 
-    /// The sink takes events again.
-    fn ready(&self) {
+    /// Has the server go on giving events to a [`Sink`] that has said [`Room::Full`].
+    ///
+    /// # Errors
+    /// [`HandleError::Full`] or [`HandleError::Closed`].
+    pub fn ready(&self) -> Result<(), HandleError> {
+        self.handle.mailbox.send(Mail::LocalReady(self.id))
+    }
+
+    /// The same for a [`Receiver`], which says so once each time that it was full: there is always room for that.
+    fn roomy(&self) {
         // A server that has ended gives nothing more.
         let _ = self.handle.mailbox.send_always(Mail::LocalReady(self.id));
     }
@@ -323,7 +331,7 @@ impl Receiver {
                 waiting.full &= !roomy;
                 drop(waiting);
                 if roomy {
-                    self.session.ready();
+                    self.session.roomy();
                 }
                 return Ok(first);
             }

@@ -483,7 +483,7 @@ fn who_receives_hears_of_the_end_before_the_server_is_dropped() {
 
 /// As many wait in a receiver as it was made for.
 #[test]
-fn r11_a_receiver_holds_as_many_as_it_was_made_for() {
+fn a_receiver_holds_as_many_as_it_was_made_for() {
     let mut bench = Bench::new(Limits::default());
     let handle = bench.server.handle();
     let receiver = handle.receiver("/a", 1).unwrap();
@@ -499,7 +499,7 @@ fn r11_a_receiver_holds_as_many_as_it_was_made_for() {
 
 /// The end of a server is not behind what its clients send.
 #[test]
-fn r16_a_handle_is_heard_while_clients_use_up_every_turn() {
+fn a_handle_is_heard_while_clients_use_up_every_turn() {
     let mut bench = Bench::new(Limits { fanout_per_turn: 1, ..Limits::default() });
     let handle = bench.server.handle();
     let _hearers = [handle.receiver("/a", 1 << 20).unwrap(), handle.receiver("/a", 1 << 20).unwrap()];

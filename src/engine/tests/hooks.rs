@@ -3,6 +3,8 @@
 
 mod attributes;
 mod authorizers;
+mod bounds;
+
 mod channels;
 mod commands;
 mod deferral;
@@ -12,7 +14,6 @@ mod fallback;
 mod filters;
 mod listeners;
 mod plain;
-mod review;
 mod services;
 
 use std::sync::{Arc, Mutex};

@@ -322,11 +322,12 @@ fn batches_that_wait_are_bounded_in_number_and_in_bytes() {
         setup.limits.deferred_batches = 2;
     });
     let clients = [b.client(), b.client(), b.client()];
-    ask(&mut b, clients[0].up, &clients[0].publish("/a", 0));
-    ask(&mut b, clients[1].up, &clients[1].publish("/a", 1));
+    let ups = ["198.51.100.1", "198.51.100.2", "198.51.100.3"].map(|address| b.open_from(address));
+    ask(&mut b, ups[0], &clients[0].publish("/a", 0));
+    ask(&mut b, ups[1], &clients[1].publish("/a", 1));
     let batch = json!([clients[2].publish("/a", 2), clients[2].subscribe("/b")]);
     let refused = failed("/a", "p", "429::deferred_limit");
-    assert_eq!(b.say(clients[2].up, &batch), json!([refused, subscribed("/b")]), "the rest of the batch is done");
+    assert_eq!(b.say(ups[2], &batch), json!([refused, subscribed("/b")]), "the rest of the batch is done");
     let elsewhere = b.open();
     let behind = json!([clients[0].publish("/b", 3), clients[0].subscribe("/c")]);
     let late = json!({"channel": "/meta/subscribe", "id": "s", "successful": false,
@@ -336,8 +337,8 @@ fn batches_that_wait_are_bounded_in_number_and_in_bytes() {
     for (_, ticket) in later.take().into_iter().take(2) {
         allow(&mut b, ticket);
     }
-    assert_eq!((b.one(clients[0].up).status, b.one(clients[1].up).status, b.published()), (200, 200, 2));
-    b.cut(elsewhere);
+    assert_eq!((b.one(ups[0]).status, b.one(ups[1]).status, b.published()), (200, 200, 2));
+    ups.into_iter().chain([elsewhere]).for_each(|conn| b.cut(conn));
     comes_to_rest(&mut b, &[&clients[0], &clients[1], &clients[2]]);
 
     let mut b = Bench::with(|setup| {
@@ -353,6 +354,29 @@ fn batches_that_wait_are_bounded_in_number_and_in_bytes() {
     ask(&mut b, clients[1].up, &clients[1].publish("/a", 1));
     allow(&mut b, later.take()[0].1);
     comes_to_rest(&mut b, &[&clients[0], &clients[1]]);
+}
+
+/// Who has many clients behind one address, or makes them, must not keep those of all others from waiting.
+#[test]
+fn of_one_address_a_quarter_may_wait_but_not_of_this_machine() {
+    for (address, most) in [("198.51.100.1", 2), ("127.0.0.1", 8)] {
+        let later = Later::default();
+        let mut b = Bench::with(|setup| {
+            setup.hooks = later.hooks(publishes);
+            setup.limits.deferred_batches = 8;
+        });
+        let clients: Vec<_> = (0..most + 1).map(|_| b.client()).collect();
+        let conns: Vec<_> = clients.iter().map(|_| b.open_from(address)).collect();
+        for (client, conn) in clients.iter().zip(&conns).take(most) {
+            ask(&mut b, *conn, &client.publish("/a", 0));
+        }
+        assert_eq!(b.tell(conns[most], &clients[most].publish("/a", 0))["error"], "429::deferred_limit", "{address}");
+        for (_, ticket) in later.take().into_iter().take(most) {
+            allow(&mut b, ticket);
+        }
+        conns.into_iter().for_each(|conn| b.cut(conn));
+        comes_to_rest(&mut b, &clients.iter().collect::<Vec<_>>());
+    }
 }
 
 /// One client that sends on behind a message of its own must not keep those of all others from waiting.

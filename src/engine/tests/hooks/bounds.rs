@@ -1,4 +1,4 @@
-//! What a review has found: each test says what should hold.
+//! What hooks may cost: every bound of theirs, who may be starved, and what must not be left behind.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -49,7 +49,7 @@ fn handshakes(operation: &str, _: &str) -> bool {
 
 /// One client must not take all the room that there is for questions.
 #[test]
-fn t01_one_websocket_leaves_others_room_for_their_handshakes() {
+fn one_websocket_leaves_others_room_for_their_handshakes() {
     let later = Later::default();
     let mut b = Bench::with(|setup| {
         setup.hooks = later.hooks(handshakes);
@@ -69,7 +69,7 @@ fn t01_one_websocket_leaves_others_room_for_their_handshakes() {
 
 /// A local session says what it wants to hear right after its handshake: `Handle::receiver`.
 #[test]
-fn t02_a_local_session_may_subscribe_while_its_handshake_waits() {
+fn a_local_session_may_subscribe_while_its_handshake_waits() {
     let later = Later::default();
     let mut b = with_hooks(later.hooks(handshakes));
     let desk = local(&mut b, 1);
@@ -81,7 +81,7 @@ fn t02_a_local_session_may_subscribe_while_its_handshake_waits() {
 }
 
 #[test]
-fn t03_a_local_session_that_goes_while_its_handshake_waits_leaves_nothing() {
+fn a_local_session_that_goes_while_its_handshake_waits_leaves_nothing() {
     let later = Later::default();
     let mut b = with_hooks(later.hooks(handshakes));
     local(&mut b, 1);
@@ -93,7 +93,7 @@ fn t03_a_local_session_that_goes_while_its_handshake_waits_leaves_nothing() {
 }
 
 #[test]
-fn t04_a_local_session_that_shakes_hands_twice_leaves_nothing() {
+fn a_local_session_that_shakes_hands_twice_leaves_nothing() {
     let mut b = Bench::new();
     local(&mut b, 1);
     for _ in 0..3 {
@@ -106,7 +106,7 @@ fn t04_a_local_session_that_shakes_hands_twice_leaves_nothing() {
 }
 
 #[test]
-fn t05_a_reply_does_not_open_a_local_session_that_is_full() {
+fn a_reply_does_not_open_a_local_session_that_is_full() {
     let mut b = Bench::new();
     let desk = local(&mut b, 1);
     say(&mut b, 1, &json!([{"channel": "/meta/handshake", "version": "1.0"}]));
@@ -134,7 +134,7 @@ impl Listener for Follows {
 
 /// A turn whose requests have used it up has still to do some of what hooks want done.
 #[test]
-fn t06_what_hooks_want_done_is_not_starved_by_publishers() {
+fn what_hooks_want_done_is_not_starved_by_publishers() {
     let mut b = Bench::with(|setup| {
         setup.hooks = Hooks::default().listener(Follows);
         setup.limits.fanout_per_turn = 2;
@@ -151,33 +151,9 @@ fn t06_what_hooks_want_done_is_not_starved_by_publishers() {
     assert!(done >= 40, "{done} of 50 commands were run in 50 turns");
 }
 
-/// Of a batch with several sessions, a session's messages do not pass those that it has sent before.
-#[test]
-fn t08_order_of_a_session_in_batches_of_several() {
-    let later = Later::default();
-    let order = Arc::new(Mutex::new(Vec::new()));
-    struct Notes(Arc<Mutex<Vec<String>>>);
-    impl Listener for Notes {
-        fn message(&mut self, event: Published<'_>, _: Option<&mut Session<'_>>, _: &mut Context<'_>) {
-            self.0.lock().unwrap().push(event.channel().to_owned());
-        }
-    }
-    let hooks = later.hooks(|operation, channel| operation == "publish" && channel.starts_with("/later"));
-    let mut b = with_hooks(hooks.listener(Notes(order.clone())));
-    let (one, two) = (b.client(), b.client());
-    // One's first message waits, then two's, and behind it one's second.
-    let batch = json!([one.publish("/later/1", 1), two.publish("/later/2", 1), one.publish("/first", 1)]);
-    ask(&mut b, one.up, &batch);
-    let conn = b.open();
-    ask(&mut b, conn, &one.publish("/second", 1));
-    allow(&mut b, later.one("publish /later/1"));
-    allow(&mut b, later.one("publish /later/2"));
-    assert_eq!(*order.lock().unwrap(), ["/later/1", "/later/2", "/first", "/second"]);
-}
-
 /// Who may not bring channels into being does not do so by waiting until one has gone.
 #[test]
-fn t09_a_channel_that_goes_while_a_publish_waits_is_not_made_without_asking() {
+fn a_channel_that_goes_while_a_publish_waits_is_not_made_without_asking() {
     let later = Later::default();
     let kept = later.clone();
     let hooks = Hooks::default().policy(policy(move |operation, channel, query| match operation {
@@ -204,7 +180,7 @@ fn t09_a_channel_that_goes_while_a_publish_waits_is_not_made_without_asking() {
 
 /// What is made ready for sockets that take nothing has a bound for all.
 #[test]
-fn t10_pages_of_a_fallback_that_nobody_reads_are_bounded() {
+fn pages_of_a_fallback_that_nobody_reads_are_bounded() {
     let mut b = Bench::with(|setup| {
         setup.hooks = Hooks::default().fallback(|_: &WebRequest<'_>, _: &mut Context<'_>| {
             Some(WebResponse::new("text/html", vec![b'x'; 1 << 20]))
@@ -222,7 +198,7 @@ fn t10_pages_of_a_fallback_that_nobody_reads_are_bounded() {
 
 /// A loop that has nothing to do sleeps.
 #[test]
-fn t12_channels_that_stay_do_not_keep_the_loop_awake() {
+fn channels_that_stay_do_not_keep_the_loop_awake() {
     let mut b = Bench::with(|setup| {
         setup.hooks = Hooks::default().listener(Follows);
         setup.limits.sweep_ms = 0;
@@ -237,7 +213,7 @@ fn t12_channels_that_stay_do_not_keep_the_loop_awake() {
 
 /// What hooks want done has a bound in bytes.
 #[test]
-fn t13_commands_of_hooks_have_a_bound_in_bytes() {
+fn commands_of_hooks_have_a_bound_in_bytes() {
     let refused = Arc::new(Mutex::new(0));
     let own = refused.clone();
     let service = move |request: crate::hooks::Request<'_>, _: &mut Session<'_>, context: &mut Context<'_>| {
@@ -256,25 +232,9 @@ fn t13_commands_of_hooks_have_a_bound_in_bytes() {
     assert!(*refused.lock().unwrap() > 80, "all of 100 MiB waited, the mailbox has 16");
 }
 
-/// What a WebSocket keeps of the request that opened it counts.
-#[test]
-fn t14_heads_that_websockets_keep_are_counted() {
-    let mut b = Bench::with(|setup| {
-        setup.hooks = Hooks::default().policy(policy(|_, _, _| Verdict::Allow));
-        setup.broker.transports = vec!["long-polling", "websocket"];
-        setup.limits.received_bytes = 1 << 20;
-    });
-    let field = format!("X-Filler: {}\r\n", "y".repeat(7_000));
-    for _ in 0..200 {
-        upgrade(&mut b, &field);
-    }
-    let kept = b.engine.census().received_bytes;
-    assert!(kept > 0, "200 heads of 7 KB are kept, and {kept} bytes are counted");
-}
-
 /// A WebSocket whose handshakes wait is no way around the number of sessions that it may have.
 #[test]
-fn t15_sessions_made_late_on_one_websocket() {
+fn sessions_made_late_on_one_websocket() {
     let later = Later::default();
     let mut b = Bench::with(|setup| {
         setup.hooks = later.hooks(handshakes);
@@ -296,7 +256,7 @@ fn t15_sessions_made_late_on_one_websocket() {
 
 /// What a handle takes is taken: data is as deep as the limits say, wherever it goes.
 #[test]
-fn t17_data_is_as_deep_as_the_limits_say() {
+fn data_is_as_deep_as_the_limits_say() {
     let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
     let mut b = Bench::with(|setup| setup.limits.json_depth = 64);
     let client = b.subscriber("/a");
@@ -319,7 +279,7 @@ impl Extension for Lines {
 
 /// White space in what an extension says does not cut a stream into other messages.
 #[test]
-fn t18_line_ends_in_ext_do_not_reach_streams() {
+fn line_ends_in_ext_do_not_reach_streams() {
     let mut b = with_hooks(Hooks::default().extension(Lines));
     let conn = b.open();
     let said = b.exchange(conn, &Post::new(HANDSHAKE).bytes());
@@ -342,7 +302,7 @@ impl Listener for Hears {
 
 /// A channel that came when there was no room for it is not gone while somebody is subscribed.
 #[test]
-fn t19_a_channel_with_a_subscriber_is_not_swept() {
+fn a_channel_with_a_subscriber_is_not_swept() {
     let hears = Hears::default();
     let own = hears.clone();
     let mut b = Bench::with(|setup| {
@@ -361,7 +321,7 @@ fn t19_a_channel_with_a_subscriber_is_not_swept() {
 
 /// One that has waited has its place, as is said where batches wait.
 #[test]
-fn t20_who_has_waited_has_a_place_for_the_next_question() {
+fn who_has_waited_has_a_place_for_the_next_question() {
     let later = Later::default();
     let mut b = Bench::with(|setup| {
         setup.hooks = later.hooks(|operation, _| operation != "handshake");
@@ -379,7 +339,7 @@ fn t20_who_has_waited_has_a_place_for_the_next_question() {
 
 /// Attributes take what they are said to take, whatever their names are.
 #[test]
-fn t21_many_small_attributes_are_bounded_as_few_large_ones() {
+fn many_small_attributes_are_bounded_as_few_large_ones() {
     let mut attributes = crate::hooks::Attributes::default();
     let mut count = 0;
     while count < 40_000 && attributes.set(&format!("{count:x}"), "").is_ok() {
@@ -398,19 +358,27 @@ impl Listener for Writes {
     }
 }
 
-/// All that is kept for sessions is seen somewhere.
 #[test]
-fn t22_what_is_written_on_sessions_is_counted() {
-    let mut b = with_hooks(Hooks::default().listener(Writes));
-    let clients: Vec<_> = (0..100).map(|_| b.handshake()).collect();
-    let census = b.engine.census();
-    let counted = census.queued_bytes + census.subscribed_bytes + census.kept_bytes + census.received_bytes;
-    assert!(counted > 0, "6 MB are written on {} sessions and {counted} bytes are counted", clients.len());
+fn limit_attribute_bytes() {
+    let mut b = Bench::with(|setup| {
+        setup.hooks = Hooks::default().listener(Writes);
+        setup.limits.attribute_bytes = 120_000;
+    });
+    let clients = [b.handshake(), b.handshake()];
+    assert_eq!(b.engine.census().attribute_bytes, 2 * (60_000 + "profile".len() + 32));
+    let conn = b.open();
+    let refused = b.tell(conn, &json!({"channel": "/meta/handshake", "version": "1.0"}));
+    assert_eq!(refused["error"], "429::session_limit");
+    let refused = b.exchange(conn, b"GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
+    assert_eq!(refused.status, 503);
+    b.tell(conn, &clients[0].disconnect());
+    assert_eq!(b.engine.census().attribute_bytes, 60_000 + "profile".len() + 32);
+    b.handshake();
 }
 
 /// A policy trusts local sessions: what comes over the network is not theirs, even with the right id.
 #[test]
-fn t23_a_local_session_does_not_speak_over_the_network() {
+fn a_local_session_does_not_speak_over_the_network() {
     let mut b = Bench::new();
     let desk = local(&mut b, 1);
     say(&mut b, 1, &json!([{"channel": "/meta/handshake"}]));
