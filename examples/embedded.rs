@@ -20,7 +20,7 @@
 //! The first connect is answered at once, each one after it when there are lines. Another place to listen on than a free
 //! port is its argument: `embedded 0.0.0.0:8080`.
 //!
-//! `examples/size.sh` builds it as small as it gets and measures it; `examples/minimal/Cargo.toml` is how.
+//! `examples/minimal/measure.py` builds it as small as it gets and measures it; `examples/minimal/Cargo.toml` is how.
 
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;

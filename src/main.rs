@@ -26,7 +26,7 @@ Usage: encke [--config FILE] [--KEY VALUE]…
        encke check [--config FILE] [--KEY VALUE]…
 
 `encke check` serves nothing: it shows the configuration in force, with where each value comes from, or what is wrong
-with it. What it shows is a file for --config.
+with it. What it shows is a file for --config, but for what is secret: http-token and [auth] are to be put there.
 
 Each key is also a key of the file, which is TOML (timeout = \"30s\"), and a variable of the environment
 (ENCKE_TIMEOUT=30s; ENCKE_CONFIG names the file). The command line counts before the environment, that before the file,

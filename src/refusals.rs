@@ -31,7 +31,7 @@ struct Trouble {
 }
 
 /// The broker's troubles; their kinds come after those of refused requests.
-const TROUBLES: [Trouble; 9] = [
+const TROUBLES: [Trouble; 10] = [
     Trouble {
         short_name: "overflow",
         name: "ended a session",
@@ -85,6 +85,12 @@ const TROUBLES: [Trouble; 9] = [
         name: "ended a session",
         text: "inactive: for max-activity there was neither an event nor a message of its client's own",
         count: |counters| counters.inactive,
+    },
+    Trouble {
+        short_name: "denied",
+        name: "denied a handshake",
+        text: "the policy, or [auth], says no; the client has the reason, and so has the log with RUST_LOG=debug",
+        count: |counters| counters.handshakes_denied,
     },
 ];
 
@@ -289,7 +295,7 @@ mod tests {
             refusals.to_string(),
             "cross-site=0 unknown-request=0 malformed-http=0 malformed-batch=0 slow-request=0 large-request=1 \
             transport=1 publisher=0 overload=0 unknown-host=0 tls=0 slow-reader=0 overflow=0 session-limit=0 handshake-rate=0 \
-            queue-limit=0 crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0"
+            queue-limit=0 crowded=0 no-connect=3 buffered=0 dropped=0 inactive=0 denied=0"
         );
     }
 

@@ -176,6 +176,7 @@ impl Broker {
         answer: &mut Answer,
     ) -> Option<(OwnedMessage, Pending)> {
         let extended = fresh && !self.hooks.extensions.is_empty();
+        self.from = request.origin.address;
         self.speaker = if extended { self.speaker_of(request, message) } else { None };
         let mut questions = Questions::settled(settled);
         if !extended {

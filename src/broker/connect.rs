@@ -371,6 +371,7 @@ impl Broker {
         }
         let key = self.sessions.insert(guest);
         self.admit(key, admission);
+        (self.speaker, self.from) = (Some(key), request.origin.address);
         if let Err(error) = self.may_listen(request, key, parsed) {
             self.forget(key);
             return Err(error);

@@ -32,7 +32,8 @@ impl Broker {
         if self.hooks.listeners.is_empty() {
             return;
         }
-        let Some(mut seen) = self.see(key, Origin::default()) else { return };
+        let address = self.from.filter(|_| self.speaker == Some(key));
+        let Some(mut seen) = self.see(key, Origin { address, ..Origin::default() }) else { return };
         let now = self.now();
         for listener in &mut self.hooks.listeners {
             let mut context = Context { commands: &mut self.commands, channels: &mut self.channels, now };

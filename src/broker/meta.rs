@@ -2,6 +2,8 @@
 //!
 //! Owns what each of them checks and changes. Delivery of events is next door.
 
+use core::net::IpAddr;
+
 use crate::bayeux::{
     Error, Handshake, Kind, Message, Meta, Pattern, Reconnect, Reply, ReplyAdvice, Subscription as Names,
 };
@@ -36,7 +38,7 @@ impl Broker {
         let admission = match self.may_begin((message, request.origin), questions) {
             Ok(admission) => admission,
             Err(Stop::Denied(_, denial)) => {
-                self.deny(message, denial, answer);
+                self.deny(message, (denial, request.origin.address), answer);
                 return Ok(());
             }
             Err(stop) => return Err(stop),
@@ -103,13 +105,15 @@ impl Broker {
     }
 
     /// Answers a handshake that the policy denies.
-    fn deny(&mut self, message: &Message<'_>, denial: Denial, answer: &mut Answer) {
+    fn deny(&mut self, message: &Message<'_>, (denial, from): (Denial, Option<IpAddr>), answer: &mut Answer) {
+        sums::one(&mut self.counters.handshakes_denied);
         let mut advice = denial.advice.unwrap_or_else(|| self.advice(Reconnect::None));
         if advice.reconnect == Reconnect::Handshake && advice.interval == 0 {
             // Without a pause, Faye would shake hands in a loop.
             advice.interval = DENIED_INTERVAL_MS;
         }
         let error = denial.error.as_deref().map_or(Error::HandshakeDenied(&denial.reason), Error::Custom);
+        log::debug!("a handshake from {from:?} is denied: {error}");
         self.put(Reply { error: Some(error), advice: Some(advice), ..reply_to(message, false) }, answer);
     }
 

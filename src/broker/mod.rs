@@ -225,6 +225,8 @@ pub struct Counters {
     pub replayed: u64,
     /// Sessions ended because nothing but meta messages came or went.
     pub inactive: u64,
+    /// Handshakes that the policy has denied.
+    pub handshakes_denied: u64,
     /// Commands of hooks that could not be done.
     pub commands_failed: u64,
 }
@@ -295,6 +297,8 @@ pub struct Broker {
     orphans: Vec<SessionKey>,
     /// Whose message is being handled, as far as it is known.
     speaker: Option<SessionKey>,
+    /// Where that came from.
+    from: Option<IpAddr>,
     /// What is written on sessions, bytes.
     attribute_bytes: usize,
     /// Channels of services on which nobody listens, as the log has been told.
@@ -358,6 +362,7 @@ impl Broker {
             steps: VecDeque::new(),
             orphans: Vec::new(),
             speaker: None,
+            from: None,
             attribute_bytes: 0,
             unheard: Vec::new(),
             parked: 0,
@@ -512,6 +517,7 @@ impl Broker {
     }
 
     fn tell_time(&mut self, now: Now) {
+        self.from = None;
         self.now_ms = now.mono_ms;
         if self.config.timestamps && (self.unix_ms != now.unix_ms || self.date.is_none()) {
             self.date = Some(iso8601(now.unix_ms));

@@ -92,7 +92,9 @@ impl Shown {
     /// As it stands in a file; `None` if there is no value. Tables take a line each if there are several.
     pub fn toml(&self) -> Option<String> {
         match self {
-            Self::Unset | Self::Hidden(_) | Self::Described(..) => None,
+            Self::Unset | Self::Hidden(_) => None,
+            // No table, so that it is not taken for one: what is left out must not be missing unnoticed.
+            Self::Described(text, _) => Some(quoted(&format!("not shown: {text}"))),
             Self::Text(text) => Some(quoted(text)),
             Self::Bare(text) => Some(text.clone()),
             Self::List(items) => {

@@ -163,13 +163,9 @@ impl Engine {
     }
 
     /// The server has ended: nothing follows for anyone.
-    pub fn end_locals(&mut self, now: Now) {
-        self.terms.tell_time(now);
-        for (id, mut local) in core::mem::take(&mut self.locals.0) {
+    pub fn end_locals(&mut self) {
+        for mut local in core::mem::take(&mut self.locals.0).into_values() {
             local.sink.take(Delivery::Closed);
-            if let Some(ticket) = local.ticket() {
-                self.broker.detached(ticket, link_of(id), now);
-            }
         }
     }
 

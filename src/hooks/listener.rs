@@ -13,7 +13,7 @@ pub enum Removal {
     Disconnected,
     /// The server said so.
     Kicked,
-    /// It was not heard of in time.
+    /// It was not heard of in time, or is a guest whose stream has ended.
     Expired,
     /// It kept sending but did not connect any more.
     NoConnect,
@@ -56,7 +56,7 @@ pub trait Listener: Send {
         let _ = (session, context);
     }
 
-    /// A session has ended. Its subscriptions have ended before that.
+    /// A session has ended. Its subscriptions have ended before that. When the server ends, nobody is told of each session.
     fn session_removed(&mut self, session: &mut Session<'_>, removal: Removal, context: &mut Context<'_>) {
         let _ = (session, removal, context);
     }

@@ -153,7 +153,7 @@ pub struct Admission {
 }
 
 /// CometD's `SecurityPolicy`: decides who may do what. Every method allows unless it is overridden. Local sessions are asked
-/// for as well: [`Session::is_local`]. There is an [example](crate::hooks#policy).
+/// for as well: [`Query::is_local`], [`Session::is_local`]. There is an [example](crate::hooks#policy).
 pub trait SecurityPolicy: Send {
     /// May this handshake make a session, and on what terms? Of a plain event stream it is asked as well.
     fn can_handshake(&mut self, query: &Query<'_>, admission: &mut Admission) -> Verdict {

@@ -38,7 +38,7 @@ impl core::fmt::Display for HandleError {
             Self::Full => "the server's mailbox is full; try again later",
             Self::Closed => "the server has ended",
             Self::Channel => "not a channel that this can be done with, such as /chat/1",
-            Self::Data => "not JSON that clients take",
+            Self::Data => "not JSON that clients take; a text needs its quotes",
             Self::TooLarge => "more than the server's mailbox can hold; publish it in parts",
         })
     }
@@ -236,6 +236,9 @@ impl Handle {
 
     /// Has a function called with each event of a channel or pattern, on the server's thread: it must not wait for anything.
     /// It hears until the session that this returns is dropped.
+    ///
+    /// The policy is asked about the session and its subscription as about any other: one that wants to know who somebody is
+    /// lets in what is part of the program by [`Query::is_local`](crate::hooks::Query::is_local). A refusal is logged.
     ///
     /// ```
     /// use std::sync::mpsc;

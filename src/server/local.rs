@@ -143,11 +143,13 @@ impl Drop for LocalSession {
 /// Gives the events of one subscription to a function.
 pub(super) fn events_to(mut hear: impl FnMut(Published<'_>) + Send + 'static, name: &str) -> Box<dyn Sink> {
     let name = name.to_owned();
+    let mut refused = false;
     Box::new(move |delivery: Delivery<'_>| {
         match delivery {
             Delivery::Event { channel, data, .. } => hear(Published { channel, data }),
             Delivery::Reply(json) => {
-                if let Some(error) = error_in(json) {
+                // Once: without a session, all that follows is refused, too.
+                if let Some(error) = error_in(json).filter(|_| !core::mem::replace(&mut refused, true)) {
                     log::warn!("a subscription of the program itself to {name} is refused: {error}");
                 }
             }

@@ -366,7 +366,7 @@ impl Server {
         }
         self.mail.close();
         // Who waits for what comes must not wait until somebody drops this.
-        self.engine.end_locals(now);
+        self.engine.end_locals();
         self.say_farewell();
         Some(Asked::End)
     }

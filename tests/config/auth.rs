@@ -162,7 +162,10 @@ fn what_is_said_of_it_has_no_secret() {
     let ran = check(&[], &["--config", &path]);
     assert!(ran.refusal(2).ends_with("auth = a table: there is the same token twice") && !ran.stderr.contains(TOKEN));
     let ran = check(&[], &["--config", &path, "--http-api", "false"]);
-    assert!(ran.good().contains("# auth = anonymous, 1 token ") && !ran.good().contains(TOKEN), "{ran:?}");
+    assert!(ran.good().contains("auth = \"not shown: anonymous, 1 token\" ") && !ran.good().contains(TOKEN), "{ran:?}");
+    // Whoever takes that for a file is told that something is missing.
+    let shown = folder.file(&ran.good());
+    assert!(check(&[], &["--config", &shown]).refusal(2).contains("auth = \"not shown: anonymous, 1 token\": must be"));
     let words = format!("{{ token = {{ token = '{TOKEN}', subscribe = ['x'] }} }}");
     let ran = check(&[], &["--auth", &words]);
     assert!(ran.refusal(2).starts_with("--auth {…}: auth.token.subscribe = ['x']: "), "{ran:?}");
@@ -189,6 +192,6 @@ fn the_examples_of_the_readme_and_of_the_packages_are_good() {
     for example in [block, tail] {
         let real = example.replace("/etc/encke/roof.token", &token).replace("/etc/encke/issuer.pem", &pem);
         let ran = check(&[], &["--config", &folder.file(&real)]);
-        assert!(ran.good().contains("# auth = anonymous, 1 token, jwt with 1 key "), "{example}: {ran:?}");
+        assert!(ran.good().contains("auth = \"not shown: anonymous, 1 token, jwt with 1 key\" "), "{example}: {ran:?}");
     }
 }

@@ -272,3 +272,38 @@ fn a_session_keeps_its_name_and_none_has_that_of_another() {
     }
     assert!(seen[0].0 != seen[2].0 && seen[2].0 != seen[4].0 && seen[0].0 != seen[4].0);
 }
+
+/// Notes where a session is, as listeners are told of it.
+struct Where(Log);
+
+impl Listener for Where {
+    fn session_added(&mut self, session: &mut Session<'_>, _: &mut Context<'_>) {
+        self.0.note(format!("added {:?}", session.address()));
+    }
+
+    fn subscribed(&mut self, session: &mut Session<'_>, _: &str, _: &mut Context<'_>) {
+        self.0.note(format!("subscribed {:?}", session.address()));
+    }
+
+    fn session_removed(&mut self, session: &mut Session<'_>, _: Removal, _: &mut Context<'_>) {
+        self.0.note(format!("removed {:?}", session.address()));
+    }
+}
+
+#[test]
+fn the_address_is_that_of_the_request_at_hand_and_of_no_other() {
+    let log = Log::default();
+    let mut b = with_hooks(Hooks::default().listener(Where(log.clone())));
+    let client = b.subscriber("/a");
+    assert_eq!(log.take(), ["added Some(192.0.2.1)", "subscribed Some(192.0.2.1)"]);
+    let other = b.client();
+    b.tell(other.up, &other.disconnect());
+    assert_eq!(log.take(), ["added Some(192.0.2.1)", "removed Some(192.0.2.1)"]);
+    let guest = b.open();
+    b.give(guest, b"GET /events/a HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n");
+    assert_eq!(log.take(), ["added Some(192.0.2.1)", "subscribed Some(192.0.2.1)"]);
+    b.cut(guest);
+    b.advance(3_600_000);
+    assert_eq!(log.take(), ["removed None", "removed None"], "no request is at hand");
+    drop(client);
+}
