@@ -164,7 +164,7 @@ fn what_is_said_of_it_has_no_secret() {
     let ran = check(&[], &["--config", &path, "--http-api", "false"]);
     assert!(ran.good().contains("auth = \"not shown: anonymous, 1 token\" ") && !ran.good().contains(TOKEN), "{ran:?}");
     // Whoever takes that for a file is told that something is missing.
-    let shown = folder.file(&ran.good());
+    let shown = folder.file(ran.good());
     assert!(check(&[], &["--config", &shown]).refusal(2).contains("auth = \"not shown: anonymous, 1 token\": must be"));
     let words = format!("{{ token = {{ token = '{TOKEN}', subscribe = ['x'] }} }}");
     let ran = check(&[], &["--auth", &words]);
