@@ -4,41 +4,12 @@
 
 mod common;
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
+use common::folder::Folder;
 use common::peer::{Peer, post_with};
 use common::process::Process;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "0123456789abcdef";
-
-/// A folder that goes when this is dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("encke-auth-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// Writes a file; its path.
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.into_os_string().into_string().unwrap()
-    }
-}
 
 fn hello(ext: &Value) -> Value {
     json!([{"channel": "/meta/handshake", "supportedConnectionTypes": ["long-polling", "websocket"], "ext": ext}])

@@ -16,45 +16,15 @@ mod rules;
 use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::folder::Folder;
 use common::peer::{Peer, connect, eventually, glance, post};
 use common::process::Process;
 use common::{encke, without_settings};
 use encke::config::KEYS;
 use serde_json::json;
-
-/// A folder that goes when this is dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("encke-config-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).into_os_string().into_string().unwrap()
-    }
-
-    /// Writes the configuration file; its path.
-    fn file(&self, text: &str) -> String {
-        let path = self.path("encke.toml");
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
 
 /// What a program that ended has left.
 #[derive(Debug, PartialEq, Eq)]
@@ -428,7 +398,7 @@ fn every_key_has_its_default() {
 #[test]
 fn every_key_can_be_set_in_a_file_by_a_variable_and_by_a_flag() {
     let folder = Folder::new();
-    let empty = folder.file("# nothing\n");
+    let empty = folder.write("encke.toml", "# nothing\n");
     let (bare, with_file) = (check(&[], &[]), check(&[], &["--config", &empty]));
     let path = folder.path("one.toml");
     for case in CASES.iter().filter(stands_alone) {
@@ -459,7 +429,7 @@ fn every_bad_value_is_refused_by_place_key_value_and_what_is_accepted() {
     let folder = Folder::new();
     for case in CASES.iter().filter(stands_alone) {
         let (key, variable) = (case.key, variable(case.key));
-        let path = folder.file(&format!("\n\n{key} = {}\n", case.bad_file));
+        let path = folder.write("encke.toml", &format!("\n\n{key} = {}\n", case.bad_file));
         let told = |ran: &Ran, place: &str| {
             let refusal = ran.refusal(2).to_owned();
             let accepted = refusal.strip_prefix(&format!("{place}: ")).unwrap_or_else(|| panic!("{place}: {refusal}"));
@@ -482,7 +452,7 @@ fn what_check_prints_is_a_file_that_gives_the_same() {
     let shown = CASES.iter().filter(stands_alone).filter(|case| !has_secrets(case));
     let full: String = shown.map(|case| format!("{} = {}\n", case.key, case.file.0)).collect();
     for (text, words) in [("", &[][..]), (&full, &[]), ("", &["--mount", "/", "--listen", "unix:/a \\\"#,[::1]:0"])] {
-        let path = folder.file(text);
+        let path = folder.write("encke.toml", text);
         let first = check(&[], &[&["--config", &path], words].concat());
         let saved = folder.path("saved.toml");
         fs::write(&saved, first.good()).unwrap();
@@ -582,7 +552,7 @@ fn times(process: &Process, text: &str) -> usize {
 #[test]
 fn sighup_changes_what_can_change_and_keeps_what_was_good() {
     let folder = Folder::new();
-    let path = folder.file("listen = \"127.0.0.1:0\"\ntimeout = \"31s\"\ninterval = \"0\"\n");
+    let path = folder.write("encke.toml", "listen = \"127.0.0.1:0\"\ntimeout = \"31s\"\ninterval = \"0\"\n");
     let mut command = encke();
     command.args(["--config", &path, "--max-interval", "1h"]).env("ENCKE_MAX_BATCH", "5");
     let (process, urls) = serve(&mut command, 1);
@@ -592,7 +562,7 @@ fn sighup_changes_what_can_change_and_keeps_what_was_good() {
     assert_eq!(timeout, 31_000);
     assert_eq!(peer.say(&connect(&id))[0]["advice"]["timeout"], 31_000);
 
-    folder.file("listen = \"127.0.0.1:0\"\ntimeout = \"45s\"\n");
+    folder.write("encke.toml", "listen = \"127.0.0.1:0\"\ntimeout = \"45s\"\n");
     process.signal("HUP");
     process.wait_for_log("timeout is now 45s (was 31s)\n");
     assert_eq!(advised(&mut peer).0, 45_000);
@@ -608,7 +578,7 @@ fn sighup_changes_what_can_change_and_keeps_what_was_good() {
         ("timeout = \"1s\"\nmount = \"/\"\ndemo = true\n", format!("{path}, line 3: demo = true: must be false")),
     ] {
         let before = times(&process, "; the configuration stays as it was\n");
-        folder.file(text);
+        folder.write("encke.toml", text);
         process.signal("HUP");
         eventually("it is refused", || {
             (times(&process, "; the configuration stays as it was\n") > before).then_some(())
@@ -625,19 +595,19 @@ fn sighup_changes_what_can_change_and_keeps_what_was_good() {
 #[test]
 fn sighup_tells_what_needs_a_restart_and_what_is_overruled() {
     let folder = Folder::new();
-    let path = folder.file("listen = \"127.0.0.1:0\"\ntimeout = \"31s\"\n");
+    let path = folder.write("encke.toml", "listen = \"127.0.0.1:0\"\ntimeout = \"31s\"\n");
     let mut command = encke();
     command.env("ENCKE_CONFIG", &path).env("ENCKE_INTERVAL", "1s").args(["--timeout", "32s"]);
     let (process, urls) = serve(&mut command, 1);
     let addr = address(&urls[0]);
     // Flags and variables still count before the file.
-    folder.file("listen = \"127.0.0.1:0\"\ntimeout = \"45s\"\ninterval = \"2s\"\n");
+    folder.write("encke.toml", "listen = \"127.0.0.1:0\"\ntimeout = \"45s\"\ninterval = \"2s\"\n");
     process.signal("HUP");
     process.wait_for_log(&format!("read {path} again: the settings have not changed\n"));
     assert_eq!(advised(&mut Peer::new(addr)).0, 32_000);
     let text = "listen = \"unix:/run/x\"\nbacklog = 7\nsocket-mode = \"600\"\nmount = \"/x\"\nmax-batch = 1\n";
     for round in 1..=2 {
-        folder.file(text);
+        folder.write("encke.toml", text);
         process.signal("HUP");
         let says =
             |key, to, still| format!("WARN  {key} cannot change at run time: restart encke for {to} (still {still})\n");
@@ -673,7 +643,7 @@ fn a_page_to_try_is_told_of_when_there_is_one() {
     let mut peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())));
     assert_eq!(peer.exchange("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
     let folder = Folder::new();
-    for words in [&["--mount", "/"][..], &["--demo", "false"], &["--config", &folder.file("")]] {
+    for words in [&["--mount", "/"][..], &["--demo", "false"], &["--config", &folder.write("encke.toml", "")]] {
         let (mut process, said) = said_until_end(encke().args(listen).args(words));
         assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
         assert!(process.wait().success());

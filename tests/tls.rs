@@ -12,11 +12,9 @@ mod hostile;
 mod settings;
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::encke;
 use common::peer::{LIMIT, connect, eventually, post, post_with};
@@ -35,45 +33,29 @@ use serde_json::{Value, json};
 
 /// A folder with an authority of its own. It goes when this is dropped.
 struct Folder {
-    path: PathBuf,
+    files: common::folder::Folder,
     authority: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
 impl Folder {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let path = loop {
-            let name = format!("encke-tls-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
-            match fs::create_dir(&path) {
-                // Left there by a process of the same number that was killed.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                made => break made.map(|()| path).unwrap(),
-            }
-        };
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap().der().clone();
-        let folder = Self { path, authority: Issuer::new(params, key), root };
+        let files = common::folder::Folder::new();
+        let folder = Self { files, authority: Issuer::new(params, key), root };
         folder.certify("localhost");
         folder
     }
 
     fn path(&self, name: &str) -> String {
-        self.path.join(name).into_os_string().into_string().unwrap()
+        self.files.path(name)
     }
 
     fn write(&self, name: &str, text: &str) -> String {
-        fs::write(self.path.join(name), text).unwrap();
-        self.path(name)
+        self.files.write(name, text)
     }
 
     /// Puts a certificate for this machine and that name into the files that the daemon reads, and its key.

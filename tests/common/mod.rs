@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
 
 pub mod browser;
+pub mod folder;
 pub mod node;
 pub mod peer;
 pub mod port;

@@ -79,16 +79,16 @@ fn a_table_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key(
         ),
         (format!("{token}{token}"), 2, "auth: there is the same token twice".to_owned()),
     ] {
-        let path = folder.file(&format!("timeout = \"1s\"\n[auth]\n{text}\n"));
+        let path = folder.write("encke.toml", &format!("timeout = \"1s\"\n[auth]\n{text}\n"));
         let ran = check(&[], &["--config", &path]);
         let refusal = ran.refusal(2);
         assert!(refusal.starts_with(&format!("{path}, line {line}: {says}")), "{text}: {refusal}");
         assert!(!refusal.contains(TOKEN) && !refusal.contains("too short"), "{refusal}");
     }
-    let path = folder.file(&format!("[[auth.token]]\ntoken = \"{TOKEN}\" \"\n"));
+    let path = folder.write("encke.toml", &format!("[[auth.token]]\ntoken = \"{TOKEN}\" \"\n"));
     let ran = check(&[], &["--config", &path]);
     assert!(ran.refusal(2).contains(", line 2: token: ") && !ran.stderr.contains(TOKEN), "{ran:?}");
-    let path = folder.file("[auths]\nx = 1");
+    let path = folder.write("encke.toml", "[auths]\nx = 1");
     assert!(check(&[], &["--config", &path]).refusal(2).ends_with("unknown table auths: did you mean [auth]?"));
 }
 
@@ -144,7 +144,7 @@ fn a_key_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key() 
         (format!("{key}secret-file = \"/dev/null\""), 5, "auth.jwt.key.secret-file = \"/dev/null\": it is said twice"),
         (format!("{key}{key}"), 1, "auth: jwt: each of several keys needs an id"),
     ] {
-        let path = folder.file(&format!("[auth.jwt]\n{text}\n"));
+        let path = folder.write("encke.toml", &format!("[auth.jwt]\n{text}\n"));
         let ran = check(&[], &["--config", &path]);
         let refusal = ran.refusal(2);
         assert!(refusal.starts_with(&format!("{path}, line {line}: {says}")), "{text}: {refusal}");
@@ -155,16 +155,19 @@ fn a_key_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key() 
 #[test]
 fn what_is_said_of_it_has_no_secret() {
     let folder = Folder::new();
-    let path = folder.file(&format!(
-        "http-api = true\nhttp-token = \"{TOKEN}\"\n[auth]\nanonymous = {{}}\n\
+    let path = folder.write(
+        "encke.toml",
+        &format!(
+            "http-api = true\nhttp-token = \"{TOKEN}\"\n[auth]\nanonymous = {{}}\n\
         [[auth.token]]\ntoken = \"{TOKEN}\"\nexpires = \"2030-12-31T23:59:59Z\"\n"
-    ));
+        ),
+    );
     let ran = check(&[], &["--config", &path]);
     assert!(ran.refusal(2).ends_with("auth = a table: there is the same token twice") && !ran.stderr.contains(TOKEN));
     let ran = check(&[], &["--config", &path, "--http-api", "false"]);
     assert!(ran.good().contains("auth = \"not shown: anonymous, 1 token\" ") && !ran.good().contains(TOKEN), "{ran:?}");
     // Whoever takes that for a file is told that something is missing.
-    let shown = folder.file(ran.good());
+    let shown = folder.write("encke.toml", ran.good());
     assert!(check(&[], &["--config", &shown]).refusal(2).contains("auth = \"not shown: anonymous, 1 token\": must be"));
     let words = format!("{{ token = {{ token = '{TOKEN}', subscribe = ['x'] }} }}");
     let ran = check(&[], &["--auth", &words]);
@@ -191,7 +194,7 @@ fn the_examples_of_the_readme_and_of_the_packages_are_good() {
     let tail = format!("[auth]\n{}\n", tail.collect::<Vec<_>>().join("\n"));
     for example in [block, tail] {
         let real = example.replace("/etc/encke/roof.token", &token).replace("/etc/encke/issuer.pem", &pem);
-        let ran = check(&[], &["--config", &folder.file(&real)]);
+        let ran = check(&[], &["--config", &folder.write("encke.toml", &real)]);
         assert!(ran.good().contains("auth = \"not shown: anonymous, 1 token, jwt with 1 key\" "), "{example}: {ran:?}");
     }
 }

@@ -147,13 +147,13 @@ fn sockets_of_systemd_take_the_place_of_listen() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = tcp.local_addr().unwrap();
     let sockets = [tcp.into(), UnixListener::bind(&path).unwrap().into()];
-    let file = folder.file("listen = \"127.0.0.1:0\"\n");
+    let file = folder.write("encke.toml", "listen = \"127.0.0.1:0\"\n");
     let mut child = Child(activated(sockets, 2, &log).args(["--config", &file]).spawn().unwrap());
     assert!(is_answered(&ask_tcp(addr)) && is_answered(&ask_unix(&path)), "connections wait until it is there");
     let logged = |text: &str| fs::read_to_string(&log).unwrap_or_default().contains(text);
     let warning = format!("{file}, line 1: listen = \"127.0.0.1:0\": is not used, for systemd has opened the sockets");
     eventually("it warns", || logged(&warning).then_some(()));
-    folder.file("listen = \"127.0.0.1:1\"\ntimeout = \"3s\"\n");
+    folder.write("encke.toml", "listen = \"127.0.0.1:1\"\ntimeout = \"3s\"\n");
     let hup = Command::new("kill").args(["-s", "HUP", &child.0.id().to_string()]).status().unwrap();
     assert!(hup.success());
     eventually("it has read the file", || logged("timeout is now 3s").then_some(()));

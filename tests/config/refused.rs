@@ -26,13 +26,13 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("what is this", 1, "what is this: "),
         ("mount = \"/\\u0007\"", 1, "must be a path such as /cometd"),
     ] {
-        let path = folder.file(text);
+        let path = folder.write("encke.toml", text);
         let ran = check(&[], &["--config", &path]);
         let refusal = ran.refusal(2);
         assert!(refusal.starts_with(&format!("{path}, line {line}: ")) && refusal.contains(says), "{text}: {refusal}");
     }
     // A value as long as a file may be does not fill the screen.
-    let path = folder.file(&format!("mount = \"{}\"", "x".repeat(100_000)));
+    let path = folder.write("encke.toml", &format!("mount = \"{}\"", "x".repeat(100_000)));
     assert!(check(&[], &["--config", &path]).refusal(2).len() < 500);
 }
 
@@ -70,7 +70,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     assert!(check(&[], &["--config", &folder.path("")]).refusal(2).contains("Is a directory"));
     assert_eq!(check(&[], &["--config="]).refusal(2), "--config needs a value: FILE");
     // The command line names another file than the environment.
-    let good = folder.file("timeout = \"9s\"");
+    let good = folder.write("encke.toml", "timeout = \"9s\"");
     assert!(check(&[("ENCKE_CONFIG", &missing)], &["--config", &good]).good().contains("timeout = \"9s\""));
     assert!(check(&[("ENCKE_CONFIG", &good)], &[]).good().contains("timeout = \"9s\""));
 }
@@ -118,7 +118,7 @@ fn what_kubernetes_tells_of_a_service_called_encke_is_ignored() {
 #[test]
 fn values_that_do_not_go_together_are_refused_with_both() {
     let folder = Folder::new();
-    let path = folder.file("mount = \"/\"\ndemo = true\n");
+    let path = folder.write("encke.toml", "mount = \"/\"\ndemo = true\n");
     let refusal = check(&[], &["--config", &path]);
     let says = format!("{path}, line 2: demo = true: must be false, for the endpoint takes every path");
     assert_eq!(refusal.refusal(2), format!("{says} ({path}, line 1: mount = \"/\")"));

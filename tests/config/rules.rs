@@ -53,7 +53,7 @@ fn a_rule_that_makes_no_sense_is_refused_with_the_line_and_the_path_of_its_key()
             "channel.pattern = \"/a\": there is a rule for that already (line 3)".to_owned(),
         ),
     ] {
-        let path = folder.file(&format!("timeout = \"1s\"\n[[channel]]\n{text}\n"));
+        let path = folder.write("encke.toml", &format!("timeout = \"1s\"\n[[channel]]\n{text}\n"));
         let ran = check(&[], &["--config", &path]);
         let refusal = ran.refusal(2);
         assert!(refusal.starts_with(&format!("{path}, line {line}: {says}")), "{text}: {refusal}");
@@ -97,7 +97,7 @@ fn several_rules_are_shown_a_line_each_in_a_form_that_can_be_pasted_back() {
 ";
     let text = "\n[[channel]]\npattern = \"/chat/**\"\nlazy = true\nhistory.count = 100\n\n[[channel]]\n\
         pattern = \"/a\"\nreplay-shape = \"plain\"\nhistory = false\n[[channel]]\npattern = \"/*\"\n";
-    let first = check(&[], &["--config", &folder.file(text)]);
+    let first = check(&[], &["--config", &folder.write("encke.toml", text)]);
     let block = |ran: &Ran| {
         let (_, rest) = ran.good().split_once("\nchannel = [").unwrap();
         let (head, rest) = rest.split_once('\n').unwrap();
@@ -105,16 +105,17 @@ fn several_rules_are_shown_a_line_each_in_a_form_that_can_be_pasted_back() {
     };
     assert_eq!(block(&first), ("# file, line 2".to_owned(), shown.to_owned()));
     let line = 1 + first.good().lines().position(|line| line.starts_with("channel = [")).unwrap();
-    let second = check(&[], &["--config", &folder.file(first.good())]);
+    let second = check(&[], &["--config", &folder.write("encke.toml", first.good())]);
     assert_eq!(block(&second), (format!("# file, line {line}"), shown.to_owned()));
 }
 
 #[test]
 fn sighup_changes_rules_and_all_that_is_about_events() {
     let folder = Folder::new();
-    let path = folder.file("listen = \"127.0.0.1:0\"\n");
+    let path = folder.write("encke.toml", "listen = \"127.0.0.1:0\"\n");
     let (process, urls) = serve(encke().args(["--config", &path]), 1);
-    folder.file(
+    folder.write(
+        "encke.toml",
         "listen = \"127.0.0.1:0\"\noverflow = \"drop-oldest\"\nmax-lazy-timeout = \"1s\"\nmax-activity = \"24h\"\n\
         timestamp = true\nmessage-delivery-during-handshake = true\nmax-history-size = \"1MiB\"\n\
         max-history-channels = 5\n[[channel]]\npattern = \"/a b/**\"\nhistory = true\n",
@@ -132,7 +133,10 @@ fn sighup_changes_rules_and_all_that_is_about_events() {
     ] {
         process.wait_for_log(&format!("{line}\n"));
     }
-    folder.file("listen = \"127.0.0.1:0\"\n[[channel]]\npattern = \"/a\"\n\n[[channel]]\npattern = \"/a\"\n");
+    folder.write(
+        "encke.toml",
+        "listen = \"127.0.0.1:0\"\n[[channel]]\npattern = \"/a\"\n\n[[channel]]\npattern = \"/a\"\n",
+    );
     process.signal("HUP");
     let says = format!("ERROR {path}, line 6: channel.pattern = \"/a\": there is a rule for that already (line 3); ");
     process.wait_for_log(&says);
