@@ -28,7 +28,10 @@ impl Client {
         assert_eq!(response.fields.get("x-accel-buffering").map(String::as_str), Some("no"), "for {call:?}");
         assert_eq!(response.status, 200, "for {call:?}");
         lane.open = Some(Open::default());
-        self.prove(call.rank, scene);
+        // One of a session that is no more says nothing of the ways of this one.
+        if self.session.as_ref().map(|session| session.no) == call.session {
+            self.prove(call.rank, scene);
+        }
         if call.sole_connect().is_none() && self.is_newest(&call) {
             // It has ended the connect that was held, if there was one.
             let held = |call: &Call| call.sole_connect().is_some() && scene.now() - call.at < 2 * scene.patience();
