@@ -511,7 +511,7 @@ impl<P: People> World<P> {
                         Write::Full => {
                             let stuck = self.waiting(key);
                             // A policy may put off several batches of one WebSocket, and each is answered when it is.
-                            let defers = self.setup.hooked.is_some();
+                            let defers = self.setup.hooked.as_ref().is_some_and(|hooked| hooked.log().habits.defer > 0);
                             if let Some(socket) = self.sockets.get_mut(&wire) {
                                 let added = self.watch.check_waiting(stuck.len(), socket.stuck.len());
                                 assert!(
